@@ -1,0 +1,23 @@
+//! Layer 0, pure: the objects, their keys, and how users' text becomes them.
+//!
+//! Manifests look like Kubernetes, the vocabulary inside is Docker's. What a user wrote is parsed once into one tree
+//! (`yaml.rs`: text, style, span), decoded from it (`decode.rs`), checked (`validate.rs`), and completed with the
+//! defaults of one table (`default.rs`). What controllers write is JSON of the same types.
+//!
+//! Invariants: no type here holds a clock, a connection or randomness; what is printed reads back to the same value.
+
+pub mod accepted;
+pub mod cluster;
+pub mod container;
+pub mod decode;
+pub mod default;
+pub mod key;
+pub mod name;
+pub mod network;
+pub mod node;
+pub mod service;
+pub mod status;
+pub mod task;
+pub mod time;
+pub mod uid;
+pub mod unit;

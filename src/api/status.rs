@@ -1,0 +1,246 @@
+//! Status: conditions as Kubernetes has them, and what each controller reports of each kind.
+//!
+//! Each controller writes its own key, `status/<plural>/[<ns>/]<name>/<controller>`; readers merge them.
+
+use super::time::Timestamp;
+use super::uid::Uid;
+use super::unit::{Bytes, Generation, NanoCpus, RevisionNumber};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// True, False or not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Truth {
+    /// It holds.
+    True,
+    /// It does not hold.
+    False,
+    /// Nobody knows.
+    Unknown,
+}
+
+impl Truth {
+    /// The word in conditions.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+/// One statement about an object.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// What it is about: `Accepted`, `Available`, `Progressing` ...
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Whether it holds.
+    pub status: Truth,
+    /// A `PascalCase` word for why.
+    pub reason: String,
+    /// The same for people.
+    pub message: String,
+    /// When `status` last changed.
+    pub last_transition_time: Timestamp,
+}
+
+impl Condition {
+    /// A condition that takes its transition time from `before` if the status is the same there.
+    pub fn new(
+        before: &[Self],
+        now: Timestamp,
+        kind: &str,
+        status: Truth,
+        reason: &str,
+        message: impl Into<String>,
+    ) -> Self {
+        let since = before
+            .iter()
+            .find(|old| old.kind == kind && old.status == status);
+        Self {
+            kind: kind.into(),
+            status,
+            reason: reason.into(),
+            message: message.into(),
+            last_transition_time: since.map_or(now, |old| old.last_transition_time),
+        }
+    }
+}
+
+/// What one controller reports of one object, at `status/<plural>/[<ns>/]<name>/<controller>`.
+///
+/// The parts that do not concern the controller are absent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Status {
+    /// The object's uid; none where nothing was ever accepted. A status of another uid does not exist.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<Uid>,
+    /// The generation that this speaks of; compared for equality.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<Generation>,
+    /// Statements.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+    /// Controller `service`: counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<ReplicaCounts>,
+    /// Controller `service`: the change that is under way or halted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub update: Option<UpdateStatus>,
+    /// Controller `scheduler`: why tasks of the service wait.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<Waiting>,
+    /// Controller `health` of a node: what its engine says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<EngineStatus>,
+}
+
+impl Status {
+    /// The condition of this type.
+    pub fn condition(&self, kind: &str) -> Option<&Condition> {
+        self.conditions
+            .iter()
+            .find(|condition| condition.kind == kind)
+    }
+}
+
+/// How many tasks of a service are where.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ReplicaCounts {
+    /// Asked for.
+    pub wanted: u32,
+    /// Running.
+    pub running: u32,
+    /// Serving: running and, where there is a check, healthy.
+    pub ready: u32,
+    /// Serving, and of the newest revision.
+    pub updated: u32,
+    /// Waiting for a node.
+    pub pending: u32,
+}
+
+/// Where the change of a service stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UpdateStatus {
+    /// The revision that is being rolled out.
+    pub revision: RevisionNumber,
+    /// `updating`, `paused` or `completed`.
+    pub state: UpdateState,
+    /// Why it is paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// Whether a change goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UpdateState {
+    /// Tasks are being replaced.
+    Updating,
+    /// A new task failed; the rest of the old ones goes on.
+    Paused,
+    /// All tasks are of the newest revision.
+    Completed,
+}
+
+/// Why tasks of a revision wait: written once per service revision and again when it changes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Waiting {
+    /// The revision of the tasks that wait.
+    pub revision: RevisionNumber,
+    /// How many wait.
+    pub tasks: u32,
+    /// Per filter: how many nodes it refused.
+    pub filters: BTreeMap<String, u32>,
+    /// Per node: the first filter that refused it, and why, with the numbers.
+    pub nodes: BTreeMap<String, Refusal>,
+    /// One line for people: `no suitable node: 2 of 3 ...`.
+    pub message: String,
+}
+
+/// Why a node cannot take a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Refusal {
+    /// The first filter that refused it.
+    pub filter: String,
+    /// Why, with the numbers.
+    pub message: String,
+}
+
+/// Whether a node can be worked with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeState {
+    /// Its engine answers and is the right one.
+    Ready,
+    /// Its engine has not answered for longer than the grace: its tasks are replaced.
+    Down,
+    /// Not known (yet, or any more).
+    #[default]
+    Unknown,
+}
+
+impl NodeState {
+    /// The word in tables and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Down => "down",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What an engine says of itself and how it can be reached.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EngineStatus {
+    /// Whether it can be worked with.
+    pub state: NodeState,
+    /// A `PascalCase` word for why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The same for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The engine's own id, recorded at first contact (rule I4).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The engine's version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The API version spoken with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_version: Option<String>,
+    /// The host's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// `linux`, `windows`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub os: Option<String>,
+    /// `x86_64`, `aarch64` ...
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arch: Option<String>,
+    /// Processors.
+    pub cpus: NanoCpus,
+    /// Memory.
+    pub memory: Bytes,
+    /// Labels of the engine (`engine.labels.*`).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Volume, network and log plugins as `kind/name`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub plugins: Vec<String>,
+    /// The node's address for others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+}

@@ -1,0 +1,5 @@
+//! skep: a Kubernetes-style control plane over plain Docker Engines.
+
+pub mod api;
+pub mod engine;
+pub mod store;
