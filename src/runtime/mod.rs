@@ -1,0 +1,7 @@
+//! Layer 2: what every controller runs on.
+
+pub mod cache;
+pub mod clock;
+pub mod controller;
+pub mod plan;
+pub mod view;
