@@ -2,5 +2,6 @@
 
 pub mod api;
 pub mod engine;
+pub mod metrics;
 pub mod runtime;
 pub mod store;
