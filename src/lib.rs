@@ -58,3 +58,9 @@
 //! was seen. *Condition*: one statement about an object. *Generation*: counts changes of a spec. *Drain*: a node gives up
 //! its tasks.
 
+pub mod api;
+pub mod embedded;
+pub mod engine;
+pub mod metrics;
+pub mod runtime;
+pub mod store;
