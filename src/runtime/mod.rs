@@ -1,5 +1,6 @@
 //! Layer 2: what every controller runs on.
 
+pub mod accept;
 pub mod cache;
 pub mod clock;
 pub mod controller;
