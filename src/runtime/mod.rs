@@ -5,6 +5,7 @@
 //! the fence of its `leader`ship; [`recorder`] turns notes into events. The door [`clock`] is the only way to time and
 //! randomness.
 
+pub mod accept;
 pub mod backoff;
 pub mod cache;
 pub mod clock;
