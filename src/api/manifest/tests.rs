@@ -272,6 +272,32 @@ fn files_hold_several_documents_and_name_them() {
 }
 
 #[test]
+fn each_document_keeps_its_own_text() {
+    let node = |name: &str| {
+        format!(
+            "apiVersion: skep.dev/v1\nkind: Node # {name}\nmetadata: {{name: {name}}}\nspec: {{engine: unix:///x}}\n"
+        )
+    };
+    let texts = |text: &str| -> Vec<String> {
+        let found = parse_documents(text, "nodes.yaml");
+        found
+            .into_iter()
+            .map(|manifest| manifest.expect(text).text)
+            .collect()
+    };
+    let (a, b) = (node("a"), node("b"));
+    assert_eq!(
+        texts(&format!("# head\n---\n{a}")),
+        [format!("# head\n---\n{a}")]
+    );
+    assert_eq!(texts(&format!("{a}---\n{b}")), [a.clone(), b.clone()]);
+    assert_eq!(
+        texts(&format!("# head\n---\n{a}---\n# nothing\n--- # x\n{b}")),
+        [a, format!(" # x\n{b}")]
+    );
+}
+
+#[test]
 fn bytes_that_are_no_manifest_are_refused() {
     let key = key("services/default/web");
     let line = |value: &[u8]| parse_value(&key, value).expect_err("refused")[0].to_string();
