@@ -557,10 +557,9 @@ fn decode_all<T: DeserializeOwned>(
     let mut taken: BTreeSet<Path> = BTreeSet::new();
     for _ in 0..MAX_PROBLEMS {
         let path = as_written(&error.path, &taken);
-        // That a field is missing which was taken out is no news.
         if error
             .missing
-            .is_some_and(|field| taken.contains(&path.key(field)))
+            .is_some_and(|field| is_no_news(&path, field, &taken))
         {
             break;
         }
@@ -576,6 +575,16 @@ fn decode_all<T: DeserializeOwned>(
         }
     }
     None
+}
+
+/// Whether the field is missing only because it was taken out, perhaps under a slip of its name.
+fn is_no_news(parent: &Path, field: &str, taken: &BTreeSet<Path>) -> bool {
+    taken.iter().any(|path| match path.0.split_last() {
+        Some((Segment::Key(key), above)) => {
+            above == parent.0 && nearest::nearest(key, &[field]).is_some()
+        }
+        Some((Segment::Index(_), _)) | None => false,
+    })
 }
 
 /// The path in the text of a path in what is left of it: items before it may have been taken out.

@@ -138,6 +138,17 @@ fn problems_say_where_and_what() {
         "template: {container: {image: i, tty: yes}}",
         &[":1:39: template.container.tty: expected true or false, found \"yes\""],
     );
+    check(
+        "template: {container: i}\nreplicas: \"3\"",
+        &[":2:11: replicas: expected a whole number, found \"3\": write it without quotes"],
+    );
+    check(
+        "template: {container: i}\nports: [{targt: 80, hostIP: x}]",
+        &[
+            ":2:10: ports[0].targt: unknown field: did you mean `target`?",
+            ":2:29: ports[0].hostIP: expected an IP address",
+        ],
+    );
     check("replicas: 3", &[":1:1: `template` is missing"]);
     check("template: {}", &[":1:11: template: `container` is missing"]);
     check(
