@@ -230,5 +230,5 @@ pub trait Connector: Send + Sync + 'static {
 }
 
 /// A duplex stream under a connection.
-pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
