@@ -1,6 +1,8 @@
 //! skep: a Kubernetes-style control plane over plain Docker Engines.
 
 pub mod api;
+pub mod app;
+pub mod controllers;
 pub mod engine;
 pub mod runtime;
 pub mod store;

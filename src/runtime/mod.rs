@@ -6,3 +6,6 @@ pub mod clock;
 pub mod controller;
 pub mod plan;
 pub mod view;
+
+#[cfg(test)]
+pub(crate) mod fixture;
