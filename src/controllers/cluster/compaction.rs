@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Compacted this often, to the revision of this long ago: a watcher that was away for less resumes without a listing.
-pub const INTERVAL: Duration = Duration::from_secs(300);
+pub(super) const INTERVAL: Duration = Duration::from_secs(300);
 
 /// The store's revisions of the last minutes, by this process's own clock.
 #[derive(Clone, Debug, Default)]
