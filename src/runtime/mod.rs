@@ -20,3 +20,5 @@ pub mod register;
 pub mod shared;
 pub mod view;
 pub mod watcher;
+
+#[cfg(test)]
