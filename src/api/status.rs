@@ -2,9 +2,10 @@
 //!
 //! Each controller writes its own key, `status/<plural>/[<ns>/]<name>/<controller>`; readers merge them.
 
+use super::task::{Slot, Stamp};
 use super::time::Timestamp;
-use super::uid::Uid;
-use super::unit::{Bytes, Generation, NanoCpus, RevisionNumber};
+use super::uid::{ContainerId, TaskId, Uid};
+use super::unit::{Bytes, Generation, Incarnation, NanoCpus, Revision, RevisionNumber};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -98,6 +99,9 @@ pub struct Status {
     /// Controller `health` of a node: what its engine says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub engine: Option<EngineStatus>,
+    /// Controller `task` of a node: containers that look like ours and have no record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found: Option<Found>,
 }
 
 impl Status {
@@ -107,6 +111,82 @@ impl Status {
             .iter()
             .find(|condition| condition.kind == kind)
     }
+}
+
+/// What the holder of a node's shard found on its engine beside the tasks that it knows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Found {
+    /// The store's life in which the engine was listed: adoption waits for the present one.
+    pub incarnation: Incarnation,
+    /// The highest (incarnation, store revision) in the labels of containers that are ours (rule S6).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub highest: Option<(Incarnation, Revision)>,
+    /// Containers without a record, the oldest first, at most [`Found::LIMIT`].
+    pub unclaimed: Vec<Unclaimed>,
+    /// How many there are in all.
+    pub total: u32,
+}
+
+impl Found {
+    /// So many are listed; the rest follow when these are dealt with. 200 records of 500 bytes stay far below 1 MiB.
+    pub const LIMIT: usize = 200;
+}
+
+/// A container that carries our labels and has no task record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unclaimed {
+    /// The container.
+    pub container: ContainerId,
+    /// Its name.
+    pub name: String,
+    /// Why it has none.
+    pub kind: UnclaimedKind,
+    /// Whether it runs.
+    pub running: bool,
+    /// When it was first seen without a record, by this holder's clock.
+    pub since: Timestamp,
+    /// What its labels say; none where they cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<Claim>,
+}
+
+/// Why a container has no record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UnclaimedKind {
+    /// It is ours (rule C1): its record was lost, or the store was restored or wiped.
+    Lost,
+    /// It carries another cluster's id.
+    ForeignCluster,
+    /// It carries our labels, but its name does not end in its task's id: a copy (`docker commit`), never ours.
+    Imposter,
+}
+
+/// What the labels of a task's container say.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Claim {
+    /// The cluster.
+    pub cluster: Uid,
+    /// The task.
+    pub task: TaskId,
+    /// The service's uid.
+    pub service: Uid,
+    /// The service's namespace.
+    pub namespace: String,
+    /// The service's name.
+    pub name: String,
+    /// The slot.
+    pub slot: Slot,
+    /// The revision's number.
+    pub revision: RevisionNumber,
+    /// The revision's hash.
+    pub hash: String,
+    /// The node's uid.
+    pub node: Uid,
+    /// When the container was ordered.
+    pub stamp: Stamp,
 }
 
 /// How many tasks of a service are where.

@@ -1,0 +1,171 @@
+//! Views: several keys read as one thing, for every planner alike. Pure.
+
+use super::cache::{Cache, Stored};
+use crate::api::accepted::AcceptedNode;
+use crate::api::key::Key;
+use crate::api::name::{NodeName, ObjectKey};
+use crate::api::node::Availability;
+use crate::api::status::{EngineStatus, Found, NodeState, Truth};
+use crate::api::task::{Desired, Task, TaskState, TaskStatus};
+use crate::api::uid::{TaskId, Uid};
+
+/// The controller that writes what an engine says: `status/nodes/<name>/health`.
+pub const HEALTH: &str = "health";
+/// The elected controller of nodes: `status/nodes/<name>/node`.
+pub const NODE: &str = "node";
+/// The holder of a node's shard: `status/nodes/<name>/task`.
+pub const TASK: &str = "task";
+/// Condition of `status/nodes/<name>/node`: the manager whose socket the node is has been gone for the grace.
+pub const MANAGER_GONE: &str = "ManagerGone";
+
+/// A node as planners see it.
+#[derive(Clone, Debug)]
+pub struct NodeView<'a> {
+    /// Its name.
+    pub name: NodeName,
+    /// Its accepted record.
+    pub accepted: &'a Stored<AcceptedNode>,
+    /// What its engine says; a status of another uid does not exist.
+    pub engine: Option<&'a EngineStatus>,
+    /// Whether it can be worked with.
+    pub state: NodeState,
+    /// Why not, for people.
+    pub reason: String,
+    /// What was found on it beside the tasks.
+    pub found: Option<&'a Found>,
+}
+
+impl NodeView<'_> {
+    /// Its uid.
+    pub fn uid(&self) -> &Uid {
+        &self.accepted.uid
+    }
+
+    /// Whether it takes tasks, keeps them, or gives them up; a node that was deleted gives them up.
+    pub fn availability(&self) -> Availability {
+        match self.accepted.deleted_at {
+            Some(_) => Availability::Drain,
+            None => self.accepted.spec.availability,
+        }
+    }
+
+    /// Whether it takes new tasks.
+    pub fn is_schedulable(&self) -> bool {
+        self.state == NodeState::Ready && self.availability() == Availability::Active
+    }
+}
+
+/// The node's view; none if it was never accepted or is forgotten.
+pub fn node<'a>(cache: &'a Cache, name: &NodeName) -> Option<NodeView<'a>> {
+    let accepted = cache.nodes.get(name)?;
+    let object = ObjectKey::node(name);
+    let status = |controller: &str| {
+        cache
+            .status(&object, controller)
+            .filter(|status| status.uid.as_ref() == Some(&accepted.uid))
+    };
+    let engine = status(HEALTH).and_then(|status| status.value.engine.as_ref());
+    let gone = status(NODE)
+        .and_then(|status| {
+            status
+                .value
+                .conditions
+                .iter()
+                .find(|condition| condition.kind == MANAGER_GONE)
+        })
+        .filter(|condition| condition.status == Truth::True);
+    let (state, reason) = match (gone, engine) {
+        (Some(condition), _) => (NodeState::Down, condition.message.clone()),
+        (None, Some(engine)) => (engine.state, engine.message.clone().unwrap_or_default()),
+        (None, None) => (
+            NodeState::Unknown,
+            "no manager has reached its engine yet".into(),
+        ),
+    };
+    let found = status(TASK).and_then(|status| status.value.found.as_ref());
+    Some(NodeView {
+        name: name.clone(),
+        accepted,
+        engine,
+        state,
+        reason,
+        found,
+    })
+}
+
+/// All nodes, by name.
+pub fn nodes(cache: &Cache) -> Vec<NodeView<'_>> {
+    cache
+        .nodes
+        .keys()
+        .filter_map(|name| node(cache, name))
+        .collect()
+}
+
+/// A task with where it is and what was seen of it.
+#[derive(Clone, Debug)]
+pub struct TaskView<'a> {
+    /// What is wanted.
+    pub task: &'a Stored<Task>,
+    /// The node that it is bound to.
+    pub node: Option<&'a NodeName>,
+    /// The uid of that node at binding.
+    pub node_uid: Option<&'a Uid>,
+    /// What was seen of it.
+    pub status: Option<&'a Stored<TaskStatus>>,
+    /// Where it is in its life: stored, or derived before anything is stored.
+    pub state: TaskState,
+}
+
+impl TaskView<'_> {
+    /// Whether it gets traffic.
+    pub fn is_serving(&self) -> bool {
+        self.status.is_some_and(|status| status.is_serving())
+    }
+
+    /// Whether it ended.
+    pub fn is_terminal(&self) -> bool {
+        self.state.is_terminal()
+    }
+
+    /// Whether it is wanted and has not ended.
+    pub fn is_live(&self) -> bool {
+        self.task.desired <= Desired::Running && !self.is_terminal()
+    }
+}
+
+/// The view of a task record.
+pub fn task<'a>(cache: &'a Cache, task: &'a Stored<Task>) -> TaskView<'a> {
+    let binding = cache.binding(&task.id);
+    let status = cache
+        .task_status(&task.id)
+        .filter(|status| status.service == task.service);
+    let state = match (status, binding) {
+        (Some(status), _) => status.state,
+        (None, Some(_)) => TaskState::Assigned,
+        (None, None) => TaskState::Pending,
+    };
+    TaskView {
+        task,
+        node: binding.map(|(node, _)| node),
+        node_uid: binding.map(|(_, binding)| &binding.value.node),
+        status,
+        state,
+    }
+}
+
+/// The work keys that a change of a task's binding or status leads to: the task itself, where its record is there.
+pub fn task_of(key: &Key) -> Option<&TaskId> {
+    match key {
+        Key::Task(_, task) | Key::Binding(_, task) | Key::TaskStatus(_, task) => Some(task),
+        _ => None,
+    }
+}
+
+/// Whether what runs is being adopted after a rewind or wipe: nothing is stopped or started (rule S6).
+pub fn is_adopting(cache: &Cache) -> bool {
+    cache
+        .cluster
+        .as_ref()
+        .is_none_or(|cluster| cluster.adopting_since.is_some())
+}
