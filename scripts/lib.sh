@@ -50,7 +50,7 @@ install_packages() {
 install_quietly() {
     local policy=/usr/sbin/policy-rc.d
     if [[ ! -e $policy ]]; then
-        trap "rm -f $policy" EXIT
+        trap 'rm -f /usr/sbin/policy-rc.d' EXIT
         printf '#!/bin/sh\nexit 101\n' >"$policy"
         chmod 755 "$policy"
     fi
@@ -83,7 +83,7 @@ running() {
     local pid start command
     read -r pid start 2>/dev/null <"$state/$1.pid" || return 1
     [[ $(start_time "$pid") == "$start" ]] || return 1
-    command=$(tr '\0' ' ' <"/proc/$pid/cmdline") || return 1
+    command=$(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline") || return 1
     [[ $command == *"$state"* ]] || return 1
     printf '%s\n' "$pid"
 }

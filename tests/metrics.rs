@@ -79,6 +79,47 @@ fn promtool_finds_nothing_to_complain_about() {
     );
 }
 
+/// Runs promtool on a file of ours.
+fn promtool_accepts(arguments: &[&str]) {
+    let output = Command::new("promtool")
+        .args(arguments)
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/charts/prometheus"))
+        .output()
+        .expect("cannot run promtool: apt install prometheus (or promtool, from Debian 13 on)");
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "promtool {arguments:?}:\n{said}");
+}
+
+#[test]
+fn promtool_accepts_the_alerts_and_the_scrape_configuration() {
+    promtool_accepts(&["check", "rules", "alerts.yaml"]);
+    promtool_accepts(&["check", "config", "scrape.yaml"]);
+}
+
+#[test]
+fn the_dashboard_asks_only_what_prometheus_understands() {
+    let text = include_str!("../charts/grafana/skep.json");
+    let board: serde_json::Value = serde_json::from_str(text).expect("the dashboard is JSON");
+    let panels = board["panels"].as_array().expect("it has panels");
+    let mut rules = String::from("groups:\n- name: dashboard\n  rules:\n");
+    for target in panels
+        .iter()
+        .flat_map(|panel| panel["targets"].as_array().expect("targets"))
+    {
+        let number = rules.lines().count();
+        rules += &format!("  - record: panel:{number}\n    expr: {}\n", target["expr"]);
+    }
+    assert!(rules.contains("panel:"), "the dashboard has no query");
+    let dir = tempfile::tempdir().expect("the machine has a temporary directory");
+    let path = dir.path().join("rules.yaml");
+    std::fs::write(&path, rules).expect("it takes a file");
+    promtool_accepts(&[
+        "check",
+        "rules",
+        path.to_str().expect("a temporary path is text"),
+    ]);
+}
+
 /// One GET; the whole answer, head and body.
 async fn get(address: std::net::SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address)
