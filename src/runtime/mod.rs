@@ -22,3 +22,4 @@ pub mod view;
 pub mod watcher;
 
 #[cfg(test)]
+pub(crate) mod fixture;
