@@ -38,7 +38,12 @@ async fn a_manager_killed_at_any_moment_doubles_nothing_and_loses_nothing() {
         world.manager("m2");
         world.serving("web", 3).await;
         world.pass(Duration::from_secs(30)).await;
-        assert_eq!(world.running().len(), 3, "killed after {delay} ms\n{}", world.describe());
+        assert_eq!(
+            world.running().len(),
+            3,
+            "killed after {delay} ms\n{}",
+            world.describe()
+        );
         world.check();
     }
 }
@@ -52,12 +57,20 @@ async fn tasks_of_a_dead_node_are_replaced_and_a_node_that_returns_gives_them_up
     engine.set_reachable(false);
     let away = |cache: &skep::runtime::cache::Cache| {
         let nodes = nodes_of(cache, &web());
-        nodes.iter().filter(|node| **node != NodeName::from("n2")).count() == 3
+        nodes
+            .iter()
+            .filter(|node| **node != NodeName::from("n2"))
+            .count()
+            == 3
     };
     world.until("three serve on the other nodes", away).await;
     assert_eq!(engine.running().len(), 1, "nobody can stop the old one yet");
     engine.set_reachable(true);
-    world.until("the node gives up what was replaced", |_| engine.running().is_empty()).await;
+    world
+        .until("the node gives up what was replaced", |_| {
+            engine.running().is_empty()
+        })
+        .await;
     world.pass(Duration::from_secs(60)).await;
     assert_eq!(world.running().len(), 3);
     world.check();
@@ -68,9 +81,14 @@ async fn a_drained_node_gives_up_its_tasks() {
     let world = World::start(2).await;
     world.service("web", "{replicas: 4, template: {container: IMAGE}}");
     world.serving("web", 4).await;
-    world.put("nodes/n1", "{engine: {url: \"tcp://n1:2375\"}, availability: drain}");
+    world.put(
+        "nodes/n1",
+        "{engine: {url: \"tcp://n1:2375\"}, availability: drain}",
+    );
     let engine = world.fleet.get("n1").expect("the node's engine");
-    world.until("nothing runs on it", |_| engine.running().is_empty()).await;
+    world
+        .until("nothing runs on it", |_| engine.running().is_empty())
+        .await;
     world.serving("web", 4).await;
     world.check();
 }
@@ -81,14 +99,24 @@ async fn a_store_that_is_away_stops_nothing_and_repeats_nothing() {
     world.service("web", "{replicas: 3, template: {container: IMAGE}}");
     world.serving("web", 3).await;
     let before = world.running();
-    let creates: usize = world.fleet.all().iter().map(|engine| engine.count("create")).sum();
+    let creates: usize = world
+        .fleet
+        .all()
+        .iter()
+        .map(|engine| engine.count("create"))
+        .sum();
     world.store.set_reachable(false);
     world.pass(Duration::from_secs(300)).await;
     assert_eq!(world.running(), before);
     world.store.set_reachable(true);
     world.service("web", "{replicas: 4, template: {container: IMAGE}}");
     world.serving("web", 4).await;
-    let after: usize = world.fleet.all().iter().map(|engine| engine.count("create")).sum();
+    let after: usize = world
+        .fleet
+        .all()
+        .iter()
+        .map(|engine| engine.count("create"))
+        .sum();
     assert_eq!(after, creates + 1);
     world.check();
 }
@@ -105,7 +133,10 @@ async fn s6_a_wiped_store_stops_nothing_and_what_runs_is_adopted() {
     assert_eq!(world.running(), before, "nothing is stopped");
     assert_eq!(world.cluster().id, id, "the cluster keeps its id (I3)");
     for node in ["n1", "n2"] {
-        world.put(&format!("nodes/{node}"), &format!("{{engine: {{url: \"tcp://{node}:2375\"}}}}"));
+        world.put(
+            &format!("nodes/{node}"),
+            &format!("{{engine: {{url: \"tcp://{node}:2375\"}}}}"),
+        );
     }
     world.service("web", "{replicas: 3, template: {container: IMAGE}}");
     world.serving("web", 3).await;
@@ -129,8 +160,16 @@ async fn s6_a_store_restored_from_before_stops_nothing() {
     for name in &before[..2] {
         assert!(world.running().contains(name), "{name} goes on");
     }
-    world.until("the store's new life is known", |cache| cache.incarnation() > incarnation).await;
+    world
+        .until("the store's new life is known", |cache| {
+            cache.incarnation() > incarnation
+        })
+        .await;
     world.pass(Duration::from_secs(60)).await;
     assert!(world.running().len() >= 2, "{}", world.describe());
-    assert_eq!(world.running(), before, "nothing is stopped after a restore, not even what the backup does not know");
+    assert_eq!(
+        world.running(),
+        before,
+        "nothing is stopped after a restore, not even what the backup does not know"
+    );
 }

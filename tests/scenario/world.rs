@@ -35,11 +35,15 @@ impl World {
             world.add_node(&format!("n{number}"));
         }
         world.manager("m1");
-        world.until("all nodes are ready", move |cache| {
-            let ready = view::nodes(cache).iter().filter(|node| node.is_schedulable()).count();
-            ready == nodes
-        })
-        .await;
+        world
+            .until("all nodes are ready", move |cache| {
+                let ready = view::nodes(cache)
+                    .iter()
+                    .filter(|node| node.is_schedulable())
+                    .count();
+                ready == nodes
+            })
+            .await;
         world
     }
 
@@ -59,7 +63,10 @@ impl World {
         engine.add_image(IMAGE);
         let clock = self.clock.clone();
         engine.set_clock(move || skep::runtime::clock::Clock::now(&*clock).wall);
-        self.put(&format!("nodes/{name}"), &format!("{{engine: {{url: \"tcp://{name}:2375\"}}}}"));
+        self.put(
+            &format!("nodes/{name}"),
+            &format!("{{engine: {{url: \"tcp://{name}:2375\"}}}}"),
+        );
         engine
     }
 
@@ -82,7 +89,9 @@ impl World {
             metrics: Arc::new(Metrics::new()),
         };
         let running = tokio::spawn(async move {
-            manager::run(options, doors, stopped).await.expect("the manager runs until it is stopped");
+            manager::run(options, doors, stopped)
+                .await
+                .expect("the manager runs until it is stopped");
         });
         self.managers.insert(name.into(), (running, stop));
     }
@@ -107,7 +116,10 @@ impl World {
 
     /// Puts a service with this short form; `IMAGE` stands for the image.
     pub fn service(&self, name: &str, spec: &str) {
-        self.put(&format!("services/default/{name}"), &spec.replace("IMAGE", IMAGE));
+        self.put(
+            &format!("services/default/{name}"),
+            &spec.replace("IMAGE", IMAGE),
+        );
     }
 
     /// What the store holds now.
@@ -136,7 +148,10 @@ impl World {
     /// Waits until the named service has `count` serving tasks.
     pub async fn serving(&self, service: &str, count: usize) {
         let name = Scoped::new("default", service);
-        self.until(&format!("{service} has {count} serving tasks"), |cache| serving(cache, &name).len() == count).await;
+        self.until(&format!("{service} has {count} serving tasks"), |cache| {
+            serving(cache, &name).len() == count
+        })
+        .await;
     }
 
     /// Waits until nothing is written for a minute of virtual time.
@@ -158,8 +173,13 @@ impl World {
 
     /// The running containers of all engines, by name.
     pub fn running(&self) -> Vec<String> {
-        let mut names: Vec<String> =
-            self.fleet.all().iter().flat_map(|engine| engine.running()).map(|container| container.name).collect();
+        let mut names: Vec<String> = self
+            .fleet
+            .all()
+            .iter()
+            .flat_map(|engine| engine.running())
+            .map(|container| container.name)
+            .collect();
         names.sort();
         names
     }
@@ -169,7 +189,9 @@ impl World {
         assert_eq!(self.fleet.violations(), Vec::<String>::new());
         let mut slots = BTreeMap::new();
         for name in self.running() {
-            let slot = name.rsplit_once('.').map_or(name.clone(), |(slot, _)| slot.to_owned());
+            let slot = name
+                .rsplit_once('.')
+                .map_or(name.clone(), |(slot, _)| slot.to_owned());
             slots.entry(slot).or_insert_with(Vec::new).push(name);
         }
         for (slot, names) in slots {
@@ -178,7 +200,14 @@ impl World {
     }
 
     pub fn cluster(&self) -> Cluster {
-        (**self.cache().cluster.expect("the cluster has a record").value.as_ref().to_owned()).to_owned()
+        (**self
+            .cache()
+            .cluster
+            .expect("the cluster has a record")
+            .value
+            .as_ref()
+            .to_owned())
+        .to_owned()
     }
 
     /// All that there is, for a failed test.
@@ -189,7 +218,12 @@ impl World {
         }
         for engine in self.fleet.all() {
             for container in engine.containers() {
-                text += &format!("{}: {} {:?}\n", skep::engine::Engine::address(&engine), container.name, container.state);
+                text += &format!(
+                    "{}: {} {:?}\n",
+                    skep::engine::Engine::address(&engine),
+                    container.name,
+                    container.state
+                );
             }
         }
         text
@@ -199,19 +233,28 @@ impl World {
 /// The serving tasks of a service.
 pub fn serving(cache: &Cache, service: &Scoped) -> Vec<Task> {
     let views = cache.tasks_of(service).map(|task| view::task(cache, task));
-    views.filter(|view| view.is_serving() && view.task.desired == Desired::Running).map(|view| (*view.task.value).clone()).collect()
+    views
+        .filter(|view| view.is_serving() && view.task.desired == Desired::Running)
+        .map(|view| (*view.task.value).clone())
+        .collect()
 }
 
 /// The tasks of a service in this observed state.
 pub fn in_state(cache: &Cache, service: &Scoped, state: TaskState) -> usize {
-    cache.tasks_of(service).filter(|task| view::task(cache, task).state == state).count()
+    cache
+        .tasks_of(service)
+        .filter(|task| view::task(cache, task).state == state)
+        .count()
 }
 
 /// The nodes that the serving tasks of a service are on.
 pub fn nodes_of(cache: &Cache, service: &Scoped) -> Vec<NodeName> {
     let on = |task: &Stored<Task>| view::task(cache, task).node.cloned();
-    let mut nodes: Vec<NodeName> =
-        cache.tasks_of(service).filter(|task| view::task(cache, task).is_serving()).filter_map(on).collect();
+    let mut nodes: Vec<NodeName> = cache
+        .tasks_of(service)
+        .filter(|task| view::task(cache, task).is_serving())
+        .filter_map(on)
+        .collect();
     nodes.sort();
     nodes
 }
