@@ -1,0 +1,4 @@
+//! Layer 3: the controllers. None imports another; they meet in the store.
+
+pub mod node;
+pub mod task;
