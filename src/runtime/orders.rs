@@ -65,8 +65,9 @@ pub enum Order {
     },
     /// Look at a container.
     Inspect {
-        /// Its id, or its name where no id is known.
-        container: String,
+        /// Its id where it is known, then its name where that is wanted too: missing is what answers to none of them.
+        /// A task's container that was made anew has another id than the one recorded last.
+        names: Vec<String>,
     },
 }
 
@@ -132,7 +133,7 @@ impl Orders {
     /// Carries out one order and looks at its container.
     pub async fn run(&self, order: &Order) -> Report {
         match order {
-            Order::Inspect { container } => self.inspect(container).await,
+            Order::Inspect { names } => self.inspect(names).await,
             Order::Pull { image } => self.pull(image).await,
             Order::Create { name, body } => self.create(name, body).await,
             Order::Start { container } => {
@@ -211,17 +212,20 @@ impl Orders {
         }
     }
 
-    async fn inspect(&self, container: &str) -> Report {
-        match self.look(container).await {
-            Ok(sight) => Report {
-                result: Ok(()),
-                sight: Some(sight),
-            },
-            Err(error) => Report {
-                result: Err(error.into()),
-                sight: None,
-            },
+    async fn inspect(&self, names: &[String]) -> Report {
+        for name in names {
+            match self.look(name).await {
+                Ok(Sight::Missing) => {}
+                Ok(sight) => return seen(sight),
+                Err(error) => {
+                    return Report {
+                        result: Err(error.into()),
+                        sight: None,
+                    };
+                }
+            }
         }
+        seen(Sight::Missing)
     }
 
     async fn look(&self, container: &str) -> Result<Sight, Error> {
@@ -246,6 +250,13 @@ impl Orders {
                 deadline,
             })
         })
+    }
+}
+
+fn seen(sight: Sight) -> Report {
+    Report {
+        result: Ok(()),
+        sight: Some(sight),
     }
 }
 

@@ -115,7 +115,7 @@ fn forgotten(snapshot: &Snapshot<'_>) -> Decision {
         .status
         .and_then(|status| status.container.as_ref());
     match (snapshot.has_status_key, snapshot.seen, container) {
-        (true, Seen::Unknown, Some(id)) => inspect(id.as_str()),
+        (true, Seen::Unknown, Some(id)) => inspect([id.0.clone()]),
         (true, Seen::Unknown, None) | (true, Seen::Missing, _) => Decision {
             step: Step::default().delete(snapshot.status_key()),
             ..Decision::default()
@@ -288,7 +288,7 @@ fn created(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>, container: &Container) 
     match snapshot.progress.start_sent {
         None if !is_committed(snapshot, wanted) => commit_start(snapshot, wanted),
         // Somebody may have started it by hand since: look once more.
-        None if since_looked(snapshot) > FRESH => inspect(container.id.as_str()),
+        None if since_looked(snapshot) > FRESH => inspect([container.id.0.clone()]),
         None => Decision {
             order: Some(Order::Start {
                 container: container.id.clone(),
@@ -402,25 +402,20 @@ fn gone(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>, stage: TaskState) -> TaskS
     status
 }
 
-/// Looks for the container by id, or by its name where no id was recorded.
+/// Looks for the container by its recorded id and by its name: one that was made anew has another id.
 fn look_for(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>) -> Decision {
     let id = snapshot
         .status
         .and_then(|status| status.container.as_ref());
-    match id {
-        Some(id) => inspect(id.as_str()),
-        None => inspect(&container::name(
-            wanted.service,
-            &wanted.task.slot,
-            &wanted.task.id,
-        )),
-    }
+    let name = container::name(wanted.service, &wanted.task.slot, &wanted.task.id);
+    let names = id.map(|id| id.0.clone()).into_iter().chain([name]);
+    inspect(names)
 }
 
-fn inspect(container: &str) -> Decision {
+fn inspect(names: impl IntoIterator<Item = String>) -> Decision {
     Decision {
         order: Some(Order::Inspect {
-            container: container.to_owned(),
+            names: names.into_iter().collect(),
         }),
         ..Decision::default()
     }
@@ -457,7 +452,7 @@ fn busy(snapshot: &Snapshot<'_>, container: &Container) -> Decision {
             look_again: Some(left),
             ..Decision::default()
         },
-        _ => inspect(container.id.as_str()),
+        _ => inspect([container.id.0.clone()]),
     }
 }
 

@@ -90,6 +90,14 @@ impl EngineView {
         self.missing.insert(task.clone());
     }
 
+    /// An order went to a task's container and nobody saw what came of it: nothing is known of it any more.
+    pub fn doubt(&mut self, task: &TaskId) {
+        if let Some(id) = self.tasks.remove(task) {
+            self.containers.remove(&id);
+        }
+        self.missing.remove(task);
+    }
+
     /// Forgets a task whose records are gone.
     pub fn forget(&mut self, task: &TaskId) {
         self.missing.remove(task);
