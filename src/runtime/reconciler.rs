@@ -13,11 +13,13 @@
 use super::apply::{WriteError, Writer};
 use super::backoff::{Backoff, Backoffs};
 use super::controller::Controller;
-use super::leader::{Context, Leadership};
+use super::context::Context;
 use super::plan::Plan;
 use super::queue::Queue;
 use crate::api::uid::Ids;
+use crate::api::unit::Revision;
 use crate::metrics::list;
+use crate::store::Leadership;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -35,11 +37,12 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 pub async fn run<C: Controller>(controller: Arc<C>, context: Context, stop: watch::Receiver<bool>) {
     let mut backoff = Backoff::store(context.clock.seed());
     let mut stopped = stop.clone();
+    let mut candidate = context.candidate(C::NAME);
     context.metrics.set(&list::LEADING, &[C::NAME], 0.0);
     loop {
         let campaign = async {
             context.cache.filled().await;
-            Leadership::campaign(&context, C::NAME).await
+            candidate.campaign().await
         };
         let leadership = tokio::select! {
             biased;
@@ -49,12 +52,14 @@ pub async fn run<C: Controller>(controller: Arc<C>, context: Context, stop: watc
         match leadership {
             Ok(leadership) => {
                 backoff.reset();
+                let leadership = Arc::new(leadership);
                 info!(controller = C::NAME, term = %leadership.term, "leads");
                 context.metrics.set(&list::LEADING, &[C::NAME], 1.0);
                 let why = lead(&controller, &context, &leadership, stop.clone()).await;
                 context.metrics.set(&list::LEADING, &[C::NAME], 0.0);
                 info!(controller = C::NAME, term = %leadership.term, why, "leads no longer");
-                leadership.resign().await;
+                // If the store does not answer, the lease runs out by itself.
+                let _ = leadership.session.close().await;
             }
             Err(error) => {
                 warn!(controller = C::NAME, %error, "cannot campaign");
@@ -68,7 +73,7 @@ pub async fn run<C: Controller>(controller: Arc<C>, context: Context, stop: watc
 struct Reign<C: Controller> {
     controller: Arc<C>,
     context: Context,
-    leadership: Leadership,
+    leadership: Arc<Leadership>,
     queue: Arc<Queue<C::Work>>,
     writer: Writer,
     retries: Mutex<Backoffs<C::Work>>,
@@ -78,7 +83,7 @@ struct Reign<C: Controller> {
 async fn lead<C: Controller>(
     controller: &Arc<C>,
     context: &Context,
-    leadership: &Leadership,
+    leadership: &Arc<Leadership>,
     mut stop: watch::Receiver<bool>,
 ) -> String {
     let queue = Arc::new(Queue::new(C::NAME, &context.metrics));
@@ -110,7 +115,7 @@ async fn lead<C: Controller>(
     let why = tokio::select! {
         biased;
         _ = stop.wait_for(|stop| *stop) => "stopping".to_owned(),
-        () = leadership.lost() => "the lease is lost".to_owned(),
+        () = leadership.session.lost() => "the lease is lost".to_owned(),
         why = workers.join_next() => match why {
             Some(Ok(why)) => why,
             Some(Err(error)) => format!("a worker ended: {error}"),
@@ -128,7 +133,7 @@ async fn lead<C: Controller>(
 impl<C: Controller> Reign<C> {
     async fn resync(&self) {
         // A leader that has not seen its own election would plan on a view from before it.
-        self.context.cache.reached(crate::api::unit::Revision(self.leadership.term.0), self.context.cache.progress().epoch).await;
+        self.context.cache.reached(Revision(self.leadership.term.0), self.context.cache.progress().epoch).await;
         loop {
             self.queue.extend(self.context.cache.read(|cache| self.controller.all_work(cache)));
             tokio::time::sleep(RESYNC).await;
@@ -152,7 +157,7 @@ impl<C: Controller> Reign<C> {
 
     /// Looks at one key. An error ends the term.
     async fn reconcile(&self, work: &C::Work) -> Result<(), String> {
-        if !self.leadership.is_valid_now() {
+        if !self.leadership.session.is_valid_now() {
             return Err("the lease's deadline has passed".into());
         }
         let Some(plan) = self.plan(work) else {

@@ -1,7 +1,7 @@
 //! Registration: `managers/<name>` tells that a manager lives, for as long as its lease does.
 
 use super::backoff::Backoff;
-use super::leader::Context;
+use super::context::Context;
 use super::plan::encode;
 use crate::api::cluster::Manager;
 use crate::api::key::Key;
