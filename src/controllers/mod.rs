@@ -1,4 +1,3 @@
-//! Layer 3: the controllers. None imports another; they meet in the store.
+//! Layer 3: the controllers, independent of each other.
 
-pub mod node;
 pub mod task;

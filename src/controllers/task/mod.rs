@@ -1,8 +1,3 @@
-//! task
+//! The task controller: Task -> container on an engine.
+
 pub mod container;
-pub mod plan;
-pub mod snapshot;
-pub mod status;
-#[cfg(test)]
-mod tests;
-pub mod view;
