@@ -60,6 +60,9 @@
 
 pub mod api;
 pub mod controllers;
+pub mod embedded;
 pub mod engine;
+pub mod metrics;
+pub mod runtime;
 pub mod sim;
 pub mod store;

@@ -1,3 +1,4 @@
-//! Layer 3: the controllers, independent of each other.
+//! Layer 3: the controllers. None imports another; they meet in the store.
 
+pub mod node;
 pub mod task;

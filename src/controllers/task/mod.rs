@@ -1,3 +1,8 @@
-//! The task controller: Task -> container on an engine.
-
+//! task
 pub mod container;
+pub mod plan;
+pub mod snapshot;
+pub mod status;
+#[cfg(test)]
+mod tests;
+pub mod view;
