@@ -8,8 +8,10 @@
 //!   certainly not applied.
 //! - Every call has a deadline (`etcd.rs`); nothing here retries a write whose outcome is unknown.
 
+pub mod config;
 mod constants;
 mod error;
+pub mod etcd;
 mod kv;
 
 pub use constants::{
