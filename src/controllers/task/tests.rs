@@ -3,7 +3,7 @@
 use super::container::{self, ContainerInput};
 use super::plan::{Decision, plan};
 use super::snapshot::{Image, Progress, Refused, Seen, Snapshot};
-use super::view::{CLUSTER_LABEL, EngineView};
+use super::view::EngineView;
 use crate::api::accepted::AcceptedNode;
 use crate::api::cluster::Cluster;
 use crate::api::key::Key;
@@ -153,6 +153,7 @@ impl World {
             revision: &self.revision,
             binding: binding.unwrap_or_else(|| world.binding.as_ref().unwrap()),
             node: &"n1".into(),
+            node_uid: &"node-uid".into(),
             stamp: Stamp {
                 incarnation: Incarnation(1),
                 term,
@@ -517,7 +518,7 @@ fn a_copy_or_another_clusters_container_is_only_reported() {
     let mut foreign = container.clone();
     foreign.id = "c3".into();
     let labels = &mut foreign.labels;
-    labels.insert(CLUSTER_LABEL.into(), "elsewhere".into());
+    labels.insert(container::CLUSTER.into(), "elsewhere".into());
     assert_eq!(view.put(&world.cluster, copy), None);
     assert_eq!(view.seen(&ID.into()), Seen::Unknown);
     view.put(&world.cluster, container);

@@ -3,20 +3,17 @@
 //! A container counts as a task's only by rule C1: its label names the cluster and its name ends in the task id that
 //! its label names. The rest is kept apart and only reported.
 
-use super::container;
+use super::container::{self, CLUSTER, Claim};
 use super::snapshot::Seen;
 use crate::api::cluster::Cluster;
 use crate::api::name::NodeName;
-use crate::api::status::{Claim, Found, Unclaimed, UnclaimedKind};
+use crate::api::status::{self, Found, Unclaimed, UnclaimedKind};
 use crate::api::time::Timestamp;
 use crate::api::uid::{ContainerId, TaskId};
 use crate::api::unit::{Incarnation, Revision};
 use crate::engine::{Container, ContainerState};
 use crate::runtime::cache::Cache;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// The label that says whose a container is.
-pub const CLUSTER_LABEL: &str = "dev.skep.cluster";
 
 /// What is known of one engine's containers.
 #[derive(Clone, Debug, Default)]
@@ -44,7 +41,7 @@ impl EngineView {
     /// Two that claim one task cannot have the same name, so one of them is a copy by hand: the running one counts,
     /// else the one that was there first.
     pub fn put(&mut self, cluster: &Cluster, container: Container) -> Option<TaskId> {
-        let task = ours(cluster, &container).map(|claim| claim.task);
+        let task = task_of(cluster, &container);
         let id = container.id.clone();
         if let Some(task) = &task {
             self.missing.remove(task);
@@ -61,7 +58,7 @@ impl EngineView {
                 self.tasks.insert(task.clone(), id.clone());
             }
         }
-        if container.labels.contains_key(CLUSTER_LABEL) {
+        if container.labels.contains_key(CLUSTER) {
             self.containers.insert(id, container);
         }
         task
@@ -158,8 +155,10 @@ impl EngineView {
     pub fn highest(&self, cluster: &Cluster) -> Option<(Incarnation, Revision)> {
         self.containers
             .values()
-            .filter_map(|container| ours(cluster, container))
-            .map(|claim| (claim.stamp.incarnation, claim.stamp.revision))
+            .filter_map(|container| match container::claim(container, &cluster.id) {
+                Claim::Ours(ours) => Some((ours.stamp.incarnation, ours.stamp.revision)),
+                Claim::ForeignCluster { .. } | Claim::Imposter { .. } | Claim::NotOurs => None,
+            })
             .max()
     }
 
@@ -170,19 +169,19 @@ impl EngineView {
         container: &Container,
         now: Timestamp,
     ) -> Option<Unclaimed> {
-        let claim = container::claim(container);
-        let label = container.labels.get(CLUSTER_LABEL)?;
-        let kind = match &claim {
-            _ if label != cluster.id.as_str() => UnclaimedKind::ForeignCluster,
-            Some(claim) if is_named_after(container, claim) => {
-                let is_holder = self.tasks.get(&claim.task) == Some(&container.id);
-                match cache.task(&claim.task) {
+        let (kind, claim) = match container::claim(container, &cluster.id) {
+            Claim::NotOurs => return None,
+            Claim::ForeignCluster { .. } => (UnclaimedKind::ForeignCluster, None),
+            Claim::Imposter { .. } => (UnclaimedKind::Imposter, None),
+            Claim::Ours(ours) => {
+                let is_holder = self.tasks.get(&ours.task) == Some(&container.id);
+                let kind = match cache.task(&ours.task) {
                     Some(_) if is_holder => return None,
                     Some(_) => UnclaimedKind::Imposter,
                     None => UnclaimedKind::Lost,
-                }
+                };
+                (kind, Some(reported(cluster, *ours)))
             }
-            Some(_) | None => UnclaimedKind::Imposter,
         };
         Some(Unclaimed {
             container: container.id.clone(),
@@ -195,16 +194,26 @@ impl EngineView {
     }
 }
 
-/// What a container claims, if it is ours (rule C1).
-pub fn ours(cluster: &Cluster, container: &Container) -> Option<Claim> {
-    container::claim(container)
-        .filter(|claim| claim.cluster == cluster.id)
-        .filter(|claim| is_named_after(container, claim))
+/// The task whose container this is (rule C1).
+pub fn task_of(cluster: &Cluster, container: &Container) -> Option<TaskId> {
+    match container::claim(container, &cluster.id) {
+        Claim::Ours(ours) => Some(ours.task),
+        Claim::ForeignCluster { .. } | Claim::Imposter { .. } | Claim::NotOurs => None,
+    }
 }
 
-fn is_named_after(container: &Container, claim: &Claim) -> bool {
-    container
-        .name
-        .strip_suffix(claim.task.as_str())
-        .is_some_and(|head| head.ends_with('.'))
+/// A claim as it stands in the status.
+fn reported(cluster: &Cluster, ours: container::Ours) -> status::Claim {
+    status::Claim {
+        cluster: cluster.id.clone(),
+        task: ours.task,
+        service: ours.service,
+        namespace: ours.name.namespace,
+        name: ours.name.name,
+        slot: ours.slot,
+        revision: ours.revision,
+        hash: ours.hash,
+        node: ours.node,
+        stamp: ours.stamp,
+    }
 }
