@@ -2,7 +2,8 @@
 //!
 //! Watches `nodes/*`, `accepted/nodes/*`, `status/nodes/*`, `bindings/*`, `status/tasks/*`, `shards/health-*`.
 //! The elected part ([`Nodes`]) writes `accepted/nodes/*` and `status/nodes/<name>/node`; the holder of an engine's
-//! health writes `status/nodes/<name>/health` ([`health`] judges).
+//! health (leader of `health`, for a socket the manager that its spec names) writes `status/nodes/<name>/health`:
+//! `pulse` contacts, [`health`] judges.
 //!
 //! Invariants:
 //! - A node leaves only when no task is bound to it or was seen on it: the record is the tombstone (rule I1).
@@ -15,30 +16,77 @@
 pub mod accept;
 pub mod health;
 pub mod plan;
+mod pulse;
 pub mod snapshot;
 pub mod status;
 #[cfg(test)]
 mod tests;
 
 use crate::api::key::Key;
+use crate::api::manifest::{self, Spec};
 use crate::api::name::{Kind, NodeName, ObjectKey};
 use crate::api::node::NodeSpec;
 use crate::api::service::Annotated;
 use crate::api::uid::Ids;
 use crate::runtime::cache::Cache;
 use crate::runtime::clock::Now;
+use crate::engine::Connector;
+use crate::runtime::context::Context;
 use crate::runtime::controller::Controller;
 use crate::runtime::plan::Plan;
+use crate::runtime::reconciler;
 use snapshot::Snapshot;
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// Reads a user's value: labels and annotations, and the normalised spec; or all that is wrong with it.
 pub type Read = fn(&ObjectKey, &[u8]) -> Result<(Annotated, NodeSpec), String>;
 
 /// How long failed contacts last before a node counts as down, unless configured otherwise.
 pub const GRACE: Duration = Duration::from_secs(10);
+
+/// Settings of controller `node`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How long failed contacts last before a node counts as down.
+    pub grace: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { grace: GRACE }
+    }
+}
+
+/// Accepts nodes and judges engines until `stop`.
+pub async fn run(
+    settings: Settings,
+    connector: Arc<dyn Connector>,
+    context: Context,
+    stop: watch::Receiver<bool>,
+) {
+    let nodes = Arc::new(Nodes::new(read, settings.grace));
+    tokio::join!(
+        reconciler::run(nodes, context.clone(), stop.clone()),
+        pulse::run(settings.grace, connector, context, stop),
+    );
+}
+
+/// Reads a user's value as a node's manifest.
+fn read(object: &ObjectKey, value: &[u8]) -> Result<(Annotated, NodeSpec), String> {
+    let manifest = manifest::parse_value(object, value).map_err(|problems| {
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        problems.join("; ")
+    })?;
+    match manifest.spec {
+        Spec::Node(spec) => Ok((manifest.metadata, *spec)),
+        Spec::Service(_) | Spec::Network(_) => {
+            Err("the key is for a Node, the value is not".into())
+        }
+    }
+}
 
 /// Looks further apart than this were not one watch: somebody else led in between, and the count starts anew.
 const GAP: Duration = Duration::from_secs(5);
