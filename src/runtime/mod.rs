@@ -12,6 +12,7 @@ pub mod cache;
 pub mod clock;
 pub mod context;
 pub mod controller;
+pub mod orders;
 pub mod plan;
 pub mod queue;
 pub mod reconciler;
