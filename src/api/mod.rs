@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod container;
 pub mod decode;
 pub mod default;
+pub mod feature;
 pub mod key;
 pub mod name;
 pub mod network;

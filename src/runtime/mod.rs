@@ -3,5 +3,6 @@
 pub mod cache;
 pub mod clock;
 pub mod controller;
+pub mod pack;
 pub mod plan;
 pub mod view;

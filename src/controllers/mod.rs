@@ -1,0 +1,4 @@
+//! Layer 3: the controllers. They are independent: none imports another; what they share stands in `runtime` or `api`.
+
+pub mod scheduler;
+pub mod service;
