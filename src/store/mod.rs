@@ -8,11 +8,16 @@
 //!   certainly not applied.
 //! - Every call has a deadline (`etcd.rs`); nothing here retries a write whose outcome is unknown.
 
+mod constants;
 mod error;
 mod kv;
 
+pub use constants::{
+    BATCH_BYTES, BATCH_OPERATIONS, CONNECT_DEADLINE, KEEP_ALIVE_INTERVAL, LEASE_MARGIN, LEASE_TTL,
+    MAX_MESSAGE, PAGE, PING_DEADLINE, PING_INTERVAL, STORE_DEADLINE,
+};
 pub use error::Error;
 pub use kv::{
     Compare, KeyValue, Kv, LeaseStatus, Op, Outcome, RangeRequest, RangeResponse, Reply,
-    StoreStatus, Txn, WatchBatch, WatchEvent, WatchRequest, WatchStream,
+    StoreStatus, Txn, WatchBatch, WatchEvent, WatchRequest, WatchStream, prefix_end,
 };
