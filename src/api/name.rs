@@ -51,6 +51,16 @@ impl Kind {
     pub fn from_plural(plural: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.plural() == plural)
     }
+
+    /// The kind that people mean on the command line, in any case: `service`, `services`, `svc`, `no`, `net` ...
+    pub fn from_user(word: &str) -> Option<Self> {
+        match word.to_ascii_lowercase().as_str() {
+            "service" | "services" | "svc" => Some(Self::Service),
+            "node" | "nodes" | "no" => Some(Self::Node),
+            "network" | "networks" | "net" => Some(Self::Network),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Kind {

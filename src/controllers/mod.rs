@@ -2,3 +2,6 @@
 
 pub mod scheduler;
 pub mod service;
+
+#[cfg(test)]
+pub(crate) mod fixture;

@@ -102,7 +102,7 @@ fn count(model: &Model<'_>, wanted: &[Slot]) -> ReplicaCounts {
     ReplicaCounts {
         wanted: u32::try_from(wanted.len()).unwrap_or(u32::MAX),
         running: number(&|member| member.state == TaskState::Running),
-        ready: number(&Member::is_serving),
+        ready: number(&|member| member.is_serving()),
         updated: number(&|member| {
             member.is_serving() && member.task.revision == model.current
         }),
