@@ -151,7 +151,7 @@ fn start_controllers(
     for name in &options.controllers {
         let (context, stop, memory) = (context.clone(), stop.clone(), memory.clone());
         match name.as_str() {
-            "service" => parts.spawn(reconciler::run(Arc::new(service::Service), context, stop)),
+            "service" => parts.spawn(reconciler::run(Arc::new(service::ServiceController), context, stop)),
             "scheduler" => parts.spawn(reconciler::run(
                 Arc::new(scheduler::Scheduler),
                 context,
