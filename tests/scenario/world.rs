@@ -200,14 +200,7 @@ impl World {
     }
 
     pub fn cluster(&self) -> Cluster {
-        (**self
-            .cache()
-            .cluster
-            .expect("the cluster has a record")
-            .value
-            .as_ref()
-            .to_owned())
-        .to_owned()
+        self.cache().cluster.expect("the cluster has a record").value.as_ref().clone()
     }
 
     /// All that there is, for a failed test.

@@ -585,10 +585,11 @@ fn a_drained_node_gives_its_tasks_up_one_after_another() {
     web.go();
     web.wait(60);
     web.go();
+    let n1 = NodeName::from("n1");
     let on_n1 = web
         .0
         .cache
-        .bindings_on(&NodeName::from("n1"))
+        .bindings_on(&n1)
         .filter(|binding| {
             web.0
                 .cache
