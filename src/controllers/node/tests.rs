@@ -67,28 +67,57 @@ fn down_needs_ones_own_failed_contacts_for_the_grace() {
     check(&broken(Some(110)), |_| {}, "unknown ConnectionRefused");
     check(&broken(Some(109)), |_| {}, "down ConnectionRefused");
     // Counted from taking the node over, whatever anybody saw before (N1).
-    check(&broken(None), |it| it.now = seconds(105), "unknown ConnectionRefused");
-    check(&broken(None), |it| it.now = seconds(111), "down ConnectionRefused");
+    check(
+        &broken(None),
+        |it| it.now = seconds(105),
+        "unknown ConnectionRefused",
+    );
+    check(
+        &broken(None),
+        |it| it.now = seconds(111),
+        "down ConnectionRefused",
+    );
     check(&Contact::taken(seconds(119)), |_| {}, "ready");
     check(
         &Contact::taken(seconds(119)),
         |it| it.before = NodeState::Down,
         "down NotContacted",
     );
-    check(&contact(Some(119), None), |it| it.before = NodeState::Down, "ready");
+    check(
+        &contact(Some(119), None),
+        |it| it.before = NodeState::Down,
+        "ready",
+    );
 }
 
 #[test]
 fn another_engine_or_a_twin_is_a_condition_and_no_action() {
     let well = contact(Some(119), None);
-    check(&well, |it| it.recorded = Some("engine-0"), "unknown EngineChanged");
+    check(
+        &well,
+        |it| it.recorded = Some("engine-0"),
+        "unknown EngineChanged",
+    );
     check(&well, |it| it.twin = Some("n2"), "unknown DuplicateEngine");
     check(&well, |it| it.recorded = None, "ready");
     let wrong = |message: &str| {
-        contact(None, Some(Error::Config { message: message.into() }))
+        contact(
+            None,
+            Some(Error::Config {
+                message: message.into(),
+            }),
+        )
     };
-    check(&wrong("API 1.30 is too old"), |_| {}, "unknown WrongApiVersion");
-    check(&wrong("cannot read key.pem"), |_| {}, "unknown BadConfiguration");
+    check(
+        &wrong("API 1.30 is too old"),
+        |_| {},
+        "unknown WrongApiVersion",
+    );
+    check(
+        &wrong("cannot read key.pem"),
+        |_| {},
+        "unknown BadConfiguration",
+    );
     let tls = Error::Tls {
         address: String::new(),
         message: String::new(),
@@ -100,26 +129,37 @@ fn another_engine_or_a_twin_is_a_condition_and_no_action() {
 fn a_manager_that_loses_most_engines_at_once_suspects_itself() {
     let lost = |at| contact(Some(at), Some(refused()));
     let well = || contact(Some(119), None);
-    let holds = |contacts: &[Contact]| {
-        Doubt::default().look(contacts, GRACE, seconds(120))
-    };
+    let holds = |contacts: &[Contact]| Doubt::default().look(contacts, GRACE, seconds(120));
     assert!(!holds(&[lost(109)]), "a single engine is no proof");
     assert!(holds(&[lost(109), lost(112)]));
     assert!(!holds(&[lost(109), well()]), "half is not more than half");
     assert!(holds(&[lost(109), lost(112), well()]));
-    assert!(!holds(&[lost(50), lost(112), well()]), "not within one grace");
+    assert!(
+        !holds(&[lost(50), lost(112), well()]),
+        "not within one grace"
+    );
     assert!(!holds(&[lost(109), lost(112), well(), well()]));
 
     let all = [lost(109), lost(112)];
     let mut doubt = Doubt::default();
     assert!(doubt.look(&all, GRACE, seconds(120)));
     assert!(doubt.look(&all, GRACE, seconds(120) + HOLD - seconds(1)));
-    assert!(!doubt.look(&all, GRACE, seconds(120) + HOLD), "held, not for ever");
+    assert!(
+        !doubt.look(&all, GRACE, seconds(120) + HOLD),
+        "held, not for ever"
+    );
     assert!(!doubt.look(&[well(), well()], GRACE, seconds(190)));
-    assert!(doubt.look(&all, GRACE, seconds(200)), "a new loss is a new doubt");
+    assert!(
+        doubt.look(&all, GRACE, seconds(200)),
+        "a new loss is a new doubt"
+    );
 
     check(&lost(100), |it| it.holds = true, "unknown EvictionsHeld");
-    check(&lost(115), |it| it.holds = true, "unknown ConnectionRefused");
+    check(
+        &lost(115),
+        |it| it.holds = true,
+        "unknown ConnectionRefused",
+    );
 }
 
 /// A store for the elected controller: plans are applied to it.
@@ -197,7 +237,10 @@ fn a_bad_put_keeps_the_spec_and_a_deletion_waits_for_the_tasks() {
     store.put("nodes/n1", "engine: tcp://10.0.0.1:2375");
     store.plan(&nodes, 1);
     assert!(store.keys.contains_key("accepted/nodes/n1"));
-    assert!(store.plan(&nodes, 2).is_in_step(), "planning again plans nothing");
+    assert!(
+        store.plan(&nodes, 2).is_in_step(),
+        "planning again plans nothing"
+    );
 
     let before = store.keys["accepted/nodes/n1"].clone();
     store.put("nodes/n1", "garbage: [");
@@ -254,4 +297,91 @@ fn a_socket_names_its_manager_and_is_down_when_that_is_gone() {
     store.plan(&nodes, 16);
     store.plan(&nodes, 60);
     assert!(!gone(&store));
+}
+
+/// A clock that follows tokio's paused timers.
+struct Paused(tokio::time::Instant);
+
+impl crate::runtime::clock::Clock for Paused {
+    fn now(&self) -> Now {
+        let since = crate::runtime::clock::timer_now() - self.0;
+        Now {
+            wall: Timestamp(0).after(since),
+            since_boot: since,
+        }
+    }
+
+    fn seed(&self) -> u128 {
+        7
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_is_met_lost_and_met_again() {
+    use crate::runtime::clock::timer_now;
+    use std::sync::Arc;
+    let kv = crate::embedded::memory::Memory::new();
+    let fleet = crate::sim::SimFleet::new();
+    let engine = fleet.add_at("tcp://n1:2375", "n1");
+    kv.put(
+        "/skep/cluster",
+        r#"{"id": "c", "incarnation": 1, "format": 1}"#,
+    );
+    kv.put("/skep/nodes/n1", "engine: tcp://n1:2375");
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let cache = crate::runtime::shared::SharedCache::new("/skep/");
+    let metrics = Arc::new(crate::metrics::Metrics::new());
+    let clock = Arc::new(Paused(timer_now()));
+    let store: Arc<dyn crate::store::Kv> = Arc::new(kv.clone());
+    let context = crate::runtime::context::Context {
+        kv: store.clone(),
+        cache: cache.clone(),
+        clock: clock.clone(),
+        metrics: metrics.clone(),
+        recorder: crate::runtime::recorder::Recorder::start(
+            store.clone(),
+            "/skep/",
+            clock,
+            metrics,
+        ),
+        manager: "m1".into(),
+    };
+    tokio::spawn(crate::runtime::watcher::Watcher::new(store, cache, 7).run(stopped.clone()));
+    let connector = Arc::new(fleet.clone());
+    tokio::spawn(super::run(
+        super::Settings::default(),
+        connector,
+        context,
+        stopped,
+    ));
+    let state = || {
+        let status = kv.get("/skep/status/nodes/n1/health")?;
+        let status: Status = serde_json::from_slice(&status.value).unwrap();
+        let engine = status.engine?;
+        Some(format!(
+            "{} {}",
+            engine.state.as_str(),
+            engine.reason.unwrap_or_default()
+        ))
+    };
+    let until = async |wanted: &str| {
+        let limit = timer_now() + seconds(90);
+        while state().as_deref() != Some(wanted) {
+            assert!(timer_now() < limit, "{:?} instead of {wanted}", state());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    until("ready ").await;
+    engine.set_reachable(false);
+    let lost = timer_now();
+    until("down ConnectionRefused").await;
+    assert!(
+        timer_now() - lost > GRACE - seconds(1),
+        "not before the grace"
+    );
+    engine.set_reachable(true);
+    until("ready ").await;
+    engine.edit_identity(|identity| identity.id = "another".into());
+    until("unknown EngineChanged").await;
+    drop(stop);
 }

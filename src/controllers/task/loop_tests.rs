@@ -77,7 +77,10 @@ impl Scene {
             engine,
             clock: Arc::new(Paused { zero: timer_now() }),
         };
-        scene.put(Key::Cluster, json!({"id": "cluster", "incarnation": 1, "format": 1}));
+        scene.put(
+            Key::Cluster,
+            json!({"id": "cluster", "incarnation": 1, "format": 1}),
+        );
         let node = ObjectKey::node(&"n1".into());
         scene.put(
             Key::Accepted(node.clone()),
@@ -210,13 +213,20 @@ async fn a_bound_task_runs_stops_and_is_removed() {
     tokio::time::sleep(Duration::from_secs(700)).await;
     let key = Key::TaskStatus("n1".into(), ID.into()).full("/skep/");
     let last = scene.kv.get(&key).map(|kv| kv.mod_revision);
-    assert!(last <= Some(quiet), "a status is written only when it changes");
+    assert!(
+        last <= Some(quiet),
+        "a status is written only when it changes"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_answer_makes_no_second_container() {
     for call in ["create", "start", "inspect", "stop"] {
-        for fault in [Fault::TimeoutAfter, Fault::BrokenAfter, Fault::TimeoutBefore] {
+        for fault in [
+            Fault::TimeoutAfter,
+            Fault::BrokenAfter,
+            Fault::TimeoutBefore,
+        ] {
             if (call, &fault) == ("start", &Fault::TimeoutBefore) {
                 // A start whose outcome is unknown is never repeated: it ends as failed, see below.
                 continue;
@@ -255,7 +265,9 @@ async fn a_manager_that_dies_between_create_and_start_is_taken_over() {
     // Lists that lack the newest, too: what they lack is not gone (C5).
     scene.engine.fail("list", Fault::HideNewest, 100);
     scene.task("running");
-    scene.engine.set_latency("start", Duration::from_secs(3_600));
+    scene
+        .engine
+        .set_latency("start", Duration::from_secs(3_600));
     let first = scene.manager();
     until("created", || scene.engine.containers().len() == 1).await;
     let made = scene.engine.containers()[0].id.clone();
@@ -265,7 +277,10 @@ async fn a_manager_that_dies_between_create_and_start_is_taken_over() {
     until("running", || scene.is(TaskState::Running)).await;
     scene.check_one_runs();
     let runs = scene.engine.containers()[0].id.clone();
-    assert_ne!(runs, made, "made under another term: removed and made anew (C4)");
+    assert_ne!(
+        runs, made,
+        "made under another term: removed and made anew (C4)"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -276,7 +291,9 @@ async fn what_runs_is_adopted_though_the_list_lacks_it() {
     until("running", || scene.is(TaskState::Running)).await;
     first.kill();
     scene.engine.fail("list", Fault::HideNewest, 100);
-    scene.kv.delete(&Key::TaskStatus("n1".into(), ID.into()).full("/skep/"));
+    scene
+        .kv
+        .delete(&Key::TaskStatus("n1".into(), ID.into()).full("/skep/"));
     let _second = scene.manager();
     until("running again", || scene.is(TaskState::Running)).await;
     scene.check_one_runs();
@@ -286,7 +303,11 @@ async fn what_runs_is_adopted_though_the_list_lacks_it() {
 #[tokio::test(start_paused = true)]
 async fn a_strangers_container_with_our_name_is_left_alone() {
     let scene = Scene::new().known().await;
-    let name = container::name(&Scoped::new("default", "web"), &Slot::Replica(1), &ID.into());
+    let name = container::name(
+        &Scoped::new("default", "web"),
+        &Slot::Replica(1),
+        &ID.into(),
+    );
     let stranger = scene.engine.make_by_hand(&name, &[], true).unwrap();
     scene.task("running");
     let _manager = scene.manager();
