@@ -59,6 +59,7 @@
 //! its tasks.
 
 pub mod api;
+pub mod app;
 pub mod controllers;
 pub mod embedded;
 pub mod engine;

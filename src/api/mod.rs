@@ -13,6 +13,7 @@ pub mod container;
 pub mod de;
 pub mod decode;
 pub mod default;
+pub mod feature;
 pub mod diff;
 pub mod edit;
 pub mod hash;

@@ -6,7 +6,9 @@ use super::recorder::Recorder;
 use super::shared::SharedCache;
 use crate::api::cluster::Holder;
 use crate::metrics::Metrics;
-use crate::store::{Boottime, Candidate, Kv};
+use crate::store::Kv;
+use crate::store::election::Candidate;
+use crate::store::session::Boottime;
 use std::sync::Arc;
 
 /// What every part of a manager shares.
@@ -36,11 +38,20 @@ impl Context {
     /// This manager as a candidate for a controller's leadership.
     pub fn candidate(&self, controller: &str) -> Candidate {
         let identity = encode(&self.holder());
-        Candidate::new(self.kv.clone(), self.cache.prefix(), controller, identity, self.boottime())
+        Candidate::new(
+            self.kv.clone(),
+            self.cache.prefix(),
+            controller,
+            identity,
+            self.boottime(),
+        )
     }
 
     /// This manager as the holder of a key.
     pub fn holder(&self) -> Holder {
-        Holder { manager: self.manager.clone(), since: self.clock.now().wall }
+        Holder {
+            manager: self.manager.clone(),
+            since: self.clock.now().wall,
+        }
     }
 }

@@ -102,7 +102,7 @@ fn names_carry_slot_and_task_and_the_namespace_unless_default() {
 
 #[test]
 fn what_is_left_out_is_left_to_the_image_and_the_engine() {
-    let body = Case::new(json!("nginx"), json!([])).body();
+    let body = Case::new(json!({"image": "nginx"}), json!([])).body();
     let fields: Vec<_> = body.as_object().unwrap().keys().collect();
     let expected = ["Env", "HostConfig", "Image", "Labels", "OpenStdin", "Tty"];
     assert_eq!(fields, expected);
@@ -138,7 +138,7 @@ fn a_port_without_a_number_is_left_to_the_engine_unless_the_binding_holds_one() 
         {"target": 80, "mode": "host", "hostIP": "127.0.0.1"},
         {"target": 53, "protocol": "udp", "mode": "host"},
     ]);
-    let mut case = Case::new(json!("x"), ports);
+    let mut case = Case::new(json!({"image": "x"}), ports);
     let expected = json!({
         "80/tcp": [{"HostIp": "", "HostPort": "8080"}, {"HostIp": "127.0.0.1", "HostPort": ""}],
         "53/udp": [{"HostIp": "", "HostPort": ""}],
@@ -177,7 +177,10 @@ fn fields_above_the_engines_api_are_in_the_body_and_named() {
     let container = json!({
         "image": "x", "annotations": {"k": "v"},
         "healthcheck": {"test": ["CMD", "true"], "startInterval": "2s"},
-        "mounts": [{"target": "/a"}, {"source": "v", "target": "/b", "volume": {"subpath": "s"}}],
+        "mounts": [
+            {"type": "volume", "target": "/a"},
+            {"type": "volume", "source": "v", "target": "/b", "volume": {"subpath": "s"}},
+        ],
     });
     let case = Case::new(container, json!([]));
     let body = case.body();
@@ -203,7 +206,7 @@ fn fields_above_the_engines_api_are_in_the_body_and_named() {
 
 #[test]
 fn a_container_of_ours_reads_back_to_its_task() {
-    let case = Case::new(json!("x"), json!([]));
+    let case = Case::new(json!({"image": "x"}), json!([]));
     let input = case.input();
     let name = name(input.service, &input.task.slot, &input.task.id);
     let Claim::Ours(ours) = claim(&seen(&name, labels(&input)), input.cluster) else {
@@ -224,7 +227,7 @@ fn a_container_of_ours_reads_back_to_its_task() {
 
 #[test]
 fn labels_alone_do_not_make_a_container_ours() {
-    let case = Case::new(json!("x"), json!([]));
+    let case = Case::new(json!({"image": "x"}), json!([]));
     let input = case.input();
     let ours = labels(&input);
     let cluster = input.cluster;
@@ -252,7 +255,7 @@ fn labels_alone_do_not_make_a_container_ours() {
 
 #[test]
 fn containers_of_others_are_told_apart() {
-    let case = Case::new(json!("x"), json!([]));
+    let case = Case::new(json!({"image": "x"}), json!([]));
     let labels = labels(&case.input());
     let other = Uid::from("cluster2");
     let expected = Claim::ForeignCluster {
