@@ -43,7 +43,10 @@ pub(super) fn accept(
     if let (Some(Err(message)), Some(condition)) = (&asked, &mut acceptance.condition)
         && condition.status == Truth::True
     {
-        let message = format!("scale/{}: {message}; the replicas in force stay", snapshot.name);
+        let message = format!(
+            "scale/{}: {message}; the replicas in force stay",
+            snapshot.name
+        );
         *condition = Condition::new(
             context.before,
             now,
@@ -62,7 +65,10 @@ fn parse(
     asked: &Option<Result<u32, String>>,
 ) -> Result<(Annotated, ServiceSpec), Refused> {
     let in_force = snapshot.accepted.map(|record| &*record.value);
-    let asked = asked.as_ref().and_then(|asked| asked.as_ref().ok()).copied();
+    let asked = asked
+        .as_ref()
+        .and_then(|asked| asked.as_ref().ok())
+        .copied();
     if let Some(record) = in_force.filter(|record| is_read(snapshot, record, incarnation))
         && asked.is_none_or(|asked| record.spec.replicas == Some(asked))
     {
