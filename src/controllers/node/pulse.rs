@@ -20,6 +20,7 @@ use crate::runtime::context::Context;
 use crate::runtime::plan::{Step, encode};
 use crate::runtime::view::HEALTH;
 use crate::store::{Compare, LEASE_TTL, Session, election};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -224,14 +225,14 @@ impl Ward {
                 keeps
             });
             for target in targets {
-                if !feeling.contains_key(&target) {
+                if let Entry::Vacant(vacant) = feeling.entry(target.clone()) {
                     let beat = Beat {
                         contact: Contact::taken(self.now()),
                         identity: None,
                     };
                     lock(&self.beats).insert(target.0.clone(), beat);
                     let pulse = self.pulse(&target);
-                    feeling.insert(target, pulses.spawn(pulse.run()));
+                    vacant.insert(pulses.spawn(pulse.run()));
                 }
             }
             let steps = self.judge(&mut doubt);

@@ -22,6 +22,8 @@
 
 pub mod container;
 mod driver;
+#[cfg(test)]
+mod loop_tests;
 pub mod plan;
 mod shard;
 pub mod snapshot;

@@ -16,6 +16,7 @@ use crate::runtime::orders::MayAct;
 use crate::runtime::plan::encode;
 use crate::runtime::view;
 use crate::store::{Compare, LEASE_TTL, Op, Session, Txn, election};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -199,10 +200,10 @@ impl Shard {
                 return format!("shard {} has no node any more", self.name);
             }
             for target in targets {
-                if !running.contains_key(&target) {
+                if let Entry::Vacant(vacant) = running.entry(target.clone()) {
                     let memory = memories.entry(target.1.clone()).or_default().clone();
                     let driver = self.driver(&target, memory);
-                    running.insert(target, drivers.spawn(driver.run()));
+                    vacant.insert(drivers.spawn(driver.run()));
                 }
             }
             tokio::select! {
