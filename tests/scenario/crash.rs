@@ -53,7 +53,7 @@ async fn tasks_of_a_dead_node_are_replaced_and_a_node_that_returns_gives_them_up
     let world = World::start(3).await;
     world.service("web", "{replicas: 3, template: {container: IMAGE}}");
     world.serving("web", 3).await;
-    let engine = world.fleet.get("n2").expect("the node's engine");
+    let engine = world.engine("n2");
     engine.set_reachable(false);
     let away = |cache: &skep::runtime::cache::Cache| {
         let nodes = nodes_of(cache, &web());
@@ -85,7 +85,7 @@ async fn a_drained_node_gives_up_its_tasks() {
         "nodes/n1",
         "{engine: {url: \"tcp://n1:2375\"}, availability: drain}",
     );
-    let engine = world.fleet.get("n1").expect("the node's engine");
+    let engine = world.engine("n1");
     world
         .until("nothing runs on it", |_| engine.running().is_empty())
         .await;

@@ -26,7 +26,7 @@ async fn a_removed_container_returns() {
     let world = World::start(1).await;
     world.service("web", "{replicas: 2, template: {container: IMAGE}}");
     world.serving("web", 2).await;
-    let engine = world.fleet.get("n1").expect("the node's engine");
+    let engine = world.engine("n1");
     let gone = engine.running()[0].clone();
     engine.remove_by_hand(&gone.id);
     world

@@ -59,7 +59,7 @@ impl World {
 
     /// An engine with the image, and its node.
     pub fn add_node(&mut self, name: &str) -> SimEngine {
-        let engine = self.fleet.add(name);
+        let engine = self.fleet.add_at(&format!("tcp://{name}:2375"), name);
         engine.add_image(IMAGE);
         let clock = self.clock.clone();
         engine.set_clock(move || skep::runtime::clock::Clock::now(&*clock).wall);
@@ -68,6 +68,11 @@ impl World {
             &format!("{{engine: {{url: \"tcp://{name}:2375\"}}}}"),
         );
         engine
+    }
+
+    /// The engine of a node.
+    pub fn engine(&self, name: &str) -> SimEngine {
+        self.fleet.get(&format!("tcp://{name}:2375")).expect("the node's engine")
     }
 
     /// Starts a manager.
