@@ -31,7 +31,7 @@ pub(crate) struct World {
     seed: u128,
 }
 
-pub(crate) fn web() -> Scoped {
+pub(crate) fn web_name() -> Scoped {
     Scoped::new("default", "web")
 }
 
@@ -64,7 +64,7 @@ impl World {
 
     /// A user's put.
     pub(crate) fn user(&mut self, text: &str) {
-        let key = Key::User(ObjectKey::service(&web()));
+        let key = Key::User(ObjectKey::service(&web_name()));
         self.raw(&key, text.as_bytes());
     }
 
@@ -82,14 +82,22 @@ impl World {
     }
 
     /// A node with 4 CPUs and 8 GiB.
-    pub(crate) fn node(&mut self, name: &str, state: NodeState, change: impl FnOnce(&mut AcceptedNode)) {
+    pub(crate) fn node(
+        &mut self,
+        name: &str,
+        state: NodeState,
+        change: impl FnOnce(&mut AcceptedNode),
+    ) {
         let node = NodeName::from(name);
         let mut record = Accepted {
             uid: Uid(format!("uid-{name}")),
             generation: Generation(1),
             metadata: Annotated::default(),
             spec: NodeSpec {
-                engine: EngineSpec { url: format!("tcp://{name}:2375"), tls: None },
+                engine: EngineSpec {
+                    url: format!("tcp://{name}:2375"),
+                    tls: None,
+                },
                 manager: None,
                 role: Role::Worker,
                 availability: Availability::Active,
@@ -112,14 +120,22 @@ impl World {
             memory: Bytes(8 << 30),
             ..EngineStatus::default()
         };
-        let status = Status { uid: Some(record.uid), engine: Some(engine), ..Status::default() };
+        let status = Status {
+            uid: Some(record.uid),
+            engine: Some(engine),
+            ..Status::default()
+        };
         self.put(&Key::Status(ObjectKey::node(&node), HEALTH.into()), &status);
     }
 
     pub(crate) fn found(&mut self, node: &str, found: Found) {
         let node = NodeName::from(node);
         let uid = self.cache.nodes[&node].value.uid.clone();
-        let status = Status { uid: Some(uid), found: Some(found), ..Status::default() };
+        let status = Status {
+            uid: Some(uid),
+            found: Some(found),
+            ..Status::default()
+        };
         self.put(&Key::Status(ObjectKey::node(&node), TASK.into()), &status);
     }
 
@@ -159,18 +175,28 @@ impl World {
             }
         }
         let revision = Revision(self.cache.revision.0 + 1);
-        let events = step.writes.iter().map(|write| self.event(write, revision)).collect();
+        let events = step
+            .writes
+            .iter()
+            .map(|write| self.event(write, revision))
+            .collect();
         self.writes += step.writes.len();
-        self.cache.advance(DEFAULT_PREFIX, &WatchBatch { revision, events });
+        self.cache
+            .advance(DEFAULT_PREFIX, &WatchBatch { revision, events });
         assert!(self.cache.broken.is_empty(), "{:?}", self.cache.broken);
     }
 
     fn event(&self, write: &Write, revision: Revision) -> WatchEvent {
         match write {
-            Write::Delete(key) => WatchEvent::Delete { key: key.full(DEFAULT_PREFIX), revision },
+            Write::Delete(key) => WatchEvent::Delete {
+                key: key.full(DEFAULT_PREFIX),
+                revision,
+            },
             Write::Put(key, value) => {
                 let before = match key {
-                    Key::User(object) => self.cache.users.get(object).map(|old| old.create_revision),
+                    Key::User(object) => {
+                        self.cache.users.get(object).map(|old| old.create_revision)
+                    }
                     _ => None,
                 };
                 WatchEvent::Put(KeyValue {
@@ -186,13 +212,28 @@ impl World {
     }
 
     pub(crate) fn tasks(&self) -> Vec<Task> {
-        let mut tasks: Vec<Task> = self.cache.tasks.values().map(|task| (**task).clone()).collect();
-        tasks.sort_by_key(|task| (task.slot.clone(), task.created_at, task.replaces.is_some(), task.id.clone()));
+        let mut tasks: Vec<Task> = self
+            .cache
+            .tasks
+            .values()
+            .map(|task| (**task).clone())
+            .collect();
+        tasks.sort_by_key(|task| {
+            (
+                task.slot.clone(),
+                task.created_at,
+                task.replaces.is_some(),
+                task.id.clone(),
+            )
+        });
         tasks
     }
 
     pub(crate) fn name_of(&self, id: &TaskId) -> Scoped {
-        self.cache.task(id).map(|(name, _)| name.clone()).expect("a task")
+        self.cache
+            .task(id)
+            .map(|(name, _)| name.clone())
+            .expect("a task")
     }
 
     pub(crate) fn bind(&mut self, id: &TaskId, node: &str) {
@@ -216,7 +257,12 @@ impl World {
         self.observe_with(id, state, |_| {});
     }
 
-    pub(crate) fn observe_with(&mut self, id: &TaskId, state: TaskState, change: impl FnOnce(&mut TaskStatus)) {
+    pub(crate) fn observe_with(
+        &mut self,
+        id: &TaskId,
+        state: TaskState,
+        change: impl FnOnce(&mut TaskStatus),
+    ) {
         let (node, binding) = self.cache.binding(id).expect("a binding");
         let (node, binding) = (node.clone(), binding.value.clone());
         let mut status = TaskStatus {
@@ -251,7 +297,10 @@ impl World {
             let node = node.clone();
             let is_ready = crate::runtime::view::node(&self.cache, &node)
                 .is_some_and(|view| view.state == NodeState::Ready);
-            let state = self.cache.task_status(&task.id).map(|status| status.value.state);
+            let state = self
+                .cache
+                .task_status(&task.id)
+                .map(|status| status.value.state);
             let is_over = state.is_some_and(TaskState::is_terminal);
             match task.desired {
                 _ if !is_ready => {}
@@ -261,8 +310,12 @@ impl World {
                     self.delete(&Key::TaskStatus(node, task.id));
                 }
                 _ if is_over => {}
-                Desired::Ready if state != Some(TaskState::Ready) => self.observe(&task.id, TaskState::Ready),
-                Desired::Running if state != Some(TaskState::Running) => self.observe(&task.id, TaskState::Running),
+                Desired::Ready if state != Some(TaskState::Ready) => {
+                    self.observe(&task.id, TaskState::Ready)
+                }
+                Desired::Running if state != Some(TaskState::Running) => {
+                    self.observe(&task.id, TaskState::Running)
+                }
                 Desired::Shutdown => self.observe(&task.id, TaskState::Shutdown),
                 Desired::Ready | Desired::Running => {}
             }
@@ -276,7 +329,12 @@ pub(crate) fn show(plan: &Plan) -> String {
         Write::Put(key, value) => format!("put {key} {}", String::from_utf8_lossy(value)),
         Write::Delete(key) => format!("del {key}"),
     };
-    let lines: Vec<String> = plan.steps.iter().flat_map(|step| &step.writes).map(line).collect();
+    let lines: Vec<String> = plan
+        .steps
+        .iter()
+        .flat_map(|step| &step.writes)
+        .map(line)
+        .collect();
     lines.join("\n")
 }
 

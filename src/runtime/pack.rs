@@ -91,8 +91,14 @@ mod tests {
     #[test]
     fn keeps_the_limits_of_a_transaction() {
         check(vec![], &[]);
-        check((0..200).map(|n| unit(&n.to_string(), 10)).collect(), &[127, 73]);
-        check(vec![unit("a", 700_000), unit("b", 700_000), unit("c", 1)], &[1, 2]);
+        check(
+            (0..200).map(|n| unit(&n.to_string(), 10)).collect(),
+            &[127, 73],
+        );
+        check(
+            vec![unit("a", 700_000), unit("b", 700_000), unit("c", 1)],
+            &[1, 2],
+        );
         check(vec![Step::default(), unit("a", 1)], &[1]);
     }
 }

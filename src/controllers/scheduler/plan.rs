@@ -48,7 +48,13 @@ pub(super) fn plan(cache: &Cache, now: Now, ids: &mut Ids) -> Plan {
     let mut waiting = Waiting::new();
     for pending in snapshot::pending(cache) {
         if let Some(node) = &pending.task.adopted_from {
-            units.extend(return_home(cache, &pending, node, &mut candidates, now.wall));
+            units.extend(return_home(
+                cache,
+                &pending,
+                node,
+                &mut candidates,
+                now.wall,
+            ));
             continue;
         }
         if is_adopting {
@@ -62,8 +68,20 @@ pub(super) fn plan(cache: &Cache, now: Now, ids: &mut Ids) -> Plan {
             continue;
         };
         match choose(group, &candidates, &pending, ids) {
-            Some(node) => units.extend(bind(cache, &pending, &group.request, &node, &mut candidates, now.wall)),
-            None => explain(group, &candidates, &pending, waiting.entry(key).or_default()),
+            Some(node) => units.extend(bind(
+                cache,
+                &pending,
+                &group.request,
+                &node,
+                &mut candidates,
+                now.wall,
+            )),
+            None => explain(
+                group,
+                &candidates,
+                &pending,
+                waiting.entry(key).or_default(),
+            ),
         }
     }
     if !is_adopting {

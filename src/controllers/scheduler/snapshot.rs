@@ -163,9 +163,9 @@ pub(super) fn pending(cache: &Cache) -> Vec<Pending<'_>> {
         .collect();
     pending.sort_by(|a, b| {
         let key = |one: &Pending<'_>| (one.task.created_at, one.task.slot.clone());
-        key(a).cmp(&key(b)).then_with(|| {
-            (a.name, &a.task.id).cmp(&(b.name, &b.task.id))
-        })
+        key(a)
+            .cmp(&key(b))
+            .then_with(|| (a.name, &a.task.id).cmp(&(b.name, &b.task.id)))
     });
     pending
 }

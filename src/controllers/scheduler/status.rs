@@ -9,8 +9,8 @@ use crate::api::cluster::Severity;
 use crate::api::key::Key;
 use crate::api::name::{Kind, ObjectKey, Scoped};
 use crate::api::status::{Status, Waiting};
-use crate::api::unit::RevisionNumber;
 use crate::api::time::Timestamp;
+use crate::api::unit::RevisionNumber;
 use crate::runtime::cache::Cache;
 use crate::runtime::plan::{Plan, Step};
 use std::collections::BTreeMap;
@@ -66,7 +66,9 @@ fn write(
         return;
     }
     let explained_at = before.and_then(|before| before.value.explained_at);
-    if let Some(earlier) = explained_at.filter(|earlier| now.since(*earlier) < REST && *earlier <= now) {
+    if let Some(earlier) =
+        explained_at.filter(|earlier| now.since(*earlier) < REST && *earlier <= now)
+    {
         plan.look_again(REST.saturating_sub(now.since(earlier)));
         return;
     }

@@ -33,7 +33,12 @@ pub(super) fn adopt(
             continue;
         }
         if let Some(revision) = revision(snapshot, current, &claim.hash) {
-            model.adopt(claim.task.clone(), claim.slot.clone(), revision, node.clone());
+            model.adopt(
+                claim.task.clone(),
+                claim.slot.clone(),
+                revision,
+                node.clone(),
+            );
         }
     }
 }

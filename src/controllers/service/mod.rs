@@ -68,9 +68,11 @@ impl Controller for ServiceController {
                 Kind::Service | Kind::Network => Vec::new(),
             },
             Key::Scale(name) | Key::Task(name, _) => vec![name.clone()],
-            Key::Binding(_, task) | Key::TaskStatus(_, task) => {
-                cache.task(task).map(|(name, _)| name.clone()).into_iter().collect()
-            }
+            Key::Binding(_, task) | Key::TaskStatus(_, task) => cache
+                .task(task)
+                .map(|(name, _)| name.clone())
+                .into_iter()
+                .collect(),
             Key::Revision(uid, _) => cache.service_of(uid).cloned().into_iter().collect(),
             Key::Cluster => self.all_work(cache),
             Key::Election(..) | Key::Manager(_) | Key::Shard(_) => Vec::new(),

@@ -44,8 +44,7 @@ impl Member<'_> {
 
     /// Whether it gets traffic on a node that can be seen.
     pub(super) fn is_serving(&self) -> bool {
-        matches!(self.place, Place::Ready(_))
-            && self.status.is_some_and(TaskStatus::is_serving)
+        matches!(self.place, Place::Ready(_)) && self.status.is_some_and(TaskStatus::is_serving)
     }
 
     /// Whether its health check says that it is not well.
@@ -214,7 +213,13 @@ impl<'a> Model<'a> {
     }
 
     /// Takes in a task whose record is rebuilt from the labels of its container (rule C3).
-    pub(super) fn adopt(&mut self, id: TaskId, slot: Slot, revision: RevisionNumber, node: NodeName) {
+    pub(super) fn adopt(
+        &mut self,
+        id: TaskId,
+        slot: Slot,
+        revision: RevisionNumber,
+        node: NodeName,
+    ) {
         let new = NewTask {
             slot,
             revision,

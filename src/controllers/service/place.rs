@@ -71,12 +71,16 @@ impl<'a> Places<'a> {
 
     /// Whether a global service keeps its task on this node.
     pub(super) fn keeps(&self, node: &NodeName) -> bool {
-        self.nodes.get(node).is_some_and(|seen| seen.fault.is_none())
+        self.nodes
+            .get(node)
+            .is_some_and(|seen| seen.fault.is_none())
     }
 
     /// Why tasks have to leave this node.
     pub(super) fn fault(&self, node: &NodeName) -> Option<&'static str> {
-        self.nodes.get(node).map_or(Some("NodeRemoved"), |seen| seen.fault)
+        self.nodes
+            .get(node)
+            .map_or(Some("NodeRemoved"), |seen| seen.fault)
     }
 
     /// The nodes that a global service covers anew: known, not paused, not given up. A node that was never reached may

@@ -71,9 +71,10 @@ pub(super) fn plan(snapshot: &Snapshot<'_>, now: Now, ids: &mut Ids) -> Plan {
             return plan;
         }
     }
-    let is_ended = units.iter().flat_map(|unit| &unit.writes).any(|write| {
-        matches!(write, crate::runtime::plan::Write::Delete(Key::Accepted(_)))
-    });
+    let is_ended = units
+        .iter()
+        .flat_map(|unit| &unit.writes)
+        .any(|write| matches!(write, crate::runtime::plan::Write::Delete(Key::Accepted(_))));
     if !is_ended {
         let record = acceptance.record.get();
         units.extend(status::resting(snapshot, record, acceptance.condition));
@@ -126,11 +127,15 @@ fn removal(snapshot: &Snapshot<'_>, task: &Task, now: Timestamp) -> Step {
 
 fn write_task(snapshot: &Snapshot<'_>, step: Step, task: &Task) -> Step {
     let key = Key::Task(snapshot.name.clone(), task.id.clone());
-    step.if_unchanged(snapshot.cache, key.clone()).put(key, task)
+    step.if_unchanged(snapshot.cache, key.clone())
+        .put(key, task)
 }
 
 /// A service in force.
-#[allow(clippy::too_many_arguments, reason = "the parts of one plan, handed on once")]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "the parts of one plan, handed on once"
+)]
 fn run(
     snapshot: &Snapshot<'_>,
     record: &AcceptedService,
@@ -334,7 +339,13 @@ fn tell_scale(snapshot: &Snapshot<'_>, record: &AcceptedService, plan: &mut Plan
     {
         let object = ObjectKey::service(snapshot.name);
         let message = format!("scaled from {before} to {after}");
-        plan.note(object, Some(&record.uid), Severity::Normal, "Scaled", message);
+        plan.note(
+            object,
+            Some(&record.uid),
+            Severity::Normal,
+            "Scaled",
+            message,
+        );
     }
 }
 
@@ -348,7 +359,8 @@ fn tell_update(
         .status
         .and_then(|status| status.value.update.as_ref())
         .map(|update| (update.revision, update.state));
-    let Some(update) = update.filter(|update| before != Some((update.revision, update.state))) else {
+    let Some(update) = update.filter(|update| before != Some((update.revision, update.state)))
+    else {
         return;
     };
     let revision = update.revision;

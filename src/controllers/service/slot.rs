@@ -17,9 +17,10 @@ pub(super) fn settle(model: &Model<'_>, slot: &Slot) -> Vec<Action> {
         .partition(|member| member.task.desired == Desired::Ready);
     match (running.as_slice(), ready.as_slice()) {
         ([], []) => fill(model, slot),
-        (_, [surplus @ .., _]) if !surplus.is_empty() => {
-            surplus.iter().map(|one| remove(one, "Superseded")).collect()
-        }
+        (_, [surplus @ .., _]) if !surplus.is_empty() => surplus
+            .iter()
+            .map(|one| remove(one, "Superseded"))
+            .collect(),
         ([], [waiting, ..]) => wait(model, waiting),
         ([holder], []) => hold(model, holder),
         ([holder], [successor, ..]) => succeed(model, holder, successor),
@@ -74,7 +75,12 @@ fn hold(model: &Model<'_>, holder: &Member<'_>) -> Vec<Action> {
             vec![remove(holder, "Updated"), anew(model, holder)]
         }
         Place::Down if model.replaces_lost(&holder.task.slot) => {
-            vec![Action::Create(takeover(model, holder, Desired::Ready, "NodeLost"))]
+            vec![Action::Create(takeover(
+                model,
+                holder,
+                Desired::Ready,
+                "NodeLost",
+            ))]
         }
         Place::Unbound | Place::Down | Place::Unknown | Place::Ready(_) => Vec::new(),
     }
@@ -100,10 +106,12 @@ fn succeed(model: &Model<'_>, holder: &Member<'_>, successor: &Member<'_>) -> Ve
             TaskState::Ready => vec![shut_down(holder, "NodeLost"), promote(successor)],
             _ => Vec::new(),
         },
-        (Some(time), Place::Ready(_)) if is_still_wanted(model, holder) => match time <= model.now {
-            true => vec![promote(successor)],
-            false => Vec::new(),
-        },
+        (Some(time), Place::Ready(_)) if is_still_wanted(model, holder) => {
+            match time <= model.now {
+                true => vec![promote(successor)],
+                false => Vec::new(),
+            }
+        }
         (_, Place::Ready(_)) => vec![remove(successor, "NodeReturned")],
         (_, Place::Unbound) => vec![remove(successor, "Superseded")],
         (_, Place::Down | Place::Unknown | Place::Gone) => Vec::new(),

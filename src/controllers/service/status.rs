@@ -8,9 +8,7 @@ use super::snapshot::{SERVICE, Snapshot};
 use crate::api::accepted::AcceptedService;
 use crate::api::key::Key;
 use crate::api::name::ObjectKey;
-use crate::api::status::{
-    Condition, ReplicaCounts, Status, Truth, UpdateState, UpdateStatus,
-};
+use crate::api::status::{Condition, ReplicaCounts, Status, Truth, UpdateState, UpdateStatus};
 use crate::api::task::{Desired, Slot, TaskState};
 use crate::runtime::plan::Step;
 
@@ -40,9 +38,18 @@ pub(super) fn report(
     let before = snapshot.conditions();
     let mut conditions: Vec<Condition> = accepted.into_iter().collect();
     let (truth, reason, message) = available(&counts);
-    conditions.push(Condition::new(before, model.now, AVAILABLE, truth, reason, message));
+    conditions.push(Condition::new(
+        before, model.now, AVAILABLE, truth, reason, message,
+    ));
     let (truth, reason, message) = progressing(snapshot, model, wanted, &counts, update.as_ref());
-    conditions.push(Condition::new(before, model.now, PROGRESSING, truth, reason, message));
+    conditions.push(Condition::new(
+        before,
+        model.now,
+        PROGRESSING,
+        truth,
+        reason,
+        message,
+    ));
     let status = Status {
         uid: Some(model.service.uid.clone()),
         observed_generation: Some(model.service.generation),
@@ -75,7 +82,9 @@ pub(super) fn resting(
         uid: record.map(|record| record.uid.clone()),
         observed_generation: record.map(|record| record.generation),
         conditions: vec![condition],
-        replicas: record.and(before).and_then(|before| before.replicas.clone()),
+        replicas: record
+            .and(before)
+            .and_then(|before| before.replicas.clone()),
         ..Status::default()
     };
     write(snapshot, &status)
@@ -86,7 +95,9 @@ fn key(snapshot: &Snapshot<'_>) -> Key {
 }
 
 fn write(snapshot: &Snapshot<'_>, status: &Status) -> Option<Step> {
-    let is_same = snapshot.status.is_some_and(|before| *before.value == *status);
+    let is_same = snapshot
+        .status
+        .is_some_and(|before| *before.value == *status);
     (!is_same).then(|| Step::default().put(key(snapshot), status))
 }
 
@@ -103,9 +114,7 @@ fn count(model: &Model<'_>, wanted: &[Slot]) -> ReplicaCounts {
         wanted: u32::try_from(wanted.len()).unwrap_or(u32::MAX),
         running: number(&|member| member.state == TaskState::Running),
         ready: number(&|member| member.is_serving()),
-        updated: number(&|member| {
-            member.is_serving() && member.task.revision == model.current
-        }),
+        updated: number(&|member| member.is_serving() && member.task.revision == model.current),
         pending: number(&|member| member.state == TaskState::Pending),
     }
 }
@@ -138,7 +147,11 @@ fn progressing(
             (Truth::True, "Updating", message)
         }
         Some((UpdateState::Completed, _)) | None => match is_complete(model, wanted) {
-            true => (Truth::False, "Complete", "the service is as it should be".into()),
+            true => (
+                Truth::False,
+                "Complete",
+                "the service is as it should be".into(),
+            ),
             false if counts.pending > 0 => {
                 let message = format!("{} tasks wait for a node", counts.pending);
                 (Truth::True, "Pending", message)
@@ -171,7 +184,9 @@ fn update(
     wanted: &[Slot],
     halt: Option<String>,
 ) -> Option<UpdateStatus> {
-    let before = snapshot.status.and_then(|status| status.value.update.as_ref());
+    let before = snapshot
+        .status
+        .and_then(|status| status.value.update.as_ref());
     let has_old = model
         .members
         .iter()

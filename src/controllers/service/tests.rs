@@ -14,7 +14,7 @@ use crate::api::task::{Desired, Health, Slot, Stamp, Task, TaskState};
 use crate::api::time::Timestamp;
 use crate::api::uid::{ContainerId, TaskId, Uid};
 use crate::api::unit::{Incarnation, Revision, RevisionNumber, Term};
-use crate::controllers::fixture::{World, bytes, web};
+use crate::controllers::fixture::{World, bytes, web_name};
 use crate::runtime::view;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -54,7 +54,7 @@ impl Web {
     }
 
     fn scale(&mut self, text: &str) {
-        self.0.raw(&Key::Scale(web()), text.as_bytes());
+        self.0.raw(&Key::Scale(web_name()), text.as_bytes());
         self.plan();
     }
 
@@ -104,8 +104,13 @@ impl Web {
     }
 
     fn task(&self, slot: u32) -> Task {
-        let wanted = |task: &Task| task.slot == Slot::Replica(slot) && task.desired <= Desired::Running;
-        self.0.tasks().into_iter().rfind(wanted).expect("a wanted task in the slot")
+        let wanted =
+            |task: &Task| task.slot == Slot::Replica(slot) && task.desired <= Desired::Running;
+        self.0
+            .tasks()
+            .into_iter()
+            .rfind(wanted)
+            .expect("a wanted task in the slot")
     }
 
     fn observe(&mut self, slot: u32, state: TaskState) {
@@ -122,7 +127,7 @@ impl Web {
     #[track_caller]
     fn shows(&self, expected: &str) {
         let show = |task: &Task| {
-            let stored = &self.0.cache.tasks[&(web(), task.id.clone())];
+            let stored = &self.0.cache.tasks[&(web_name(), task.id.clone())];
             let state = view::task(&self.0.cache, stored).state.as_str();
             let desired = format!("{:?}", task.desired).to_lowercase();
             format!("{}/{} {desired}:{state}", task.slot, task.revision)
@@ -132,22 +137,30 @@ impl Web {
     }
 
     fn condition(&self, kind: &str) -> Condition {
-        let status = self.0.cache.status(&ObjectKey::service(&web()), "service").expect("a status");
+        let status = self
+            .0
+            .cache
+            .status(&ObjectKey::service(&web_name()), "service")
+            .expect("a status");
         status.value.condition(kind).expect("the condition").clone()
     }
 
     #[track_caller]
     fn is(&self, kind: &str, truth: Truth, reason: &str) {
         let condition = self.condition(kind);
-        assert_eq!((condition.status, condition.reason.as_str()), (truth, reason), "{condition:?}");
+        assert_eq!(
+            (condition.status, condition.reason.as_str()),
+            (truth, reason),
+            "{condition:?}"
+        );
     }
 
     fn uid(&self) -> Uid {
-        self.0.cache.services[&web()].value.uid.clone()
+        self.0.cache.services[&web_name()].value.uid.clone()
     }
 
     fn generation(&self) -> u64 {
-        self.0.cache.services[&web()].value.generation.0
+        self.0.cache.services[&web_name()].value.generation.0
     }
 }
 
@@ -156,7 +169,11 @@ fn a_put_becomes_tasks_at_once() {
     let mut web = Web(World::new());
     web.0.user(WEB);
     let plan = web.0.settle(&ServiceController);
-    assert_eq!(plan.steps.len(), 1, "accepted, revision, status and tasks in one commit (C9)");
+    assert_eq!(
+        plan.steps.len(),
+        1,
+        "accepted, revision, status and tasks in one commit (C9)"
+    );
     web.shows("1/1 running:pending, 2/1 running:pending, 3/1 running:pending");
     web.is("Accepted", Truth::True, "Accepted");
     web.is("Available", Truth::False, "TooFewServing");
@@ -239,10 +256,6 @@ fn the_scale_key_counts_where_the_manifest_is_silent() {
     web.shows("1/1 running:running");
 }
 
-fn web_name() -> crate::api::name::Scoped {
-    web()
-}
-
 #[test]
 fn deleted_and_made_anew_is_another_service() {
     let mut web = Web::running(ONE);
@@ -279,7 +292,12 @@ fn a_deleted_service_leaves_nothing() {
     web.0.engines();
     web.plan();
     assert!(web.0.cache.services.is_empty() && web.0.cache.revisions.is_empty());
-    assert!(web.0.cache.status(&ObjectKey::service(&web_name()), "service").is_none());
+    assert!(
+        web.0
+            .cache
+            .status(&ObjectKey::service(&web_name()), "service")
+            .is_none()
+    );
 }
 
 #[test]
@@ -298,7 +316,10 @@ fn a_task_that_ends_is_replaced_after_a_doubling_wait() {
     let mut web = Web::running(ONE);
     web.observe(1, TaskState::Failed);
     web.shows("1/1 shutdown:failed, 1/1 ready:pending");
-    assert_eq!(web.0.plan(&ServiceController).look_again, Some(Duration::from_secs(1)));
+    assert_eq!(
+        web.0.plan(&ServiceController).look_again,
+        Some(Duration::from_secs(1))
+    );
     web.wait(1);
     web.shows("1/1 shutdown:failed, 1/1 running:pending");
     web.schedule();
@@ -313,7 +334,8 @@ fn a_task_that_ends_is_replaced_after_a_doubling_wait() {
 
 #[test]
 fn the_wait_has_a_limit_and_a_long_run_breaks_the_row() {
-    let text = "{replicas: 1, template: {container: 'nginx:1', restart: {delay: 1s, maxDelay: 4s}}}";
+    let text =
+        "{replicas: 1, template: {container: 'nginx:1', restart: {delay: 1s, maxDelay: 4s}}}";
     let mut web = Web::running(text);
     for expected in [1, 2, 4, 4] {
         web.observe(1, TaskState::Failed);
@@ -334,25 +356,47 @@ fn the_wait_has_a_limit_and_a_long_run_breaks_the_row() {
 #[test]
 fn the_restart_policy_decides() {
     let check = |restart: &str, state: TaskState, expected: &str| {
-        let text = format!("{{replicas: 1, template: {{container: 'nginx:1', restart: {restart}}}}}");
+        let text =
+            format!("{{replicas: 1, template: {{container: 'nginx:1', restart: {restart}}}}}");
         let mut web = Web::running(&text);
         web.observe(1, state);
         web.shows(expected);
     };
     let kept = |state: &str| format!("1/1 running:{state}");
     let replaced = |state: &str| format!("1/1 shutdown:{state}, 1/1 ready:pending");
-    check("{condition: any}", TaskState::Complete, &replaced("complete"));
-    check("{condition: on-failure}", TaskState::Complete, &kept("complete"));
-    check("{condition: on-failure}", TaskState::Failed, &replaced("failed"));
+    check(
+        "{condition: any}",
+        TaskState::Complete,
+        &replaced("complete"),
+    );
+    check(
+        "{condition: on-failure}",
+        TaskState::Complete,
+        &kept("complete"),
+    );
+    check(
+        "{condition: on-failure}",
+        TaskState::Failed,
+        &replaced("failed"),
+    );
     check("{condition: none}", TaskState::Failed, &kept("failed"));
-    check("{condition: any}", TaskState::Rejected, &replaced("rejected"));
+    check(
+        "{condition: any}",
+        TaskState::Rejected,
+        &replaced("rejected"),
+    );
     check("{maxAttempts: 1}", TaskState::Failed, &replaced("failed"));
-    check("{delay: 0s}", TaskState::Failed, "1/1 shutdown:failed, 1/1 running:pending");
+    check(
+        "{delay: 0s}",
+        TaskState::Failed,
+        "1/1 shutdown:failed, 1/1 running:pending",
+    );
 }
 
 #[test]
 fn attempts_can_be_exhausted() {
-    let mut web = Web::running("{replicas: 1, template: {container: 'nginx:1', restart: {maxAttempts: 1}}}");
+    let mut web =
+        Web::running("{replicas: 1, template: {container: 'nginx:1', restart: {maxAttempts: 1}}}");
     web.observe(1, TaskState::Failed);
     web.wait(1);
     web.schedule();
@@ -360,8 +404,10 @@ fn attempts_can_be_exhausted() {
     web.shows("1/1 shutdown:failed, 1/1 running:failed");
 }
 
-const START_FIRST: &str = "{replicas: 2, template: {container: 'nginx:2'}, update: {order: start-first, monitor: 5s}}";
-const STOP_FIRST: &str = "{replicas: 2, template: {container: 'nginx:2'}, update: {order: stop-first, monitor: 5s}}";
+const START_FIRST: &str =
+    "{replicas: 2, template: {container: 'nginx:2'}, update: {order: start-first, monitor: 5s}}";
+const STOP_FIRST: &str =
+    "{replicas: 2, template: {container: 'nginx:2'}, update: {order: stop-first, monitor: 5s}}";
 const TWO: &str = "{replicas: 2, template: {container: 'nginx:1'}}";
 
 #[test]
@@ -376,7 +422,9 @@ fn start_first_runs_a_pair_until_the_new_one_serves() {
     web.wait(4);
     web.shows("1/1 shutdown:running, 1/2 running:running, 2/1 running:running");
     web.wait(1);
-    web.shows("1/1 shutdown:running, 1/2 running:running, 2/1 running:running, 2/2 running:pending");
+    web.shows(
+        "1/1 shutdown:running, 1/2 running:running, 2/1 running:running, 2/2 running:pending",
+    );
     web.go();
     web.wait(5);
     web.is("Progressing", Truth::False, "Complete");
@@ -389,7 +437,11 @@ fn stop_first_waits_until_the_old_one_was_seen_stopped() {
     web.shows("1/1 shutdown:running, 1/2 ready:pending, 2/1 running:running");
     web.schedule();
     web.observe(1, TaskState::Ready);
-    assert_eq!(web.task(1).desired, Desired::Ready, "C6: the old one still runs");
+    assert_eq!(
+        web.task(1).desired,
+        Desired::Ready,
+        "C6: the old one still runs"
+    );
     web.0.engines();
     web.plan();
     web.shows("1/1 shutdown:shutdown, 1/2 running:ready, 2/1 running:running");
@@ -398,8 +450,14 @@ fn stop_first_waits_until_the_old_one_was_seen_stopped() {
 #[test]
 fn a_failed_new_task_halts_the_change() {
     for (text, expected) in [
-        (START_FIRST, "1/1 running:running, 1/2 shutdown:failed, 2/1 running:running"),
-        (STOP_FIRST, "1/1 shutdown:shutdown, 1/2 shutdown:failed, 1/2 ready:pending, 2/1 running:running"),
+        (
+            START_FIRST,
+            "1/1 running:running, 1/2 shutdown:failed, 2/1 running:running",
+        ),
+        (
+            STOP_FIRST,
+            "1/1 shutdown:shutdown, 1/2 shutdown:failed, 1/2 ready:pending, 2/1 running:running",
+        ),
     ] {
         let mut web = Web::running(TWO);
         web.put(text);
@@ -412,11 +470,23 @@ fn a_failed_new_task_halts_the_change() {
         web.shows(expected);
         web.is("Progressing", Truth::False, "Paused");
         web.wait(1_000);
-        let update = web.0.cache.status(&ObjectKey::service(&web_name()), "service").unwrap().value.update.clone();
+        let update = web
+            .0
+            .cache
+            .status(&ObjectKey::service(&web_name()), "service")
+            .unwrap()
+            .value
+            .update
+            .clone();
         assert_eq!(update.map(|update| update.state), Some(UpdateState::Paused));
-        assert!(web.0.tasks().iter().any(|task| task.slot == Slot::Replica(2)
-            && task.revision == RevisionNumber(1)
-            && task.desired == Desired::Running));
+        assert!(
+            web.0
+                .tasks()
+                .iter()
+                .any(|task| task.slot == Slot::Replica(2)
+                    && task.revision == RevisionNumber(1)
+                    && task.desired == Desired::Running)
+        );
         web.put(&text.replace("nginx:2", "nginx:3"));
         web.is("Progressing", Truth::True, "Updating");
     }
@@ -428,7 +498,9 @@ fn an_unhealthy_new_task_halts_the_change_too() {
     web.put(START_FIRST);
     web.schedule();
     let id = web.task(1).id;
-    web.0.observe_with(&id, TaskState::Running, |status| status.health = Some(Health::Unhealthy));
+    web.0.observe_with(&id, TaskState::Running, |status| {
+        status.health = Some(Health::Unhealthy)
+    });
     web.plan();
     web.shows("1/1 running:running, 1/2 shutdown:running, 2/1 running:running");
     web.is("Progressing", Truth::False, "Paused");
@@ -461,14 +533,23 @@ fn a_lost_node_is_replaced_in_one_step_once_its_successor_is_prepared() {
     web.schedule();
     let id = web.task(1).id;
     let name = web_name();
-    let successor = web.0.tasks().into_iter().find(|task| task.desired == Desired::Ready).expect("one");
+    let successor = web
+        .0
+        .tasks()
+        .into_iter()
+        .find(|task| task.desired == Desired::Ready)
+        .expect("one");
     assert_eq!(successor.id, id);
     web.0.observe(&successor.id, TaskState::Ready);
     let plan = web.0.settle(&ServiceController);
     let step = plan.steps.iter().find(|step| step.writes.iter().any(|write| {
         matches!(write, crate::runtime::plan::Write::Put(Key::Task(service, _), _) if *service == name)
     }));
-    assert_eq!(step.map(|step| step.expects.len()), Some(2), "N3: both in one step");
+    assert_eq!(
+        step.map(|step| step.expects.len()),
+        Some(2),
+        "N3: both in one step"
+    );
     web.shows("1/1 shutdown:running, 1/1 running:ready");
 }
 
@@ -492,14 +573,20 @@ fn on_node_lost_wait_waits() {
 
 #[test]
 fn a_drained_node_gives_its_tasks_up_one_after_another() {
-    let mut web = Web::running("{replicas: 2, template: {container: 'nginx:1'}, update: {order: start-first}}");
+    let mut web = Web::running(
+        "{replicas: 2, template: {container: 'nginx:1'}, update: {order: start-first}}",
+    );
     web.drain("n1");
     web.shows("1/1 running:running, 1/1 running:pending, 2/1 running:running");
     web.go();
     web.wait(60);
     web.go();
-    let on_n1 = web.0.cache.bindings_on(&NodeName::from("n1")).filter(|binding| {
-        web.0.cache.task(&binding.value.task).is_some_and(|(_, task)| task.value.desired <= Desired::Running)
+    let n1 = NodeName::from("n1");
+    let on_n1 = web.0.cache.bindings_on(&n1).filter(|binding| {
+        web.0
+            .cache
+            .task(&binding.value.task)
+            .is_some_and(|(_, task)| task.value.desired <= Desired::Running)
     });
     assert_eq!(on_n1.count(), 0);
 }
@@ -507,7 +594,8 @@ fn a_drained_node_gives_its_tasks_up_one_after_another() {
 #[test]
 fn a_removed_node_is_replaced_at_once() {
     let mut web = Web::running(ONE);
-    web.0.delete(&Key::Accepted(ObjectKey::node(&NodeName::from("n1"))));
+    web.0
+        .delete(&Key::Accepted(ObjectKey::node(&NodeName::from("n1"))));
     web.plan();
     web.shows("1/1 remove:running, 1/1 running:pending");
 }
@@ -521,7 +609,9 @@ fn violators_of_a_constraint_move() {
 
 #[test]
 fn a_global_service_covers_every_node_that_matches() {
-    let mut web = Web::running("{mode: global, template: {container: 'agent:1', placement: {constraints: ['node.name != n3']}}}");
+    let mut web = Web::running(
+        "{mode: global, template: {container: 'agent:1', placement: {constraints: ['node.name != n3']}}}",
+    );
     web.shows("n1/1 running:running, n2/1 running:running");
     web.node("n3", NodeState::Ready);
     web.node("n4", NodeState::Ready);
@@ -531,7 +621,14 @@ fn a_global_service_covers_every_node_that_matches() {
     web.shows("n1/1 running:running, n2/1 remove:running, n4/1 running:pending");
 }
 
-fn lost(node: &str, task: &str, slot: u32, hash: &str, service: &Uid, incarnation: u64) -> Unclaimed {
+fn lost(
+    node: &str,
+    task: &str,
+    slot: u32,
+    hash: &str,
+    service: &Uid,
+    incarnation: u64,
+) -> Unclaimed {
     Unclaimed {
         container: ContainerId(format!("c-{task}")),
         name: format!("web.{slot}.{task}"),
@@ -548,7 +645,11 @@ fn lost(node: &str, task: &str, slot: u32, hash: &str, service: &Uid, incarnatio
             revision: RevisionNumber(7),
             hash: hash.into(),
             node: Uid(format!("uid-{node}")),
-            stamp: Stamp { incarnation: Incarnation(incarnation), term: Term(1), revision: Revision(1) },
+            stamp: Stamp {
+                incarnation: Incarnation(incarnation),
+                term: Term(1),
+                revision: Revision(1),
+            },
         }),
     }
 }
@@ -562,9 +663,33 @@ fn wiped(incarnation: u64, uid: &Uid, hash: Option<&str>) -> Web {
     web.0.cluster(2, true);
     web.put(ONE);
     web.shows("");
-    let current = web.0.cache.revisions.values().next().expect("a revision").value.hash.clone();
-    let unclaimed = vec![lost("n2", "old", 1, hash.unwrap_or(&current), uid, incarnation)];
-    web.0.found("n2", Found { incarnation: Incarnation(2), unclaimed, total: 1, ..Found::default() });
+    let current = web
+        .0
+        .cache
+        .revisions
+        .values()
+        .next()
+        .expect("a revision")
+        .value
+        .hash
+        .clone();
+    let unclaimed = vec![lost(
+        "n2",
+        "old",
+        1,
+        hash.unwrap_or(&current),
+        uid,
+        incarnation,
+    )];
+    web.0.found(
+        "n2",
+        Found {
+            incarnation: Incarnation(2),
+            unclaimed,
+            total: 1,
+            ..Found::default()
+        },
+    );
     web.plan();
     web
 }
@@ -610,22 +735,57 @@ fn while_adopting_nothing_is_stopped() {
 fn a_record_that_was_lost_in_ordinary_life_is_rebuilt() {
     let mut web = Web::running(ONE);
     let (task, uid) = (web.task(1), web.uid());
-    let hash = web.0.cache.revisions.values().next().expect("one").value.hash.clone();
+    let hash = web
+        .0
+        .cache
+        .revisions
+        .values()
+        .next()
+        .expect("one")
+        .value
+        .hash
+        .clone();
     web.0.delete(&Key::Task(web_name(), task.id.clone()));
+    web.0
+        .delete(&Key::Binding(NodeName::from("n1"), task.id.clone()));
     let unclaimed = vec![lost("n1", task.id.as_str(), 1, &hash, &uid, 1)];
-    web.0.found("n1", Found { incarnation: Incarnation(1), unclaimed, total: 1, ..Found::default() });
+    web.0.found(
+        "n1",
+        Found {
+            incarnation: Incarnation(1),
+            unclaimed,
+            total: 1,
+            ..Found::default()
+        },
+    );
     web.plan();
     assert_eq!(web.task(1).id, task.id);
 }
 
 #[test]
+fn a_lost_accepted_record_takes_its_uid_back_from_the_tasks() {
+    let mut web = Web::running(WEB);
+    let uid = web.uid();
+    web.0
+        .delete(&Key::Accepted(ObjectKey::service(&web_name())));
+    web.plan();
+    assert_eq!(web.uid(), uid);
+    web.shows("1/1 running:running, 2/1 running:running, 3/1 running:running");
+    assert_eq!(web.0.cache.revisions.len(), 1);
+}
+
+#[test]
 fn large_services_are_written_in_steps_with_the_record_first() {
     let mut web = Web(World::new());
-    web.0.user("{replicas: 300, template: {container: 'nginx:1'}}");
+    web.0
+        .user("{replicas: 300, template: {container: 'nginx:1'}}");
     let plan = web.0.settle(&ServiceController);
     assert_eq!(plan.steps.len(), 3);
     let first = &plan.steps[0].writes[0];
-    assert!(matches!(first, crate::runtime::plan::Write::Put(Key::Accepted(_), _)));
+    assert!(matches!(
+        first,
+        crate::runtime::plan::Write::Put(Key::Accepted(_), _)
+    ));
 }
 
 #[test]
@@ -635,9 +795,16 @@ fn a_record_that_cannot_be_read_is_no_deletion() {
     let name = web_name();
     cache.services.remove(&name);
     cache.users.clear();
-    cache.broken.insert(Key::Accepted(ObjectKey::service(&name)).to_string(), "newer".into());
+    cache.broken.insert(
+        Key::Accepted(ObjectKey::service(&name)).to_string(),
+        "newer".into(),
+    );
     let snapshot = super::Snapshot::take(&cache, &name);
-    let plan = super::plan::plan(&snapshot, web.0.now, &mut crate::api::uid::Ids::from_seed(1));
+    let plan = super::plan::plan(
+        &snapshot,
+        web.0.now,
+        &mut crate::api::uid::Ids::from_seed(1),
+    );
     assert!(plan.is_in_step());
     assert!(!bytes(&1).is_empty());
 }
@@ -763,14 +930,23 @@ proptest! {
 fn golden_trace_of_an_update() {
     let mut web = Web::running(ONE);
     let mut trace = Vec::new();
-    web.0.user(&START_FIRST.replace("replicas: 2", "replicas: 1"));
+    web.0
+        .user(&START_FIRST.replace("replicas: 2", "replicas: 1"));
     for _ in 0..4 {
-        let before: BTreeMap<TaskId, Task> = web.0.tasks().into_iter().map(|task| (task.id.clone(), task)).collect();
+        let before: BTreeMap<TaskId, Task> = web
+            .0
+            .tasks()
+            .into_iter()
+            .map(|task| (task.id.clone(), task))
+            .collect();
         web.plan();
         for task in web.0.tasks() {
             if before.get(&task.id) != Some(&task) {
                 let reason = task.reason.as_deref().unwrap_or("-");
-                trace.push(format!("{}/{} {:?} {reason}", task.slot, task.revision, task.desired));
+                trace.push(format!(
+                    "{}/{} {:?} {reason}",
+                    task.slot, task.revision, task.desired
+                ));
             }
         }
         web.schedule();

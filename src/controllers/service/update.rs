@@ -121,7 +121,10 @@ fn candidate<'m, 'a>(
 }
 
 /// Whether the slot's newest task is a replacement that has yet to prove itself: how long still, where that is known.
-#[allow(clippy::option_option, reason = "settled, for so long, until something happens")]
+#[allow(
+    clippy::option_option,
+    reason = "settled, for so long, until something happens"
+)]
 fn unsettled(model: &Model<'_>, slot: &Slot, newest: &Member<'_>) -> Option<Option<Duration>> {
     if model.wanted(slot).count() > 1 || newest.task.desired == Desired::Ready {
         return Some(None);
@@ -148,7 +151,12 @@ fn replace(model: &Model<'_>, member: &Member<'_>, cause: Cause) -> Vec<Action> 
     };
     match order(model.spec()) {
         Order::StartFirst => {
-            vec![Action::Create(takeover(model, member, Desired::Running, reason))]
+            vec![Action::Create(takeover(
+                model,
+                member,
+                Desired::Running,
+                reason,
+            ))]
         }
         Order::StopFirst => vec![
             shut_down(member, reason),
@@ -163,9 +171,10 @@ fn order(spec: &ServiceSpec) -> Order {
         .ports
         .iter()
         .any(|port| port.mode == PortMode::Host && port.published.is_some());
-    let has_data = spec.template.container.mounts.iter().any(|mount| {
-        mount.kind != MountKind::Tmpfs && mount.source.is_some() && !mount.read_only
-    });
+    let has_data =
+        spec.template.container.mounts.iter().any(|mount| {
+            mount.kind != MountKind::Tmpfs && mount.source.is_some() && !mount.read_only
+        });
     let fallback = match has_host_port || has_data {
         true => Order::StopFirst,
         false => Order::StartFirst,
@@ -175,11 +184,13 @@ fn order(spec: &ServiceSpec) -> Order {
 
 fn monitor(spec: &ServiceSpec) -> Duration {
     let check = spec.template.container.healthcheck.as_ref();
-    let fallback = check.filter(|check| !check.disable).map_or(MONITOR, |check| {
-        let period = |period: Option<Period>| period.map(|period| period.0);
-        let interval = period(check.interval).unwrap_or(CHECK_INTERVAL);
-        let start = period(check.start_period).unwrap_or_default();
-        MONITOR.max(start + interval * check.retries.unwrap_or(CHECK_RETRIES))
-    });
+    let fallback = check
+        .filter(|check| !check.disable)
+        .map_or(MONITOR, |check| {
+            let period = |period: Option<Period>| period.map(|period| period.0);
+            let interval = period(check.interval).unwrap_or(CHECK_INTERVAL);
+            let start = period(check.start_period).unwrap_or_default();
+            MONITOR.max(start + interval * check.retries.unwrap_or(CHECK_RETRIES))
+        });
     spec.update.monitor.map_or(fallback, |monitor| monitor.0)
 }

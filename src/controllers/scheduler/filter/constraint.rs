@@ -12,6 +12,9 @@ pub(super) fn check(request: &Request<'_>, candidate: &Candidate<'_>) -> Option<
     Some(Refused {
         filter: NAME,
         message: format!("does not satisfy `{broken}`"),
-        remedy: format!("make {} satisfy `{broken}` or drop the constraint", candidate.node.name),
+        remedy: format!(
+            "make {} satisfy `{broken}` or drop the constraint",
+            candidate.node.name
+        ),
     })
 }

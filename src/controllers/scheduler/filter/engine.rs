@@ -15,7 +15,10 @@ pub(super) fn check(request: &Request<'_>, candidate: &Candidate<'_>) -> Option<
         return Some(Refused {
             filter: NAME,
             message: format!("speaks API {version}: {}", lacking.join(", ")),
-            remedy: format!("upgrade the engine of {} or leave the field out", candidate.node.name),
+            remedy: format!(
+                "upgrade the engine of {} or leave the field out",
+                candidate.node.name
+            ),
         });
     }
     let driver = container

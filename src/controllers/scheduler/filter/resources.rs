@@ -69,5 +69,9 @@ fn free(candidate: &Candidate<'_>) -> (u64, u64) {
 fn free_generic(candidate: &Candidate<'_>, name: &str) -> u64 {
     let declared = &candidate.node.accepted.value.spec.generic;
     let used = candidate.used.generic.get(name).copied().unwrap_or(0);
-    declared.get(name).copied().unwrap_or(0).saturating_sub(used)
+    declared
+        .get(name)
+        .copied()
+        .unwrap_or(0)
+        .saturating_sub(used)
 }

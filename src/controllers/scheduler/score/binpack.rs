@@ -10,6 +10,7 @@ pub(super) fn score(candidate: &Candidate<'_>) -> (Reverse<u64>, Reverse<u32>) {
         let parts = u128::from(used) * 1_000_000 / u128::from(all.max(1));
         u64::try_from(parts).unwrap_or(u64::MAX)
     };
-    let fullest = share(candidate.used.cpus.0, cpus.0).max(share(candidate.used.memory.0, memory.0));
+    let fullest =
+        share(candidate.used.cpus.0, cpus.0).max(share(candidate.used.memory.0, memory.0));
     (Reverse(fullest), Reverse(candidate.tasks))
 }

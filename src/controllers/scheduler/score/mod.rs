@@ -37,9 +37,12 @@ pub(super) fn best<'n>(
     };
     preference::narrow(request, candidates, &mut rest, replaced);
     match request.placement().strategy {
-        Strategy::Spread => rest
-            .into_iter()
-            .min_by_key(|name| (candidate(name).map(|node| spread::score(request, node, replaced)), *name)),
+        Strategy::Spread => rest.into_iter().min_by_key(|name| {
+            (
+                candidate(name).map(|node| spread::score(request, node, replaced)),
+                *name,
+            )
+        }),
         Strategy::Binpack => rest
             .into_iter()
             .min_by_key(|name| (candidate(name).map(binpack::score), *name)),
@@ -57,11 +60,9 @@ fn keeps_failing(request: &Request<'_>, candidate: &Candidate<'_>) -> bool {
 
 /// A number below `length`, from the seed alone.
 fn draw(length: usize, ids: &mut Ids) -> Option<usize> {
-    let number = ids
-        .uid()
-        .as_str()
-        .bytes()
-        .fold(0u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
+    let number = ids.uid().as_str().bytes().fold(0u64, |sum, byte| {
+        sum.wrapping_mul(31).wrapping_add(u64::from(byte))
+    });
     let length = u64::try_from(length).ok().filter(|length| *length > 0)?;
     usize::try_from(number % length).ok()
 }

@@ -46,7 +46,10 @@ pub(super) fn narrow(
 
 fn value(label: &str, candidate: &Candidate<'_>) -> String {
     let node = &candidate.node;
-    let found = match (label.strip_prefix("node.labels."), label.strip_prefix("engine.labels.")) {
+    let found = match (
+        label.strip_prefix("node.labels."),
+        label.strip_prefix("engine.labels."),
+    ) {
         (Some(name), _) => node.accepted.value.metadata.labels.get(name),
         (None, Some(name)) => node.engine.and_then(|engine| engine.labels.get(name)),
         (None, None) => None,
