@@ -59,9 +59,11 @@
 //! its tasks.
 
 pub mod api;
+pub mod app;
 pub mod controllers;
 pub mod embedded;
 pub mod engine;
 pub mod metrics;
 pub mod runtime;
+pub mod sim;
 pub mod store;

@@ -185,14 +185,28 @@ fn range(expected: &str) -> &str {
 
 impl de::Error for Error {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::new(message.to_string())
+        match message.to_string().as_str() {
+            // The standard library's words for an address.
+            "invalid IP address syntax" => Self::new("expected an IP address".to_owned()),
+            other => Self::new(other.to_owned()),
+        }
     }
 
     fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
         let expected = expected.to_string();
         let hint = match (&unexpected, people(&expected)) {
-            (Unexpected::Bool(_) | Unexpected::Unsigned(_) | Unexpected::Signed(_), "text")
-            | (Unexpected::Float(_), "text") => format!(": write \"{}\"", found(&unexpected)),
+            (
+                Unexpected::Bool(_)
+                | Unexpected::Unsigned(_)
+                | Unexpected::Signed(_)
+                | Unexpected::Float(_),
+                "text",
+            ) => format!(": write \"{}\"", found(&unexpected)),
+            (Unexpected::Str(text), "a whole number" | "a number" | "true or false")
+                if !matches!(resolve(text, true), Plain::Text(_)) =>
+            {
+                ": write it without quotes".to_owned()
+            }
             _ => String::new(),
         };
         let expected = people(&expected);

@@ -129,14 +129,14 @@ fn candidates(text: &str, root: &Node, path: &[&str], value: &Json) -> Vec<Strin
         (node, rest, entry) = (&next.value, below, Some(next));
     }
     match &node.value {
-        _ if rest.is_empty() => replacements(text, root, node, entry, value),
+        _ if rest.is_empty() => replacements(text, node, entry, value),
         Value::Scalar { .. } => {
             let Some(entry) = entry else {
                 return Vec::new();
             };
             let quotes = is_quoted(text, entry);
             let nested = format!("{{{}}}", field(rest, value, quotes));
-            nothing_at(text, node, entry, &nested)
+            replace_value(text, node, entry, &nested)
         }
         Value::Mapping(entries) => insertions(text, node, entries, rest, value),
         Value::Sequence(_) => Vec::new(),
@@ -144,25 +144,17 @@ fn candidates(text: &str, root: &Node, path: &[&str], value: &Json) -> Vec<Strin
 }
 
 /// The scalar in place of what stands there.
-fn replacements(
-    text: &str,
-    root: &Node,
-    node: &Node,
-    entry: Option<&Entry>,
-    value: &Json,
-) -> Vec<String> {
-    let in_json = entry.is_some_and(|entry| is_quoted(text, entry));
+fn replacements(text: &str, node: &Node, entry: Option<&Entry>, value: &Json) -> Vec<String> {
+    let Some(entry) = entry else {
+        return Vec::new();
+    };
     let was_quoted = text[node.start.offset..].starts_with(['"', '\'']);
-    let new = scalar(value, in_json || was_quoted);
-    if node.is_null() && node.start.offset >= node.end {
-        return entry.map_or_else(Vec::new, |entry| nothing_at(text, node, entry, &new));
-    }
-    debug_assert!(node.end <= text.len() && root.start.offset <= node.end);
-    vec![splice(text, node.start.offset, node.end, &new)]
+    let new = scalar(value, is_quoted(text, entry) || was_quoted);
+    replace_value(text, node, entry, &new)
 }
 
-/// A value behind a name that has none: `replicas:`.
-fn nothing_at(text: &str, node: &Node, entry: &Entry, new: &str) -> Vec<String> {
+/// The new value in place of the old, or behind a name that has none (`replicas:`).
+fn replace_value(text: &str, node: &Node, entry: &Entry, new: &str) -> Vec<String> {
     if node.start.offset < node.end {
         return vec![splice(text, node.start.offset, node.end, new)];
     }
@@ -185,17 +177,9 @@ fn insertions(
 ) -> Vec<String> {
     let flow = text[node.start.offset..].starts_with('{');
     let Some(first) = entries.first() else {
+        let in_json = text.starts_with('{') && text.contains('"');
         let at = node.start.offset + 1;
-        return vec![splice(
-            text,
-            at,
-            at,
-            &field(
-                path,
-                value,
-                text.trim_start().starts_with('{') && text.contains('"'),
-            ),
-        )];
+        return vec![insert(text, at, &field(path, value, in_json))];
     };
     let new = field(path, value, is_quoted(text, first));
     let newline = if text.contains("\r\n") { "\r\n" } else { "\n" };
@@ -209,7 +193,7 @@ fn insertions(
     }
     let indent = " ".repeat(first.start.column - 1);
     let at_first = insert(text, first.start.offset, &format!("{new}{newline}{indent}"));
-    let end = end_of_line(text, last_end(node));
+    let end = end_of_line(text, last_end(text, node));
     let gap = if end > 0 && text[..end].ends_with('\n') {
         ""
     } else {
@@ -239,28 +223,23 @@ fn commented(text: &str, at: Mark) -> bool {
     above.trim_start().starts_with('#')
 }
 
-/// The byte behind the last scalar of a value.
-fn last_end(node: &Node) -> usize {
+/// The byte behind a value's last character. A block is said to end only where the next thing begins.
+fn last_end(text: &str, node: &Node) -> usize {
+    let is_flow = text[node.start.offset..].starts_with(['[', '{']);
     match &node.value {
+        _ if is_flow => node.end,
         Value::Scalar { .. } => node.end,
-        Value::Sequence(items) => items
-            .iter()
-            .map(last_end)
-            .max()
-            .unwrap_or(0)
-            .max(flow_end(node)),
+        Value::Sequence(items) => {
+            let ends = items.iter().map(|item| last_end(text, item));
+            ends.max().unwrap_or(node.end)
+        }
         Value::Mapping(entries) => {
             let ends = entries
                 .iter()
-                .map(|entry| last_end(&entry.value).max(entry.end));
-            ends.max().unwrap_or(0).max(flow_end(node))
+                .map(|entry| last_end(text, &entry.value).max(entry.end));
+            ends.max().unwrap_or(node.end)
         }
     }
-}
-
-/// A block's own end is where the next thing begins; only an empty or one-line collection ends where it says.
-fn flow_end(node: &Node) -> usize {
-    node.start.offset
 }
 
 fn end_of_line(text: &str, at: usize) -> usize {

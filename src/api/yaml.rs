@@ -17,6 +17,9 @@ pub const MAX_DEPTH: usize = 64;
 /// what hurts.
 const EXPANSION_BUDGET: usize = 4 << 20;
 
+/// How many errors of one document are kept: who made more is not helped by the rest.
+const MAX_ERRORS: usize = 20;
+
 /// A place in a text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark {
@@ -140,6 +143,7 @@ pub fn parse(text: &str) -> Vec<Result<Node, Vec<Error>>> {
             Err(error) => Err(builder.syntax(places.mark(*error.marker()), error.info(), text)),
         };
         if let Err(fatal) = outcome {
+            builder.errors.truncate(MAX_ERRORS);
             builder.errors.push(fatal);
             documents.push(Err(builder.errors));
             break;
@@ -276,7 +280,11 @@ impl Builder {
         let Some(tag) = tag else { return false };
         let is_text = tag.is_yaml_core_schema() && tag.suffix == "str";
         if !is_text {
-            let message = format!("the tag `{tag}` is not supported: write the value alone");
+            let name = match tag.is_yaml_core_schema() {
+                true => format!("!!{}", tag.suffix),
+                false => format!("!{}", tag.suffix),
+            };
+            let message = format!("the tag `{name}` is not supported: write the value alone");
             self.errors.push(Error { at, message });
         }
         is_text
@@ -358,7 +366,8 @@ impl Builder {
         Ok(())
     }
 
-    fn finish(self) -> Option<Result<Node, Vec<Error>>> {
+    fn finish(mut self) -> Option<Result<Node, Vec<Error>>> {
+        self.errors.truncate(MAX_ERRORS);
         if !self.errors.is_empty() {
             return Some(Err(self.errors));
         }
@@ -541,7 +550,10 @@ mod tests {
             "{}",
             refused("garbage: [")
         );
-        assert!(refused("a: !!binary xyz").contains("is not supported"));
+        assert!(refused("a: !!binary xyz").contains("the tag `!!binary` is not supported"));
+        assert!(refused("a: !mine xyz").contains("the tag `!mine` is not supported"));
+        let many = parse(&"a: 1\n".repeat(1000)).pop().and_then(Result::err);
+        assert_eq!(many.map(|errors| errors.len()), Some(MAX_ERRORS));
         assert!(refused("a: \0\nb: 1").contains("control character"));
         assert!(refused("[a]: 1").contains("has to be text"));
         assert!(refused("a: &a [*a]").contains("part of what it stands for"));

@@ -7,6 +7,7 @@
 //! Invariant: what is measured never changes what is done; a metric that cannot be updated is not an error.
 
 pub mod list;
+pub mod server;
 
 use list::{Family, Kind};
 use prometheus::{

@@ -37,6 +37,8 @@ pub struct Manifest {
     pub resource_version: Option<Revision>,
     /// What is wanted.
     pub spec: Spec,
+    /// The document as its user wrote it: what `apply` puts into the store.
+    pub text: String,
 }
 
 /// What is wanted of an object.
@@ -115,10 +117,14 @@ pub fn parse_documents(text: &str, file: &str) -> Vec<Result<Manifest, Vec<Probl
     let several = documents.len() > 1;
     let read = |document: Result<Node, Vec<yaml::Error>>| {
         let node = document.map_err(syntax)?;
-        if text.len() > MAX_BYTES && !several {
-            return Err(vec![too_large(text.len())]);
+        let own = match several {
+            true => own_text(text, &node),
+            false => text,
+        };
+        if own.len() > MAX_BYTES {
+            return Err(vec![too_large(own.len())]);
         }
-        Document::split(&node)?.read(None)
+        Document::split(&node, own)?.read(None)
     };
     let label = |(index, result): (usize, Result<Manifest, Vec<Problem>>)| {
         result.map_err(|mut problems| {
@@ -149,11 +155,31 @@ pub fn parse_value(key: &ObjectKey, value: &[u8]) -> Result<Manifest, Vec<Proble
         problems
     };
     document(value)
-        .and_then(|node| Document::split(&node)?.read(Some(key)))
+        .and_then(|(node, text)| Document::split(&node, text)?.read(Some(key)))
         .map_err(label)
 }
 
-fn document(value: &[u8]) -> Result<Node, Vec<Problem>> {
+/// The part of a file between the `---` around a document. At the beginning of a line they are nothing else, not even
+/// in a block of text.
+fn own_text<'a>(text: &'a str, node: &Node) -> &'a str {
+    let (mut start, mut offset) = (0, 0);
+    for line in text.split_inclusive('\n') {
+        let is_marker = line
+            .strip_prefix("---")
+            .is_some_and(|rest| rest.starts_with(char::is_whitespace) || rest.is_empty());
+        if is_marker && offset > node.start.offset {
+            return &text[start..offset];
+        }
+        if is_marker {
+            let alone = line[3..].trim().is_empty();
+            start = offset + if alone { line.len() } else { 3 };
+        }
+        offset += line.len();
+    }
+    &text[start..]
+}
+
+fn document(value: &[u8]) -> Result<(Node, &str), Vec<Problem>> {
     let alone = |message: String| vec![Problem::new(None, Path::default(), message)];
     if value.len() > MAX_BYTES {
         return Err(vec![too_large(value.len())]);
@@ -167,7 +193,7 @@ fn document(value: &[u8]) -> Result<Node, Vec<Problem>> {
     let mut documents = yaml::parse(text);
     match (documents.pop(), documents.len()) {
         (None, _) => Err(alone("the value is empty".to_owned())),
-        (Some(document), 0) => document.map_err(syntax),
+        (Some(document), 0) => Ok((document.map_err(syntax)?, text)),
         (Some(_), more) => Err(alone(format!(
             "the value holds {} documents, a key holds one: put each under its own key",
             more + 1
@@ -223,6 +249,7 @@ fn revision<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Revision>, D::Erro
 
 /// The parts of one document.
 struct Document<'a> {
+    text: &'a str,
     root: &'a Node,
     api_version: Option<&'a Node>,
     kind: Option<&'a Node>,
@@ -235,7 +262,7 @@ struct Document<'a> {
 const PARTS: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
 
 impl<'a> Document<'a> {
-    fn split(root: &'a Node) -> Result<Self, Vec<Problem>> {
+    fn split(root: &'a Node, text: &'a str) -> Result<Self, Vec<Problem>> {
         let Value::Mapping(entries) = &root.value else {
             let message = "expected a manifest, a mapping with apiVersion, kind, metadata and spec";
             return Err(vec![Problem::new(
@@ -246,6 +273,7 @@ impl<'a> Document<'a> {
         };
         let part = |name: &str| root.entry(name).map(|entry| &entry.value);
         let mut document = Self {
+            text,
             root,
             api_version: part("apiVersion"),
             kind: part("kind"),
@@ -304,6 +332,7 @@ impl<'a> Document<'a> {
                     annotations: metadata.annotations,
                 },
                 spec,
+                text: self.text.to_owned(),
             }),
             _ => Err(problems),
         }
@@ -528,10 +557,9 @@ fn decode_all<T: DeserializeOwned>(
     let mut taken: BTreeSet<Path> = BTreeSet::new();
     for _ in 0..MAX_PROBLEMS {
         let path = as_written(&error.path, &taken);
-        // That a field is missing which was taken out is no news.
         if error
             .missing
-            .is_some_and(|field| taken.contains(&path.key(field)))
+            .is_some_and(|field| is_no_news(&path, field, &taken))
         {
             break;
         }
@@ -547,6 +575,16 @@ fn decode_all<T: DeserializeOwned>(
         }
     }
     None
+}
+
+/// Whether the field is missing only because it was taken out, perhaps under a slip of its name.
+fn is_no_news(parent: &Path, field: &str, taken: &BTreeSet<Path>) -> bool {
+    taken.iter().any(|path| match path.0.split_last() {
+        Some((Segment::Key(key), above)) => {
+            above == parent.0 && nearest::nearest(key, &[field]).is_some()
+        }
+        Some((Segment::Index(_), _)) | None => false,
+    })
 }
 
 /// The path in the text of a path in what is left of it: items before it may have been taken out.

@@ -138,6 +138,17 @@ fn problems_say_where_and_what() {
         "template: {container: {image: i, tty: yes}}",
         &[":1:39: template.container.tty: expected true or false, found \"yes\""],
     );
+    check(
+        "template: {container: i}\nreplicas: \"3\"",
+        &[":2:11: replicas: expected a whole number, found \"3\": write it without quotes"],
+    );
+    check(
+        "template: {container: i}\nports: [{targt: 80, hostIP: x}]",
+        &[
+            ":2:10: ports[0].targt: unknown field: did you mean `target`?",
+            ":2:29: ports[0].hostIP: expected an IP address",
+        ],
+    );
     check("replicas: 3", &[":1:1: `template` is missing"]);
     check("template: {}", &[":1:11: template: `container` is missing"]);
     check(
@@ -269,6 +280,32 @@ fn files_hold_several_documents_and_name_them() {
         "web.yaml:8:13 (document 3): apiVersion: expected skep.dev/v1, found \"skep.dev/v2\""
     );
     assert!(lines(2)[1].starts_with("web.yaml:10:18 (document 3): metadata.name: `-x` is no name"));
+}
+
+#[test]
+fn each_document_keeps_its_own_text() {
+    let node = |name: &str| {
+        format!(
+            "apiVersion: skep.dev/v1\nkind: Node # {name}\nmetadata: {{name: {name}}}\nspec: {{engine: unix:///x}}\n"
+        )
+    };
+    let texts = |text: &str| -> Vec<String> {
+        let found = parse_documents(text, "nodes.yaml");
+        found
+            .into_iter()
+            .map(|manifest| manifest.expect(text).text)
+            .collect()
+    };
+    let (a, b) = (node("a"), node("b"));
+    assert_eq!(
+        texts(&format!("# head\n---\n{a}")),
+        [format!("# head\n---\n{a}")]
+    );
+    assert_eq!(texts(&format!("{a}---\n{b}")), [a.clone(), b.clone()]);
+    assert_eq!(
+        texts(&format!("# head\n---\n{a}---\n# nothing\n--- # x\n{b}")),
+        [a, format!(" # x\n{b}")]
+    );
 }
 
 #[test]
