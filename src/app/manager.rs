@@ -147,7 +147,7 @@ fn start_controllers(
         let (context, stop) = (context.clone(), stop.clone());
         match name.as_str() {
             "service" => parts.spawn(reconciler::run(
-                Arc::new(service::ServiceController),
+                Arc::new(service::Service),
                 context,
                 stop,
             )),

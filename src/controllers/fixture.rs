@@ -31,7 +31,7 @@ pub(crate) struct World {
     seed: u128,
 }
 
-pub(crate) fn web() -> Scoped {
+pub(crate) fn web_name() -> Scoped {
     Scoped::new("default", "web")
 }
 
@@ -64,7 +64,7 @@ impl World {
 
     /// A user's put.
     pub(crate) fn user(&mut self, text: &str) {
-        let key = Key::User(ObjectKey::service(&web()));
+        let key = Key::User(ObjectKey::service(&web_name()));
         self.raw(&key, text.as_bytes());
     }
 

@@ -16,7 +16,7 @@ use crate::api::time::Timestamp;
 use crate::api::uid::Ids;
 use crate::api::unit::Incarnation;
 use crate::runtime::accept::{
-    ACCEPTED, Acceptance, Context, REASON_INVALID, Refused, Written, decide,
+    ACCEPTED, Acceptance, Context, REASON_INVALID, Record, Refused, Written, decide,
 };
 
 /// Reason of `Accepted=False`: the scale key cannot be read; the replicas in force stay.
@@ -40,6 +40,15 @@ pub(super) fn accept(
         parsed: parse(snapshot, incarnation, &asked),
     });
     let mut acceptance = decide(written, snapshot.accepted, &context, ids);
+    // A tombstone leaves after the last task. So tasks without any record mean that the record was lost, and they say
+    // which uid it had; another one would stop them all.
+    if let (None, Record::Written(record), Some(task)) = (
+        snapshot.accepted,
+        &mut acceptance.record,
+        snapshot.tasks.first(),
+    ) {
+        record.uid = task.task.value.service.clone();
+    }
     if let (Some(Err(message)), Some(condition)) = (&asked, &mut acceptance.condition)
         && condition.status == Truth::True
     {

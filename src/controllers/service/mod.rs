@@ -33,6 +33,8 @@ mod status;
 mod update;
 
 #[cfg(test)]
+mod property_tests;
+#[cfg(test)]
 mod tests;
 
 use crate::api::key::Key;
@@ -49,9 +51,9 @@ use std::collections::BTreeSet;
 
 /// The controller of services.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct ServiceController;
+pub struct Service;
 
-impl Controller for ServiceController {
+impl Controller for Service {
     const NAME: &'static str = SERVICE;
     type Work = Scoped;
 

@@ -259,6 +259,9 @@ impl<'a> Model<'a> {
     }
 
     fn make(&self, new: &NewTask, id: TaskId) -> Task {
+        // Within a slot the times of making are the order of making, whatever clocks do: rules tell old from new by it.
+        let last = self.of(&new.slot).map(|member| member.task.created_at).max();
+        let created_at = last.map_or(self.now, |last| self.now.max(Timestamp(last.0 + 1)));
         Task {
             id,
             service: self.service.uid.clone(),
@@ -269,7 +272,7 @@ impl<'a> Model<'a> {
             replaces: new.replaces.clone(),
             failures: new.failures,
             not_before: new.delay.map(|delay| self.now.after(delay)),
-            created_at: self.now,
+            created_at,
             ended_at: None,
             adopted_from: None,
         }

@@ -149,7 +149,7 @@ fn run(
     let current = revision::current(record, &snapshot.revisions, now);
     if let Current::New(new) = &current {
         let key = Key::Revision(new.service.clone(), new.number);
-        units.push(Step::default().put(key, new));
+        units.push(Step::default().put(key, &**new));
     }
     let places = Places::new(&snapshot.nodes, &record.spec);
     let number = current.get().number;

@@ -20,7 +20,7 @@ pub(super) enum Current<'a> {
     /// It is in the store.
     Stored(&'a ServiceRevision),
     /// It has to be written.
-    New(ServiceRevision),
+    New(Box<ServiceRevision>),
 }
 
 impl Current<'_> {
@@ -51,7 +51,7 @@ pub(super) fn current<'a>(
         .filter(|port| port.mode == PortMode::Host)
         .cloned()
         .collect();
-    Current::New(ServiceRevision {
+    Current::New(Box::new(ServiceRevision {
         service: service.uid.clone(),
         number: RevisionNumber(last + 1),
         hash,
@@ -59,7 +59,7 @@ pub(super) fn current<'a>(
         host_ports,
         cause: cause(service, last),
         created_at: now,
-    })
+    }))
 }
 
 fn cause(service: &AcceptedService, last: u64) -> String {

@@ -56,9 +56,10 @@ impl<'a> Snapshot<'a> {
             scale: cache.scales.get(name),
             accepted,
             status,
-            revisions: accepted.map_or_else(Vec::new, |record| {
-                cache.revisions_of(&record.value.uid).collect()
-            }),
+            revisions: accepted
+                .map(|record| &record.value.uid)
+                .or_else(|| cache.tasks_of(name).next().map(|task| &task.value.service))
+                .map_or_else(Vec::new, |uid| cache.revisions_of(uid).collect()),
             tasks: cache
                 .tasks_of(name)
                 .map(|task| view::task(cache, task))

@@ -2,7 +2,7 @@
 //!
 //! A task is shown as `slot/revision desired:state`, those of a slot in order of their making.
 
-use super::ServiceController;
+use super::Service;
 use crate::api::key::Key;
 use crate::api::name::{NodeName, ObjectKey};
 use crate::api::node::Availability;
@@ -14,19 +14,17 @@ use crate::api::task::{Desired, Health, Slot, Stamp, Task, TaskState};
 use crate::api::time::Timestamp;
 use crate::api::uid::{ContainerId, TaskId, Uid};
 use crate::api::unit::{Incarnation, Revision, RevisionNumber, Term};
-use crate::controllers::fixture::{World, bytes, web};
+use crate::controllers::fixture::{World, bytes, web_name};
 use crate::runtime::view;
-use proptest::prelude::*;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-const WEB: &str = "{replicas: 3, template: {container: 'nginx:1'}}";
-const ONE: &str = "{replicas: 1, template: {container: 'nginx:1'}}";
+pub(super) const WEB: &str = "{replicas: 3, template: {container: 'nginx:1'}}";
+pub(super) const ONE: &str = "{replicas: 1, template: {container: 'nginx:1'}}";
 
-struct Web(World);
+pub(super) struct Web(pub(super) World);
 
 impl Web {
-    fn new(text: &str) -> Self {
+    pub(super) fn new(text: &str) -> Self {
         let mut web = Self(World::new());
         for node in ["n1", "n2"] {
             web.0.node(node, NodeState::Ready, |_| {});
@@ -36,7 +34,7 @@ impl Web {
     }
 
     /// A service whose tasks all serve, for longer than any monitor.
-    fn running(text: &str) -> Self {
+    pub(super) fn running(text: &str) -> Self {
         let mut web = Self::new(text);
         web.go();
         web.0.pass(Duration::from_secs(60));
@@ -44,26 +42,26 @@ impl Web {
         web
     }
 
-    fn put(&mut self, text: &str) {
+    pub(super) fn put(&mut self, text: &str) {
         self.0.user(text);
         self.plan();
     }
 
-    fn plan(&mut self) {
-        self.0.settle(&ServiceController);
+    pub(super) fn plan(&mut self) {
+        self.0.settle(&Service);
     }
 
-    fn scale(&mut self, text: &str) {
-        self.0.raw(&Key::Scale(web()), text.as_bytes());
+    pub(super) fn scale(&mut self, text: &str) {
+        self.0.raw(&Key::Scale(web_name()), text.as_bytes());
         self.plan();
     }
 
-    fn node(&mut self, name: &str, state: NodeState) {
+    pub(super) fn node(&mut self, name: &str, state: NodeState) {
         self.0.node(name, state, |_| {});
         self.plan();
     }
 
-    fn drain(&mut self, name: &str) {
+    pub(super) fn drain(&mut self, name: &str) {
         self.0.node(name, NodeState::Ready, |node| {
             node.spec.availability = Availability::Drain;
         });
@@ -71,7 +69,7 @@ impl Web {
     }
 
     /// Binds what waits: global tasks to their node, others to the first ready and active node.
-    fn schedule(&mut self) {
+    pub(super) fn schedule(&mut self) {
         for task in self.0.tasks() {
             if task.desired > Desired::Running || self.0.cache.binding(&task.id).is_some() {
                 continue;
@@ -91,19 +89,19 @@ impl Web {
     }
 
     /// One round of what happens when all works: bind, start, stop.
-    fn round(&mut self) {
+    pub(super) fn round(&mut self) {
         self.schedule();
         self.0.engines();
         self.plan();
     }
 
-    fn go(&mut self) {
+    pub(super) fn go(&mut self) {
         for _ in 0..6 {
             self.round();
         }
     }
 
-    fn task(&self, slot: u32) -> Task {
+    pub(super) fn task(&self, slot: u32) -> Task {
         let wanted =
             |task: &Task| task.slot == Slot::Replica(slot) && task.desired <= Desired::Running;
         self.0
@@ -113,21 +111,21 @@ impl Web {
             .expect("a wanted task in the slot")
     }
 
-    fn observe(&mut self, slot: u32, state: TaskState) {
+    pub(super) fn observe(&mut self, slot: u32, state: TaskState) {
         let id = self.task(slot).id;
         self.0.observe(&id, state);
         self.plan();
     }
 
-    fn wait(&mut self, seconds: u64) {
+    pub(super) fn wait(&mut self, seconds: u64) {
         self.0.pass(Duration::from_secs(seconds));
         self.plan();
     }
 
     #[track_caller]
-    fn shows(&self, expected: &str) {
+    pub(super) fn shows(&self, expected: &str) {
         let show = |task: &Task| {
-            let stored = &self.0.cache.tasks[&(web(), task.id.clone())];
+            let stored = &self.0.cache.tasks[&(web_name(), task.id.clone())];
             let state = view::task(&self.0.cache, stored).state.as_str();
             let desired = format!("{:?}", task.desired).to_lowercase();
             format!("{}/{} {desired}:{state}", task.slot, task.revision)
@@ -136,17 +134,17 @@ impl Web {
         assert_eq!(tasks.join(", "), expected);
     }
 
-    fn condition(&self, kind: &str) -> Condition {
+    pub(super) fn condition(&self, kind: &str) -> Condition {
         let status = self
             .0
             .cache
-            .status(&ObjectKey::service(&web()), "service")
+            .status(&ObjectKey::service(&web_name()), "service")
             .expect("a status");
         status.value.condition(kind).expect("the condition").clone()
     }
 
     #[track_caller]
-    fn is(&self, kind: &str, truth: Truth, reason: &str) {
+    pub(super) fn is(&self, kind: &str, truth: Truth, reason: &str) {
         let condition = self.condition(kind);
         assert_eq!(
             (condition.status, condition.reason.as_str()),
@@ -155,12 +153,12 @@ impl Web {
         );
     }
 
-    fn uid(&self) -> Uid {
-        self.0.cache.services[&web()].value.uid.clone()
+    pub(super) fn uid(&self) -> Uid {
+        self.0.cache.services[&web_name()].value.uid.clone()
     }
 
-    fn generation(&self) -> u64 {
-        self.0.cache.services[&web()].value.generation.0
+    pub(super) fn generation(&self) -> u64 {
+        self.0.cache.services[&web_name()].value.generation.0
     }
 }
 
@@ -168,7 +166,7 @@ impl Web {
 fn a_put_becomes_tasks_at_once() {
     let mut web = Web(World::new());
     web.0.user(WEB);
-    let plan = web.0.settle(&ServiceController);
+    let plan = web.0.settle(&Service);
     assert_eq!(
         plan.steps.len(),
         1,
@@ -256,10 +254,6 @@ fn the_scale_key_counts_where_the_manifest_is_silent() {
     web.shows("1/1 running:running");
 }
 
-fn web_name() -> crate::api::name::Scoped {
-    web()
-}
-
 #[test]
 fn deleted_and_made_anew_is_another_service() {
     let mut web = Web::running(ONE);
@@ -280,10 +274,10 @@ fn deleted_and_made_anew_is_another_service() {
 impl World {
     /// The tombstone leaves in one plan, its successor comes in the next.
     fn settle_twice(&mut self) {
-        for step in self.plan(&ServiceController).steps {
+        for step in self.plan(&Service).steps {
             self.apply(&step);
         }
-        self.settle(&ServiceController);
+        self.settle(&Service);
     }
 }
 
@@ -321,7 +315,7 @@ fn a_task_that_ends_is_replaced_after_a_doubling_wait() {
     web.observe(1, TaskState::Failed);
     web.shows("1/1 shutdown:failed, 1/1 ready:pending");
     assert_eq!(
-        web.0.plan(&ServiceController).look_again,
+        web.0.plan(&Service).look_again,
         Some(Duration::from_secs(1))
     );
     web.wait(1);
@@ -343,7 +337,7 @@ fn the_wait_has_a_limit_and_a_long_run_breaks_the_row() {
     let mut web = Web::running(text);
     for expected in [1, 2, 4, 4] {
         web.observe(1, TaskState::Failed);
-        let again = web.0.plan(&ServiceController).look_again;
+        let again = web.0.plan(&Service).look_again;
         assert_eq!(again, Some(Duration::from_secs(expected)));
         web.wait(expected);
         web.schedule();
@@ -408,7 +402,7 @@ fn attempts_can_be_exhausted() {
     web.shows("1/1 shutdown:failed, 1/1 running:failed");
 }
 
-const START_FIRST: &str =
+pub(super) const START_FIRST: &str =
     "{replicas: 2, template: {container: 'nginx:2'}, update: {order: start-first, monitor: 5s}}";
 const STOP_FIRST: &str =
     "{replicas: 2, template: {container: 'nginx:2'}, update: {order: stop-first, monitor: 5s}}";
@@ -545,7 +539,7 @@ fn a_lost_node_is_replaced_in_one_step_once_its_successor_is_prepared() {
         .expect("one");
     assert_eq!(successor.id, id);
     web.0.observe(&successor.id, TaskState::Ready);
-    let plan = web.0.settle(&ServiceController);
+    let plan = web.0.settle(&Service);
     let step = plan.steps.iter().find(|step| step.writes.iter().any(|write| {
         matches!(write, crate::runtime::plan::Write::Put(Key::Task(service, _), _) if *service == name)
     }));
@@ -586,16 +580,12 @@ fn a_drained_node_gives_its_tasks_up_one_after_another() {
     web.wait(60);
     web.go();
     let n1 = NodeName::from("n1");
-    let on_n1 = web
-        .0
-        .cache
-        .bindings_on(&n1)
-        .filter(|binding| {
-            web.0
-                .cache
-                .task(&binding.value.task)
-                .is_some_and(|(_, task)| task.value.desired <= Desired::Running)
-        });
+    let on_n1 = web.0.cache.bindings_on(&n1).filter(|binding| {
+        web.0
+            .cache
+            .task(&binding.value.task)
+            .is_some_and(|(_, task)| task.value.desired <= Desired::Running)
+    });
     assert_eq!(on_n1.count(), 0);
 }
 
@@ -754,6 +744,8 @@ fn a_record_that_was_lost_in_ordinary_life_is_rebuilt() {
         .hash
         .clone();
     web.0.delete(&Key::Task(web_name(), task.id.clone()));
+    web.0
+        .delete(&Key::Binding(NodeName::from("n1"), task.id.clone()));
     let unclaimed = vec![lost("n1", task.id.as_str(), 1, &hash, &uid, 1)];
     web.0.found(
         "n1",
@@ -769,11 +761,23 @@ fn a_record_that_was_lost_in_ordinary_life_is_rebuilt() {
 }
 
 #[test]
+fn a_lost_accepted_record_takes_its_uid_back_from_the_tasks() {
+    let mut web = Web::running(WEB);
+    let uid = web.uid();
+    web.0
+        .delete(&Key::Accepted(ObjectKey::service(&web_name())));
+    web.plan();
+    assert_eq!(web.uid(), uid);
+    web.shows("1/1 running:running, 2/1 running:running, 3/1 running:running");
+    assert_eq!(web.0.cache.revisions.len(), 1);
+}
+
+#[test]
 fn large_services_are_written_in_steps_with_the_record_first() {
     let mut web = Web(World::new());
     web.0
         .user("{replicas: 300, template: {container: 'nginx:1'}}");
-    let plan = web.0.settle(&ServiceController);
+    let plan = web.0.settle(&Service);
     assert_eq!(plan.steps.len(), 3);
     let first = &plan.steps[0].writes[0];
     assert!(matches!(
@@ -801,150 +805,4 @@ fn a_record_that_cannot_be_read_is_no_deletion() {
     );
     assert!(plan.is_in_step());
     assert!(!bytes(&1).is_empty());
-}
-
-/// One thing that happens to a service of up to four slots.
-#[derive(Clone, Debug)]
-enum Event {
-    Scale(u32),
-    Image(u8),
-    Fail(u32),
-    Node(u8, u8),
-    Round,
-    Wait(u64),
-}
-
-fn event() -> impl Strategy<Value = Event> {
-    prop_oneof![
-        (0u32..5).prop_map(Event::Scale),
-        (1u8..4).prop_map(Event::Image),
-        (1u32..5).prop_map(Event::Fail),
-        (1u8..3, 0u8..4).prop_map(|(node, what)| Event::Node(node, what)),
-        Just(Event::Round),
-        Just(Event::Round),
-        (1u64..20).prop_map(Event::Wait),
-    ]
-}
-
-/// Never more live slots than wanted, nor more in a slot than a pair.
-fn check_slots(web: &Web, wanted: u32) {
-    let mut slots: BTreeMap<Slot, usize> = BTreeMap::new();
-    for task in web.0.tasks() {
-        if task.desired == Desired::Running {
-            *slots.entry(task.slot).or_default() += 1;
-        }
-    }
-    assert!(slots.len() <= wanted as usize, "{slots:?} for {wanted}");
-    assert!(slots.values().all(|count| *count <= 2), "{slots:?}");
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
-    /// `settle` asserts on the way that planning again after applying plans nothing.
-    #[test]
-    fn never_more_than_wanted_and_always_in_step(
-        events in proptest::collection::vec(event(), 1..25),
-        start_first: bool,
-    ) {
-        let order = if start_first { "start-first" } else { "stop-first" };
-        let (mut replicas, mut image) = (2, 1);
-        let text = |replicas: u32, image: u8| {
-            format!("{{replicas: {replicas}, template: {{container: 'nginx:{image}'}}, update: {{order: {order}, monitor: 1s}}}}")
-        };
-        let mut web = Web::new(&text(replicas, image));
-        for event in events {
-            match event {
-                Event::Scale(number) => { replicas = number; web.put(&text(replicas, image)); }
-                Event::Image(number) => { image = number; web.put(&text(replicas, image)); }
-                Event::Fail(slot) => {
-                    let bound = web.0.tasks().into_iter().rfind(|task| {
-                        task.slot == Slot::Replica(slot)
-                            && task.desired <= Desired::Running
-                            && web.0.cache.binding(&task.id).is_some()
-                            && !web.0.cache.task_status(&task.id).is_some_and(|status| status.state.is_terminal())
-                    });
-                    if let Some(task) = bound {
-                        web.0.observe(&task.id, TaskState::Failed);
-                        web.plan();
-                    }
-                }
-                Event::Node(number, what) => {
-                    let name = format!("n{number}");
-                    match what {
-                        0 => web.node(&name, NodeState::Down),
-                        1 => web.drain(&name),
-                        2 => web.node(&name, NodeState::Unknown),
-                        _ => web.node(&name, NodeState::Ready),
-                    }
-                }
-                Event::Round => web.round(),
-                Event::Wait(seconds) => web.wait(seconds),
-            }
-            check_slots(&web, replicas);
-        }
-        // When all is well again, it ends with exactly what was asked for.
-        web.node("n1", NodeState::Ready);
-        web.node("n2", NodeState::Ready);
-        for _ in 0..12 {
-            web.go();
-            web.wait(400);
-        }
-        let live: Vec<Task> = web.0.tasks().into_iter().filter(|task| task.desired == Desired::Running).collect();
-        prop_assert!(live.len() >= replicas as usize);
-    }
-
-    /// The tasks' ids, and so their order in the store, do not matter.
-    #[test]
-    fn the_order_of_the_input_does_not_matter(seed in 0u64..1_000, failed in 1u32..4) {
-        let outcome = |flip: bool| {
-            let mut web = Web::running(WEB);
-            let mut tasks = web.0.tasks();
-            if flip { tasks.reverse(); }
-            for (index, task) in tasks.iter().enumerate() {
-                let id = TaskId(format!("{:025}", u64::try_from(index).unwrap() + seed));
-                let mut renamed = task.clone();
-                renamed.id = id.clone();
-                web.0.delete(&Key::Task(web_name(), task.id.clone()));
-                let node = web.0.cache.binding(&task.id).map(|(node, _)| node.clone()).unwrap();
-                web.0.delete(&Key::Binding(node.clone(), task.id.clone()));
-                web.0.put(&Key::Task(web_name(), id.clone()), &renamed);
-                web.0.bind(&id, node.as_str());
-                web.0.observe(&id, if task.slot == Slot::Replica(failed) { TaskState::Failed } else { TaskState::Running });
-            }
-            web.put(&START_FIRST.replace("replicas: 2", "replicas: 3"));
-            web.0.tasks().iter().map(|task| format!("{} {:?} {}", task.slot, task.desired, task.revision)).collect::<Vec<_>>()
-        };
-        prop_assert_eq!(outcome(false), outcome(true));
-    }
-}
-
-/// Golden: one whole change, as the store sees it.
-#[test]
-fn golden_trace_of_an_update() {
-    let mut web = Web::running(ONE);
-    let mut trace = Vec::new();
-    web.0
-        .user(&START_FIRST.replace("replicas: 2", "replicas: 1"));
-    for _ in 0..4 {
-        let before: BTreeMap<TaskId, Task> = web
-            .0
-            .tasks()
-            .into_iter()
-            .map(|task| (task.id.clone(), task))
-            .collect();
-        web.plan();
-        for task in web.0.tasks() {
-            if before.get(&task.id) != Some(&task) {
-                let reason = task.reason.as_deref().unwrap_or("-");
-                trace.push(format!(
-                    "{}/{} {:?} {reason}",
-                    task.slot, task.revision, task.desired
-                ));
-            }
-        }
-        web.schedule();
-        web.0.engines();
-    }
-    assert_eq!(trace, ["1/2 Running Updated", "1/1 Shutdown Updated"]);
 }
