@@ -1,0 +1,538 @@
+//! [`Memory`]: the door [`Kv`] over the [`Mvcc`], for fast tests, the simulator and benchmarks.
+//!
+//! It answers as etcd does: a watch from a compacted revision errs, one from a future revision is silent until then, leases
+//! end on tokio's clock (so paused time works). [`Fault`]s are played on demand.
+//!
+//! Invariants:
+//! - Every handle sees the same store; a call takes effect at once, in the order of calls.
+//! - A watcher gets the changes of a revision in one batch, and what was sent to it stays readable after a compaction.
+//!
+//! Deliberately absent: a task of its own. Leases end when somebody calls or a watcher waits, both of which look at the
+//! clock; nobody else could see the difference.
+
+use super::fault::{Fault, Faults, unknown};
+use super::mvcc::{
+    Answer, Condition, Error as Refusal, Event, Mvcc, Operation, Query, Relation, Span, Stored,
+    Target, Transaction,
+};
+use crate::api::unit::{LeaseId, Revision};
+use crate::store::{
+    Compare, Error, KeyValue, Kv, LeaseStatus, Op, Outcome, RangeRequest, RangeResponse, Reply,
+    StoreStatus, Txn, WatchBatch, WatchEvent, WatchRequest, WatchStream, prefix_end,
+};
+use async_trait::async_trait;
+use futures::stream;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// etcd refuses larger requests by default (`--max-request-bytes`).
+const MAX_REQUEST: usize = 1536 * 1024;
+
+/// A store in memory; clones are handles on the same one.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    state: Mutex<State>,
+    started: Instant,
+    /// Counts changes of leases, so that a waiting watcher looks anew when the next one ends.
+    leases: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct State {
+    mvcc: Mvcc,
+    watchers: Vec<Watcher>,
+    faults: Faults,
+}
+
+/// One watch. Its channel has no bound: what waits in it is part of the history that this store holds in memory anyway.
+#[derive(Debug)]
+struct Watcher {
+    span: Span,
+    next: i64,
+    sender: UnboundedSender<Result<WatchBatch, Error>>,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Memory {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                state: Mutex::new(State {
+                    mvcc: Mvcc::new(),
+                    watchers: Vec::new(),
+                    faults: Faults::default(),
+                }),
+                started: now(),
+                leases: watch::Sender::new(0),
+            }),
+        }
+    }
+
+    /// The key, if it exists.
+    pub fn get(&self, key: &str) -> Option<KeyValue> {
+        let found = self.dump_span(Span::new(key, ""));
+        found.into_iter().next()
+    }
+
+    /// Writes a key as a user would; gives the revision. Ignores faults.
+    ///
+    /// # Panics
+    /// The key is empty.
+    pub fn put(&self, key: &str, value: impl Into<Vec<u8>>) -> Revision {
+        self.write(Operation::Put {
+            key: key.into(),
+            value: value.into().into(),
+            lease: 0,
+        })
+    }
+
+    /// Deletes a key as a user would; gives the revision. Ignores faults.
+    ///
+    /// # Panics
+    /// The key is empty.
+    pub fn delete(&self, key: &str) -> Revision {
+        self.write(Operation::Delete(Span::new(key, "")))
+    }
+
+    /// All keys that begin with `prefix`, in order.
+    pub fn dump(&self, prefix: &str) -> Vec<KeyValue> {
+        self.dump_span(prefix_span(prefix))
+    }
+
+    /// The newest revision.
+    pub fn revision(&self) -> Revision {
+        Revision(self.lock().mvcc.revision())
+    }
+
+    /// The leases that live now.
+    pub fn leases(&self) -> Vec<LeaseId> {
+        let ids = self.lock().mvcc.lease_ids();
+        ids.into_iter().map(LeaseId).collect()
+    }
+
+    /// Lets the next transaction end [`Outcome::Unknown`] in this way; several calls queue up.
+    pub fn fail_next(&self, fault: Fault) {
+        self.lock().faults.next.push_back(fault);
+    }
+
+    /// Applies the transactions that [`Fault::Late`] held back, in order; gives how many of them committed.
+    pub fn apply_late(&self) -> usize {
+        let mut state = self.lock();
+        let late = std::mem::take(&mut state.faults.late);
+        let committed = |txn: Txn| matches!(state.txn(txn), Ok(Outcome::Committed { .. }));
+        late.into_iter().map(committed).filter(|done| *done).count()
+    }
+
+    /// While unreachable every call errs and watches are cut; leases run on.
+    pub fn set_reachable(&self, reachable: bool) {
+        let mut state = self.lock();
+        state.faults.unreachable = !reachable;
+        if !reachable {
+            state.cut();
+        }
+    }
+
+    /// Ends every watch, as a lost connection does.
+    pub fn cut_watches(&self) {
+        self.lock().cut();
+    }
+
+    /// Restores a backup of `revision`: later revisions are issued again, watches are cut.
+    ///
+    /// # Errors
+    /// That revision is compacted or in the future.
+    pub fn rewind(&self, revision: Revision) -> Result<(), Error> {
+        let now = self.inner.now();
+        let mut state = self.lock();
+        state.mvcc = state.mvcc.restored_at(revision.0, now).map_err(refused)?;
+        state.cut();
+        drop(state);
+        self.inner.leases_changed();
+        Ok(())
+    }
+
+    /// Loses everything and starts anew at revision 1; watches are cut.
+    pub fn wipe(&self) {
+        let mut state = self.lock();
+        state.mvcc = state.mvcc.emptied();
+        state.cut();
+        drop(state);
+        self.inner.leases_changed();
+    }
+
+    fn write(&self, op: Operation) -> Revision {
+        let txn = Transaction {
+            then: vec![op],
+            ..Transaction::default()
+        };
+        let mut state = self.lock();
+        let done = state.mvcc.txn(&txn).expect("a key that is not empty");
+        state.deliver();
+        Revision(done.revision)
+    }
+
+    fn dump_span(&self, span: Span) -> Vec<KeyValue> {
+        let found = self.lock().mvcc.range(&Query::now(span));
+        let kvs = found.map(|found| found.kvs).unwrap_or_default();
+        kvs.into_iter().map(key_value).collect()
+    }
+
+    /// The state, after all leases ended whose time is over.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.inner.lock()
+    }
+
+    fn reachable(&self) -> Result<MutexGuard<'_, State>, Error> {
+        let state = self.lock();
+        state.faults.check_reachable()?;
+        Ok(state)
+    }
+}
+
+impl Inner {
+    fn now(&self) -> Duration {
+        now().saturating_duration_since(self.started)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        let now = self.now();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.mvcc.expire(now);
+        state.deliver();
+        state
+    }
+
+    fn leases_changed(&self) {
+        self.leases.send_modify(|count| *count += 1);
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "leases of the in-memory store end on tokio's clock, which tests pause; a door of its own"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
+
+impl State {
+    /// Sends every watcher what it has not seen.
+    fn deliver(&mut self) {
+        let mvcc = &self.mvcc;
+        self.watchers.retain_mut(|watcher| watcher.advance(mvcc));
+    }
+
+    fn cut(&mut self) {
+        for watcher in self.watchers.drain(..) {
+            // A reader that has left does not care.
+            let _ = watcher.sender.send(Err(Error::WatchEnded {
+                message: "the connection was lost".into(),
+            }));
+        }
+    }
+
+    fn txn(&mut self, txn: Txn) -> Result<Outcome, Error> {
+        check_size(&txn)?;
+        let done = self.mvcc.txn(&transaction(txn)).map_err(refused)?;
+        self.deliver();
+        let revision = Revision(done.revision);
+        let replies = done.answers.into_iter().map(reply).collect();
+        Ok(if done.succeeded {
+            Outcome::Committed { revision, replies }
+        } else {
+            Outcome::Refused { revision, replies }
+        })
+    }
+
+    fn faulty_txn(&mut self, txn: Txn) -> Result<Outcome, Error> {
+        match self.faults.next.pop_front() {
+            None => self.txn(txn),
+            Some(Fault::Committed) => self.txn(txn).map(|_| unknown()),
+            Some(Fault::Lost) => Ok(unknown()),
+            Some(Fault::Late) => {
+                self.faults.late.push_back(txn);
+                Ok(unknown())
+            }
+        }
+    }
+}
+
+impl Watcher {
+    /// Sends what is new; false when nobody listens any more.
+    fn advance(&mut self, mvcc: &Mvcc) -> bool {
+        let changes = match mvcc.events_since(&self.span, self.next) {
+            Ok(changes) => changes,
+            Err(error) => {
+                let _ = self.sender.send(Err(refused(error)));
+                return false;
+            }
+        };
+        self.next = self.next.max(mvcc.revision() + 1);
+        let Some((revision, _)) = changes.last() else {
+            return !self.sender.is_closed();
+        };
+        let batch = WatchBatch {
+            revision: Revision(*revision),
+            events: changes
+                .into_iter()
+                .flat_map(|(_, events)| events)
+                .map(watch_event)
+                .collect(),
+        };
+        self.sender.send(Ok(batch)).is_ok()
+    }
+}
+
+#[async_trait]
+impl Kv for Memory {
+    async fn range(&self, request: RangeRequest) -> Result<RangeResponse, Error> {
+        let state = self.reachable()?;
+        let query = Query {
+            span: range_span(&request),
+            revision: request.revision.map_or(0, |revision| revision.0),
+            limit: request.limit,
+            keys_only: request.keys_only,
+        };
+        let found = state.mvcc.range(&query).map_err(refused)?;
+        Ok(RangeResponse {
+            revision: Revision(state.mvcc.revision()),
+            kvs: found.kvs.into_iter().map(key_value).collect(),
+            more: found.more,
+            count: found.count,
+        })
+    }
+
+    async fn txn(&self, txn: Txn) -> Result<Outcome, Error> {
+        self.reachable()?.faulty_txn(txn)
+    }
+
+    async fn watch(&self, request: WatchRequest) -> Result<WatchStream, Error> {
+        let mut state = self.reachable()?;
+        let (sender, receiver) = unbounded_channel();
+        let mut watcher = Watcher {
+            span: prefix_span(&request.prefix),
+            next: match request.start.0 {
+                0 => state.mvcc.revision() + 1,
+                start => start,
+            },
+            sender,
+        };
+        // Errs at once if the start is compacted; afterwards `advance` cannot meet one.
+        state
+            .mvcc
+            .events_since(&watcher.span, watcher.next)
+            .map_err(refused)?;
+        if watcher.advance(&state.mvcc) {
+            state.watchers.push(watcher);
+        }
+        drop(state);
+        let start = (Arc::clone(&self.inner), receiver);
+        Ok(Box::pin(stream::unfold(start, next_batch)))
+    }
+
+    async fn grant(&self, ttl: Duration) -> Result<LeaseStatus, Error> {
+        let mut state = self.reachable()?;
+        let granted = state.mvcc.grant(0, whole_seconds(ttl), self.inner.now());
+        let (id, ttl) = granted.map_err(refused)?;
+        drop(state);
+        self.inner.leases_changed();
+        Ok(lease_status(LeaseId(id), ttl))
+    }
+
+    async fn keep_alive(&self, lease: LeaseId) -> Result<LeaseStatus, Error> {
+        let mut state = self.reachable()?;
+        let ttl = state.mvcc.renew(lease.0, self.inner.now()).unwrap_or(0);
+        Ok(lease_status(lease, ttl))
+    }
+
+    async fn revoke(&self, lease: LeaseId) -> Result<(), Error> {
+        let mut state = self.reachable()?;
+        match state.mvcc.revoke(lease.0) {
+            Ok(()) | Err(Refusal::LeaseMissing(_)) => {}
+            Err(error) => return Err(refused(error)),
+        }
+        state.deliver();
+        Ok(())
+    }
+
+    async fn compact(&self, revision: Revision) -> Result<(), Error> {
+        match self.reachable()?.mvcc.compact(revision.0) {
+            Ok(()) | Err(Refusal::Compacted { .. }) => Ok(()),
+            Err(error) => Err(refused(error)),
+        }
+    }
+
+    async fn status(&self) -> Result<StoreStatus, Error> {
+        drop(self.reachable()?);
+        Ok(StoreStatus {
+            version: "memory".into(),
+            ..StoreStatus::default()
+        })
+    }
+}
+
+type Feed = (Arc<Inner>, UnboundedReceiver<Result<WatchBatch, Error>>);
+
+/// The next item of a watch. Waits for it and, meanwhile, for leases to end; over after the first error.
+async fn next_batch((inner, mut receiver): Feed) -> Option<(Result<WatchBatch, Error>, Feed)> {
+    let mut leases = inner.leases.subscribe();
+    loop {
+        leases.mark_unchanged();
+        let expiry = inner.lock().mvcc.next_expiry();
+        let expired = async {
+            match expiry {
+                Some(at) => tokio::time::sleep_until(inner.started + at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            item = receiver.recv() => return item.map(|item| (item, (inner, receiver))),
+            // Either way the loop looks anew; the sender lives in `inner`, so this cannot fail.
+            _ = leases.changed() => {}
+            () = expired => {}
+        }
+    }
+}
+
+fn check_size(txn: &Txn) -> Result<(), Error> {
+    let size = |op: &Op| match op {
+        Op::Put { key, value, .. } => key.len() + value.len(),
+        Op::Delete { key } | Op::Get { key } => key.len(),
+    };
+    let bytes: usize = txn.then.iter().chain(&txn.otherwise).map(size).sum();
+    if bytes > MAX_REQUEST {
+        return Err(Error::TooLarge {
+            message: "etcdserver: request is too large".into(),
+        });
+    }
+    Ok(())
+}
+
+fn range_span(request: &RangeRequest) -> Span {
+    match &request.end {
+        None => Span::new(request.key.as_str(), ""),
+        Some(end) => Span::new(first_key(&request.key), end.as_str()),
+    }
+}
+
+fn prefix_span(prefix: &str) -> Span {
+    Span::new(first_key(prefix), prefix_end(prefix))
+}
+
+/// etcd refuses the empty key; the first key that there can be is a zero byte.
+fn first_key(key: &str) -> &str {
+    if key.is_empty() { "\0" } else { key }
+}
+
+fn transaction(txn: Txn) -> Transaction {
+    Transaction {
+        conditions: txn.compares.into_iter().map(condition).collect(),
+        then: txn.then.into_iter().map(operation).collect(),
+        otherwise: txn.otherwise.into_iter().map(operation).collect(),
+    }
+}
+
+fn condition(compare: Compare) -> Condition {
+    let (key, target) = match compare {
+        Compare::Missing(key) => (key, Target::Create(0)),
+        Compare::CreatedAt(key, revision) => (key, Target::Create(revision.0)),
+        Compare::ModifiedAt(key, revision) => (key, Target::Mod(revision.0)),
+    };
+    Condition {
+        key: key.into_bytes(),
+        target,
+        relation: Relation::Equal,
+    }
+}
+
+fn operation(op: Op) -> Operation {
+    match op {
+        Op::Put { key, value, lease } => Operation::Put {
+            key: key.into_bytes(),
+            value: value.into(),
+            lease: lease.map_or(0, |lease| lease.0),
+        },
+        Op::Delete { key } => Operation::Delete(Span::One(key.into_bytes())),
+        Op::Get { key } => Operation::Read(Query::now(Span::One(key.into_bytes()))),
+    }
+}
+
+fn reply(answer: Answer) -> Reply {
+    match answer {
+        Answer::Put(_) => Reply::Put,
+        Answer::Deleted(gone) => Reply::Deleted(i64::try_from(gone.len()).unwrap_or(i64::MAX)),
+        Answer::Read(found) => Reply::Read(found.kvs.into_iter().map(key_value).collect()),
+    }
+}
+
+fn watch_event(event: Event) -> WatchEvent {
+    match event {
+        Event::Put(kv) => WatchEvent::Put(key_value(kv)),
+        Event::Delete(key, revision) => WatchEvent::Delete {
+            key: text(key),
+            revision: Revision(revision),
+        },
+    }
+}
+
+fn key_value(kv: Stored) -> KeyValue {
+    KeyValue {
+        key: text(kv.key),
+        value: kv.value.to_vec(),
+        create_revision: Revision(kv.create_revision),
+        mod_revision: Revision(kv.mod_revision),
+        version: kv.version,
+        lease: LeaseId(kv.lease),
+    }
+}
+
+fn text(key: Vec<u8>) -> String {
+    String::from_utf8(key).expect("keys come in as text through the door")
+}
+
+fn whole_seconds(ttl: Duration) -> i64 {
+    let seconds = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
+    i64::try_from(seconds).unwrap_or(i64::MAX)
+}
+
+fn lease_status(id: LeaseId, ttl: i64) -> LeaseStatus {
+    LeaseStatus {
+        id,
+        ttl: Duration::from_secs(ttl.unsigned_abs()),
+    }
+}
+
+fn refused(error: Refusal) -> Error {
+    match error {
+        Refusal::Compacted { asked, oldest } => Error::Compacted {
+            asked: Revision(asked),
+            oldest: Revision(oldest),
+        },
+        Refusal::Future { asked, .. } => Error::Future {
+            asked: Revision(asked),
+        },
+        Refusal::LeaseMissing(_) => Error::LeaseGone,
+        Refusal::EmptyKey
+        | Refusal::DuplicateKey
+        | Refusal::TooManyOperations(_)
+        | Refusal::LeaseExists(_)
+        | Refusal::LeaseTooLong(_) => Error::Other {
+            message: error.to_string(),
+        },
+    }
+}

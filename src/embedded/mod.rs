@@ -1,0 +1,21 @@
+//! Layer 1: a store of our own with etcd's semantics.
+//!
+//! [`mvcc`] is the pure heart: keys, revisions, leases, history, with time as an argument. [`memory::Memory`] is the door
+//! `Kv` over it, without a disk and with faults on demand: fast tests, the simulator and benchmarks run on it.
+//!
+//! Invariants:
+//! - It answers as etcd 3.4 does; `tests/store` runs the same checks on both.
+//! - Nothing here starts a task or reads a clock, but for `memory.rs`, which takes tokio's (so that paused time works).
+//!
+//! Deliberately absent: a disk and the gRPC API. Both come on top of [`mvcc`].
+
+pub mod fault;
+mod lease;
+pub mod memory;
+pub mod mvcc;
+pub mod request;
+
+#[cfg(test)]
+mod memory_tests;
+#[cfg(test)]
+mod mvcc_tests;

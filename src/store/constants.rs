@@ -1,0 +1,45 @@
+//! The numbers of the store, each with its reason.
+
+use std::time::Duration;
+
+/// How long a lease lives without a keep-alive. A new leader starts within this after a crash; shorter, and an ordinary
+/// pause of etcd (an election of its own takes 1 s to 2 s, a slow disk a second) ends healthy terms.
+pub const LEASE_TTL: Duration = Duration::from_secs(5);
+
+/// How much earlier than the lease its holder stops acting: clocks that run apart, and an order that is on its way
+/// (rule N5). etcd itself ends leases up to 500 ms late, never early.
+pub const LEASE_MARGIN: Duration = Duration::from_secs(1);
+
+/// Between two keep-alives: three tries fit before the margin of a lease of [`LEASE_TTL`], each with its whole
+/// answer time.
+pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long one call to the store may take. A put takes about a millisecond and an election of etcd's up to 2 s; less than
+/// LEASE_TTL - LEASE_MARGIN, so that a session survives one call that got lost.
+pub const STORE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// How long a connection may take to come about: a dead endpoint must leave time to ask another within
+/// [`STORE_DEADLINE`].
+pub const CONNECT_DEADLINE: Duration = Duration::from_millis(700);
+
+/// Between two pings of the transport, and how long each may take: a server that is frozen or cut off ends its watches
+/// after the sum. etcd accepts a ping every 5 s of a client only if it was started so
+/// (`--grpc-keepalive-min-time`) but counts none while a stream is open, and answers others by closing the connection.
+pub const PING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// See [`PING_INTERVAL`].
+pub const PING_DEADLINE: Duration = Duration::from_secs(1);
+
+/// The largest answer that is taken. etcd sends up to 2 GiB; the client's usual 4 MiB breaks large lists and the
+/// replay of a watch.
+pub const MAX_MESSAGE: usize = 1 << 30;
+
+/// Keys per page of a list. Values are at most 512 KiB and nearly all below 4 KiB: a page is a few megabytes and arrives
+/// well within [`STORE_DEADLINE`], and 10,000 tasks are ten pages.
+pub const PAGE: i64 = 1_000;
+
+/// etcd refuses larger transactions by default (`--max-txn-ops`): 128, one of which is left for the fence.
+pub const BATCH_OPERATIONS: usize = 127;
+
+/// etcd refuses requests of more than 1.5 MiB (`--max-request-bytes`); a third is left for what surrounds keys and values.
+pub const BATCH_BYTES: usize = 1 << 20;
