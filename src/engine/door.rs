@@ -228,3 +228,7 @@ pub trait Connector: Send + Sync + 'static {
     /// The URL is not one, or the files cannot be read.
     async fn connect(&self, spec: &EngineSpec) -> Result<Arc<dyn Engine>, Error>;
 }
+
+/// A duplex stream under a connection.
+pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}

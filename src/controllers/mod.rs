@@ -1,0 +1,3 @@
+//! Layer 3: the controllers, independent of each other.
+
+pub mod task;

@@ -1,0 +1,3 @@
+//! The task controller: Task -> container on an engine.
+
+pub mod container;
