@@ -10,8 +10,13 @@ pub(super) fn run(terminal: &Terminal) -> Result<(), Error> {
         .iter()
         .map(|kind| {
             let short = kind.words.get(2).copied().unwrap_or("");
-            [kind.words[0], short, kind.writer, kind.key].map(str::to_owned).to_vec()
+            [kind.words[0], short, kind.writer, kind.key]
+                .map(str::to_owned)
+                .to_vec()
         })
         .collect();
-    terminal.line(&print::table(&["NAME", "SHORT", "WRITTEN BY", "KEY"], &rows))
+    terminal.line(&print::table(
+        &["NAME", "SHORT", "WRITTEN BY", "KEY"],
+        &rows,
+    ))
 }

@@ -92,7 +92,7 @@ fn decide(session: &Session, cache: &Cache, document: &Document) -> Result<Decis
     };
     let write = (word != "unchanged").then(|| Guarded {
         key: session.key(&Key::User(key.clone())),
-        value: Some(document.text.clone().into_bytes()),
+        value: Some(document.manifest.text.clone().into_bytes()),
         read,
     });
     Ok(Decision { key, word, write })
@@ -127,7 +127,9 @@ async fn put(session: &Session, decisions: &[Decision], read: Revision) -> Resul
             Err(error) => {
                 if index > 0 {
                     let done = index * CHUNK;
-                    session.terminal.note(&format!("the first {done} objects are written"));
+                    session
+                        .terminal
+                        .note(&format!("the first {done} objects are written"));
                 }
                 return Err(error);
             }
@@ -135,7 +137,9 @@ async fn put(session: &Session, decisions: &[Decision], read: Revision) -> Resul
         if chunks.len() > 1 {
             let (number, all) = (index + 1, chunks.len());
             let objects = print::count(chunk.len(), "object");
-            session.terminal.note(&format!("transaction {number} of {all}: {objects} written"));
+            session
+                .terminal
+                .note(&format!("transaction {number} of {all}: {objects} written"));
         }
     }
     Ok(revision)

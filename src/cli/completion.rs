@@ -28,7 +28,11 @@ pub enum Shell {
     Fish,
 }
 
-pub(super) fn run(terminal: &Terminal, args: &Args, mut grammar: clap::Command) -> Result<(), Error> {
+pub(super) fn run(
+    terminal: &Terminal,
+    args: &Args,
+    mut grammar: clap::Command,
+) -> Result<(), Error> {
     let shell = match args.shell {
         Shell::Bash => aot::Shell::Bash,
         Shell::Zsh => aot::Shell::Zsh,

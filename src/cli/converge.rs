@@ -65,7 +65,9 @@ pub(super) async fn until(
     .await;
     match waited {
         Ok(result) => result,
-        Err(_) => Err(Error::TimedOut(format!("accepted, still converging: {missing}"))),
+        Err(_) => Err(Error::TimedOut(format!(
+            "accepted, still converging: {missing}"
+        ))),
     }
 }
 
@@ -106,11 +108,14 @@ fn acceptance(cache: &Cache, key: &ObjectKey, written: Revision) -> Option<Stand
     }
     let record = object::record(cache, key);
     let meaning = object::meaning(cache, key);
-    let in_force = record.as_ref().zip(meaning.as_ref()).is_some_and(|(record, meaning)| {
-        record.head.deleted_at.is_none()
-            && record.spec == meaning.spec_json()
-            && record.head.metadata == meaning.metadata
-    });
+    let in_force = record
+        .as_ref()
+        .zip(meaning.as_ref())
+        .is_some_and(|(record, meaning)| {
+            record.head.deleted_at.is_none()
+                && record.spec == meaning.spec_json()
+                && record.head.metadata == meaning.metadata
+        });
     if in_force {
         return None;
     }
@@ -123,7 +128,10 @@ fn acceptance(cache: &Cache, key: &ObjectKey, written: Revision) -> Option<Stand
         Some(condition)
             if condition.status == Truth::False && condition.reason != "Terminating" =>
         {
-            Some(Standing::Refused(format!("not accepted: {}", condition.message)))
+            Some(Standing::Refused(format!(
+                "not accepted: {}",
+                condition.message
+            )))
         }
         Some(_) | None => Some(Standing::Waiting("waits for acceptance".into())),
     }
@@ -134,18 +142,31 @@ fn service(cache: &Cache, key: &ObjectKey) -> Standing {
         return Standing::Waiting("waits for the service controller".into());
     }
     let statuses = object::statuses(cache, key);
-    let update = statuses.iter().find_map(|(_, status)| status.update.as_ref());
+    let update = statuses
+        .iter()
+        .find_map(|(_, status)| status.update.as_ref());
     if let Some(update) = update.filter(|update| update.state == UpdateState::Paused) {
-        let why = update.message.clone().unwrap_or_else(|| "a new task failed".into());
-        return Standing::Halted(format!("the change to revision {} is halted: {why}", update.revision));
+        let why = update
+            .message
+            .clone()
+            .unwrap_or_else(|| "a new task failed".into());
+        return Standing::Halted(format!(
+            "the change to revision {} is halted: {why}",
+            update.revision
+        ));
     }
     let counts = table::counts(cache, key).unwrap_or_default();
     let is_updating = update.is_some_and(|update| update.state == UpdateState::Updating);
     if counts.ready >= counts.wanted && counts.updated >= counts.wanted && !is_updating {
         return Standing::Done;
     }
-    let waiting = statuses.iter().flat_map(|(_, status)| &status.waiting).next();
-    let why = waiting.map(|waiting| format!(", {}", waiting.message)).unwrap_or_default();
+    let waiting = statuses
+        .iter()
+        .flat_map(|(_, status)| &status.waiting)
+        .next();
+    let why = waiting
+        .map(|waiting| format!(", {}", waiting.message))
+        .unwrap_or_default();
     Standing::Waiting(format!(
         "{} of {} ready, {} up to date{why}",
         counts.ready, counts.wanted, counts.updated

@@ -67,7 +67,9 @@ fn selected(cache: &Cache, args: &Args) -> Result<Vec<ObjectKey>, Error> {
     };
     let selector = Selector::parse(text).map_err(Error::Usage)?;
     if selector.is_empty() {
-        return Err(Error::Usage("an empty selector would delete everything".into()));
+        return Err(Error::Usage(
+            "an empty selector would delete everything".into(),
+        ));
     }
     let mut found = Vec::new();
     for target in kinds::targets(&args.targets)? {
@@ -136,7 +138,11 @@ fn deletions(session: &Session, cache: &Cache, key: &ObjectKey) -> Vec<Guarded> 
 }
 
 /// Waits until nothing is left of these objects.
-pub(super) async fn gone(session: &Session, keys: &[ObjectKey], timeout: Duration) -> Result<(), Error> {
+pub(super) async fn gone(
+    session: &Session,
+    keys: &[ObjectKey],
+    timeout: Duration,
+) -> Result<(), Error> {
     converge::until(session, timeout, |cache| {
         keys.iter()
             .map(|key| (title(key), absence(cache, key)))

@@ -145,9 +145,15 @@ fn service(cache: &Cache, key: &ObjectKey, now: Timestamp) -> Vec<String> {
         .into_iter()
         .find_map(|(_, status)| status.update.clone());
     if let Some(update) = update {
-        let message = update.message.map(|text| format!(": {text}")).unwrap_or_default();
+        let message = update
+            .message
+            .map(|text| format!(": {text}"))
+            .unwrap_or_default();
         let state = format!("{:?}", update.state).to_lowercase();
-        fields.push(("Change", format!("revision {} {state}{message}", update.revision)));
+        fields.push((
+            "Change",
+            format!("revision {} {state}{message}", update.revision),
+        ));
     }
     let spec = object::meaning(cache, key)
         .map(|meaning| print::yaml(&meaning.spec_json()))
@@ -191,15 +197,24 @@ fn node(cache: &Cache, key: &ObjectKey, now: Timestamp) -> Vec<String> {
             "Version",
             or_none(tasks::join(
                 &engine.version.unwrap_or_default(),
-                &engine.api_version.map(|v| format!("API {v}")).unwrap_or_default(),
+                &engine
+                    .api_version
+                    .map(|v| format!("API {v}"))
+                    .unwrap_or_default(),
             )),
         ),
         ("Host", or_none(engine.hostname.unwrap_or_default())),
-        ("Capacity", format!("{} CPUs, {} memory", engine.cpus, engine.memory)),
+        (
+            "Capacity",
+            format!("{} CPUs, {} memory", engine.cpus, engine.memory),
+        ),
         ("Engine labels", or_none(table::pairs(&engine.labels))),
         ("Unclaimed", format!("{found} containers without a record")),
     ];
-    let shape = Shape { wide: true, namespaces: true };
+    let shape = Shape {
+        wide: true,
+        namespaces: true,
+    };
     let rows: Vec<Vec<String>> = tasks::all(cache, None)
         .iter()
         .filter(|task| task.view.node == Some(&node.name))
@@ -246,18 +261,71 @@ fn task(cache: &Cache, task: &Named<'_>, events: &[Event], now: Timestamp) -> St
         ("Service", task.service.to_string()),
         ("Slot", record.slot.to_string()),
         ("Revision", record.revision.to_string()),
-        ("Desired", tasks::join(table::desired(record.desired), &record.reason.clone().unwrap_or_default())),
+        (
+            "Desired",
+            tasks::join(
+                table::desired(record.desired),
+                &record.reason.clone().unwrap_or_default(),
+            ),
+        ),
         ("State", tasks::join(&task.state(), &task.message())),
         ("Node", text(task.view.node.map(ToString::to_string))),
-        ("Container", text(status.and_then(|s| s.container.as_ref()).map(ToString::to_string))),
+        (
+            "Container",
+            text(
+                status
+                    .and_then(|s| s.container.as_ref())
+                    .map(ToString::to_string),
+            ),
+        ),
         ("Ports", text(ports.map(|ports| ports.join(", ")))),
-        ("Addresses", text(status.map(|s| s.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")))),
-        ("Exit code", text(status.and_then(|s| s.exit_code).map(|code| code.to_string()))),
-        ("Started", text(status.and_then(|s| s.started_at).map(|time| time.to_string()))),
-        ("Finished", text(status.and_then(|s| s.finished_at).map(|time| time.to_string()))),
-        ("Replaces", text(record.replaces.as_ref().map(ToString::to_string))),
+        (
+            "Addresses",
+            text(status.map(|s| {
+                s.addresses
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            })),
+        ),
+        (
+            "Exit code",
+            text(
+                status
+                    .and_then(|s| s.exit_code)
+                    .map(|code| code.to_string()),
+            ),
+        ),
+        (
+            "Started",
+            text(
+                status
+                    .and_then(|s| s.started_at)
+                    .map(|time| time.to_string()),
+            ),
+        ),
+        (
+            "Finished",
+            text(
+                status
+                    .and_then(|s| s.finished_at)
+                    .map(|time| time.to_string()),
+            ),
+        ),
+        (
+            "Replaces",
+            text(record.replaces.as_ref().map(ToString::to_string)),
+        ),
         ("Failures", record.failures.to_string()),
-        ("Created", format!("{} ({} ago)", record.created_at, age(now, record.created_at))),
+        (
+            "Created",
+            format!(
+                "{} ({} ago)",
+                record.created_at,
+                age(now, record.created_at)
+            ),
+        ),
     ];
     let key = format!("tasks/{}/{}", task.service, record.id);
     let parts = [
@@ -265,5 +333,9 @@ fn task(cache: &Cache, task: &Named<'_>, events: &[Event], now: Timestamp) -> St
         section("Waiting", &why::task(cache, task)),
         happened(events, &key, now),
     ];
-    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
+    parts
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join("\n")
 }

@@ -35,7 +35,11 @@ async fn compare(session: &Session, args: Args) -> Result<usize, Error> {
     for document in documents {
         let key = document.key();
         let name = title(key);
-        let lines = match cache.users.get(key).map(|stored| text::meaning(key, &stored.value)) {
+        let lines = match cache
+            .users
+            .get(key)
+            .map(|stored| text::meaning(key, &stored.value))
+        {
             None => vec![format!("{name} would be created")],
             Some(Err(_)) => vec![format!("{name}: the stored value could not be read")],
             Some(Ok(before)) => text::changes(&before, &document.meaning())
@@ -44,7 +48,9 @@ async fn compare(session: &Session, args: Args) -> Result<usize, Error> {
                 .collect(),
         };
         differ += usize::from(!lines.is_empty());
-        lines.iter().try_for_each(|line| session.terminal.line(line))?;
+        lines
+            .iter()
+            .try_for_each(|line| session.terminal.line(line))?;
     }
     Ok(differ)
 }

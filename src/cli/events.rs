@@ -37,7 +37,10 @@ pub struct Args {
 pub(super) async fn run(session: &Session, args: Args) -> Result<(), Error> {
     let prefix = event_prefix(&session.prefix);
     let (events, revision) = all(session).await?;
-    let shown: Vec<Event> = events.into_iter().filter(|event| is_wanted(event, &args)).collect();
+    let shown: Vec<Event> = events
+        .into_iter()
+        .filter(|event| is_wanted(event, &args))
+        .collect();
     print_all(session, &shown, args.output)?;
     if !args.watch {
         if shown.is_empty() {
@@ -73,7 +76,9 @@ pub(super) async fn all(session: &Session) -> Result<(Vec<Event>, Revision), Err
 
 /// Whether an event is about an object: the object itself or, of a service, one of its tasks.
 pub(super) fn is_about(event: &Event, object: &str) -> bool {
-    let tasks = object.strip_prefix("services/").map(|rest| format!("tasks/{rest}/"));
+    let tasks = object
+        .strip_prefix("services/")
+        .map(|rest| format!("tasks/{rest}/"));
     event.object == object || tasks.is_some_and(|tasks| event.object.starts_with(&tasks))
 }
 
@@ -90,31 +95,50 @@ fn is_wanted(event: &Event, args: &Args) -> bool {
     is_here && is_it
 }
 
-fn print_all(session: &Session, events: &[Event], output: Option<get::Output>) -> Result<(), Error> {
+fn print_all(
+    session: &Session,
+    events: &[Event],
+    output: Option<get::Output>,
+) -> Result<(), Error> {
     let shape = Shape {
         wide: output == Some(get::Output::Wide),
         namespaces: false,
     };
     match output {
         Some(get::Output::Json) => session.terminal.line(&print::json(&json!(events))),
-        Some(get::Output::Yaml) => session.terminal.write(print::yaml(&json!(events)).as_bytes()),
+        Some(get::Output::Yaml) => session
+            .terminal
+            .write(print::yaml(&json!(events)).as_bytes()),
         Some(get::Output::Name) => events
             .iter()
             .try_for_each(|event| session.terminal.line(&event.object)),
         Some(get::Output::Wide) | None if events.is_empty() => Ok(()),
         Some(get::Output::Wide) | None => {
             let now = session.now();
-            let rows: Vec<_> = events.iter().map(|e| table::event_row(e, now, shape)).collect();
-            session.terminal.line(&print::table(&table::event_header(shape), &rows))
+            let rows: Vec<_> = events
+                .iter()
+                .map(|e| table::event_row(e, now, shape))
+                .collect();
+            session
+                .terminal
+                .line(&print::table(&table::event_header(shape), &rows))
         }
     }
 }
 
-async fn watch(session: &Session, args: &Args, prefix: String, from: Revision) -> Result<(), Error> {
+async fn watch(
+    session: &Session,
+    args: &Args,
+    prefix: String,
+    from: Revision,
+) -> Result<(), Error> {
     let mut reached = from;
     loop {
         let start = Revision(reached.0 + 1);
-        let request = WatchRequest { prefix: prefix.clone(), start };
+        let request = WatchRequest {
+            prefix: prefix.clone(),
+            start,
+        };
         match session.kv.watch(request).await {
             Ok(mut stream) => {
                 while let Some(Ok(batch)) = stream.next().await {

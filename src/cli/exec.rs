@@ -83,7 +83,9 @@ fn own(error: Error) -> Error {
 
 async fn attempt(session: &Session, args: Args) -> Result<i64, Error> {
     if args.tty && args.stdin && !session.terminal.has_typed_input() {
-        return Err(Error::refused("-t needs a terminal on standard input: leave it out"));
+        return Err(Error::refused(
+            "-t needs a terminal on standard input: leave it out",
+        ));
     }
     let cache = session.snapshot().await?;
     let found = tasks::named(&cache, Some(&args.namespace), &args.target)?;
@@ -93,10 +95,16 @@ async fn attempt(session: &Session, args: Args) -> Result<i64, Error> {
             format!("`skep why {}` says what it waits for", args.target),
         )
     })?;
-    let (Some(node), Some(container)) =
-        (task.view.node, task.view.status.and_then(|status| status.container.as_ref()))
-    else {
-        return Err(Error::refused(format!("task {} has no container", task.name())));
+    let (Some(node), Some(container)) = (
+        task.view.node,
+        task.view
+            .status
+            .and_then(|status| status.container.as_ref()),
+    ) else {
+        return Err(Error::refused(format!(
+            "task {} has no container",
+            task.name()
+        )));
     };
     let engine = reach::engine(session, &cache, node).await?;
     let request = ExecRequest {
@@ -142,9 +150,17 @@ async fn stream(
     io: ExecIo,
     request: &ExecRequest,
 ) -> Result<i64, Error> {
-    let ExecIo { id, mut output, input } = io;
-    let _raw = (request.tty && terminal.is_interactive()).then(Raw::enter).flatten();
-    let feeder = request.stdin.then(|| tokio::spawn(feed(terminal.input(), input)));
+    let ExecIo {
+        id,
+        mut output,
+        input,
+    } = io;
+    let _raw = (request.tty && terminal.is_interactive())
+        .then(Raw::enter)
+        .flatten();
+    let feeder = request
+        .stdin
+        .then(|| tokio::spawn(feed(terminal.input(), input)));
     let mut resized = Resized::new(request.tty && terminal.is_interactive());
     resize(engine, &id, request.tty && terminal.is_interactive()).await;
     let result = loop {
@@ -166,12 +182,14 @@ async fn stream(
     exit_code(engine, &id).await
 }
 
-async fn feed(mut from: Box<dyn AsyncRead + Send + Unpin>, mut to: Box<dyn AsyncWrite + Send + Unpin>) {
+async fn feed(
+    mut from: Box<dyn AsyncRead + Send + Unpin>,
+    mut to: Box<dyn AsyncWrite + Send + Unpin>,
+) {
     let mut buffer = vec![0; 8 << 10];
     while let Ok(length) = from.read(&mut buffer).await {
-        let is_sent = length > 0
-            && to.write_all(&buffer[..length]).await.is_ok()
-            && to.flush().await.is_ok();
+        let is_sent =
+            length > 0 && to.write_all(&buffer[..length]).await.is_ok() && to.flush().await.is_ok();
         if !is_sent {
             break;
         }

@@ -23,7 +23,9 @@ pub(super) async fn read(names: &[String], terminal: &Terminal) -> Result<Vec<Do
     for (file, document) in &documents {
         if let Some(first) = seen.insert(document.key().clone(), file) {
             let key = document.key();
-            problems.push(format!("{file}: {key} is already in {first}: an object may be given once"));
+            problems.push(format!(
+                "{file}: {key} is already in {first}: an object may be given once"
+            ));
         }
     }
     if !problems.is_empty() {
@@ -33,9 +35,15 @@ pub(super) async fn read(names: &[String], terminal: &Terminal) -> Result<Vec<Do
         ));
     }
     if documents.is_empty() {
-        return Err(Error::refused(format!("no manifest in {}", names.join(", "))));
+        return Err(Error::refused(format!(
+            "no manifest in {}",
+            names.join(", ")
+        )));
     }
-    Ok(documents.into_iter().map(|(_, document)| document).collect())
+    Ok(documents
+        .into_iter()
+        .map(|(_, document)| document)
+        .collect())
 }
 
 async fn texts(names: &[String], terminal: &Terminal) -> Result<Vec<(String, String)>, Error> {

@@ -79,7 +79,13 @@ struct View<'a> {
 pub(super) async fn run(session: &Session, args: Args) -> Result<(), Error> {
     let selector = Selector::parse(&args.selector).map_err(Error::Usage)?;
     let targets = merged(kinds::targets(&args.targets)?);
-    if let [Target { resource: Resource::Event, .. }] = targets.as_slice() {
+    if let [
+        Target {
+            resource: Resource::Event,
+            ..
+        },
+    ] = targets.as_slice()
+    {
         return events::list(session, &args).await;
     }
     let cache = session.snapshot().await?;
@@ -95,7 +101,10 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<(), Error> {
 fn merged(targets: Vec<Target>) -> Vec<Target> {
     let mut merged: Vec<Target> = Vec::new();
     for target in targets {
-        match merged.iter_mut().find(|known| known.resource == target.resource) {
+        match merged
+            .iter_mut()
+            .find(|known| known.resource == target.resource)
+        {
             Some(known) => known.names.extend(target.names),
             None => merged.push(target),
         }
@@ -153,7 +162,10 @@ impl View<'_> {
             .map(|name| kinds::title(&kinds::object(kind, &self.args.namespace, name)))
             .collect();
         if !missing.is_empty() && self.selector.is_empty() {
-            return Err(Error::refused(format!("there is no {}", missing.join(", no "))));
+            return Err(Error::refused(format!(
+                "there is no {}",
+                missing.join(", no ")
+            )));
         }
         let shape = self.shape();
         let items = keys.iter().map(|key| Item {
@@ -236,7 +248,9 @@ impl View<'_> {
 
     fn is_selected(&self, key: &ObjectKey) -> bool {
         self.selector.is_empty()
-            || self.selector.matches(&object::annotated(self.cache, key).labels)
+            || self
+                .selector
+                .matches(&object::annotated(self.cache, key).labels)
     }
 }
 
@@ -287,7 +301,10 @@ fn print_all(
 }
 
 fn tables(session: &Session, args: &Args, listings: &[Listing]) -> Result<(), Error> {
-    let filled: Vec<&Listing> = listings.iter().filter(|list| !list.items.is_empty()).collect();
+    let filled: Vec<&Listing> = listings
+        .iter()
+        .filter(|list| !list.items.is_empty())
+        .collect();
     if filled.is_empty() && !args.watch {
         let place = match args.all_namespaces {
             true => String::new(),
@@ -300,7 +317,11 @@ fn tables(session: &Session, args: &Args, listings: &[Listing]) -> Result<(), Er
             session.terminal.line("")?;
         }
         let rows: Vec<Vec<String>> = listing.items.iter().map(|item| item.row.clone()).collect();
-        let header: &[&str] = if args.no_headers { &[] } else { &listing.header };
+        let header: &[&str] = if args.no_headers {
+            &[]
+        } else {
+            &listing.header
+        };
         session.terminal.line(&print::table(header, &rows))?;
     }
     Ok(())
@@ -337,7 +358,11 @@ async fn watch(
             if !present.contains_key(name) {
                 let mut row = row.clone();
                 row.push("(gone)".into());
-                let item = Item { name: name.clone(), row, value: value.clone() };
+                let item = Item {
+                    name: name.clone(),
+                    row,
+                    value: value.clone(),
+                };
                 print_item(session, args, &item)?;
             }
         }

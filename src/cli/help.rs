@@ -1,7 +1,8 @@
 //! What `skep --help` says: the verbs in groups, with examples.
 
 /// One line.
-pub(super) const ABOUT: &str = "A Kubernetes-style control plane over plain Docker Engines, with etcd as its API";
+pub(super) const ABOUT: &str =
+    "A Kubernetes-style control plane over plain Docker Engines, with etcd as its API";
 
 /// The help of the whole. A test checks that no verb is missing.
 pub const TEMPLATE: &str = "\

@@ -150,7 +150,10 @@ pub(super) fn objects(arguments: &[String], namespace: &str) -> Result<Vec<Objec
             )));
         };
         if target.names.is_empty() {
-            return Err(Error::Usage(format!("which {}?", target.resource.singular())));
+            return Err(Error::Usage(format!(
+                "which {}?",
+                target.resource.singular()
+            )));
         }
         let names = target.names.into_iter();
         keys.extend(names.map(|name| object(kind, namespace, &name)));
@@ -193,11 +196,21 @@ mod tests {
 
     #[test]
     fn both_forms_name_objects() {
-        assert_eq!(read("svc web api").unwrap(), ["service shop/web", "service shop/api"]);
-        assert_eq!(read("node/n1 Service/web").unwrap(), ["node n1", "service shop/web"]);
+        assert_eq!(
+            read("svc web api").unwrap(),
+            ["service shop/web", "service shop/api"]
+        );
+        assert_eq!(
+            read("node/n1 Service/web").unwrap(),
+            ["node n1", "service shop/web"]
+        );
         assert!(read("svc").unwrap_err().contains("which service"));
         assert!(read("svc web/x").unwrap_err().contains("not both"));
         assert!(read("pods x").unwrap_err().contains("no kind `pods`"));
-        assert!(read("task x").unwrap_err().contains("written by controllers"));
+        assert!(
+            read("task x")
+                .unwrap_err()
+                .contains("written by controllers")
+        );
     }
 }

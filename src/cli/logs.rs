@@ -79,7 +79,9 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<(), Error> {
     }
     let (sender, mut lines) = mpsc::channel(BUFFER);
     let mut readers = Readers::default();
-    readers.start(session, &cache, &sources, &options, &sender).await?;
+    readers
+        .start(session, &cache, &sources, &options, &sender)
+        .await?;
     if !args.follow {
         drop(sender);
         while let Some(line) = lines.recv().await {
@@ -159,7 +161,10 @@ impl Readers {
                 Some(engine) => engine.clone(),
                 None => {
                     let engine = reach::engine(session, cache, &source.node).await?;
-                    self.engines.entry(source.node.clone()).or_insert(engine).clone()
+                    self.engines
+                        .entry(source.node.clone())
+                        .or_insert(engine)
+                        .clone()
                 }
             };
             let spec = cache.nodes.get(&source.node).map(|node| node.spec.clone());
@@ -199,8 +204,12 @@ async fn read(
     let prefix = coloured_prefix(&format!("{}@{}", source.name, source.node), colour);
     // Pieces are mostly lines; what is not waits for its end, so that lines of two tasks never mix.
     let mut partial: [Vec<u8>; 2] = Default::default();
-    let mut send = async |is_stderr: bool, bytes: Vec<u8>| {
-        let line = Line { prefix: prefix.clone(), is_stderr, bytes };
+    let send = async |is_stderr: bool, bytes: Vec<u8>| {
+        let line = Line {
+            prefix: prefix.clone(),
+            is_stderr,
+            bytes,
+        };
         sender.send(line).await.is_ok()
     };
     while let Some(piece) = output.next().await {

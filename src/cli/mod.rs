@@ -30,8 +30,8 @@ mod logs;
 mod node;
 mod object;
 mod print;
-mod reap;
 mod reach;
+mod reap;
 mod scale;
 mod selector;
 mod session;
@@ -47,16 +47,14 @@ mod wait;
 mod why;
 mod write;
 
-#[cfg(test)]
-mod tests;
-
 pub use help::TEMPLATE as HELP_TEMPLATE;
-pub use settings::{Globals, StoreSettings, resolve};
+pub use settings::resolve;
 pub use terminal::{Captured, Terminal};
 
 use crate::api::unit::Period;
 use crate::engine::Connector;
 use crate::runtime::clock::Clock;
+use crate::store::config::{StoreArgs, StoreConfig};
 use crate::store::{self, Kv};
 use error::Error;
 use futures::future::BoxFuture;
@@ -72,7 +70,7 @@ use std::sync::Arc;
 pub struct Cli {
     /// Flags of all verbs.
     #[command(flatten)]
-    pub globals: Globals,
+    pub globals: StoreArgs,
     /// The verb.
     #[command(subcommand)]
     pub command: Command,
@@ -80,7 +78,10 @@ pub struct Cli {
 
 /// The verbs. `main.rs` flattens this into its own.
 #[derive(Clone, Debug, clap::Subcommand)]
-#[allow(clippy::large_enum_variant, reason = "there is one of them in a process")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one of them in a process"
+)]
 pub enum Command {
     /// See [`apply`].
     Apply(apply::Args),
@@ -121,9 +122,8 @@ pub enum Command {
 }
 
 /// Opens the store.
-pub type OpenStore = dyn Fn(StoreSettings) -> BoxFuture<'static, Result<Arc<dyn Kv>, store::Error>>
-    + Send
-    + Sync;
+pub type OpenStore =
+    dyn Fn(StoreConfig) -> BoxFuture<'static, Result<Arc<dyn Kv>, store::Error>> + Send + Sync;
 
 /// Everything that a verb needs from outside.
 pub struct Doors {

@@ -197,7 +197,9 @@ async fn change(session: &Session, args: &Change, wanted: Availability) -> Resul
         true => cache.revision,
         false => write::commit(session, &writes).await?,
     };
-    lines.iter().try_for_each(|line| session.terminal.line(line))?;
+    lines
+        .iter()
+        .try_for_each(|line| session.terminal.line(line))?;
     match (args.wait, wanted) {
         (false, _) => Ok(()),
         (true, Availability::Drain) => empty(session, &keys, args.timeout.0).await,
@@ -232,12 +234,16 @@ fn edit(
     let Some(stored) = cache.users.get(key) else {
         return Err(Error::refused(format!("there is no {}", title(key))));
     };
-    let meaning = text::meaning(key, &stored.value)
-        .map_err(|why| Error::refused(format!("the stored value of {} cannot be read: {why}", title(key))))?;
+    let meaning = text::meaning(key, &stored.value).map_err(|why| {
+        Error::refused(format!(
+            "the stored value of {} cannot be read: {why}",
+            title(key)
+        ))
+    })?;
     if matches!(&meaning.spec, Spec::Node(spec) if spec.availability == wanted) {
         return Ok(None);
     }
-    let text = text::with_availability(key, &stored.value, wanted).map_err(Error::refused)?;
+    let text = text::with_availability(&stored.value, wanted).map_err(Error::refused)?;
     Ok(Some(Guarded {
         key: session.key(&Key::User(key.clone())),
         value: Some(text),

@@ -82,7 +82,8 @@ pub(super) fn yaml(value: &Value) -> String {
 
 /// A value as JSON for people.
 pub(super) fn json(value: &Value) -> String {
-    serde_json::to_string_pretty(value).unwrap_or_else(|error| format!("{{\"error\": \"{error}\"}}"))
+    serde_json::to_string_pretty(value)
+        .unwrap_or_else(|error| format!("{{\"error\": \"{error}\"}}"))
 }
 
 /// Colours that read well on dark and light ground, one per task.
@@ -139,7 +140,11 @@ mod tests {
         ] {
             assert_eq!(period(Duration::from_secs(seconds)), text);
         }
-        assert_eq!(age(Timestamp(0), Timestamp(5_000)), "0s", "a clock that is behind");
+        assert_eq!(
+            age(Timestamp(0), Timestamp(5_000)),
+            "0s",
+            "a clock that is behind"
+        );
     }
 
     #[test]
@@ -160,7 +165,10 @@ mod tests {
     fn a_prefix_keeps_its_colour() {
         assert_eq!(coloured_prefix("web.1", false), "web.1");
         let first = coloured_prefix("web.1", true);
-        assert!(first.starts_with("\x1b[") && first.ends_with("\x1b[0m"), "{first:?}");
+        assert!(
+            first.starts_with("\x1b[") && first.ends_with("\x1b[0m"),
+            "{first:?}"
+        );
         assert_eq!(first, coloured_prefix("web.1", true));
     }
 }

@@ -33,7 +33,9 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<(), Error> {
     let cache = session.snapshot().await?;
     let found = found(&cache, &args.nodes);
     if found.is_empty() {
-        session.terminal.note("no container without a record is known");
+        session
+            .terminal
+            .note("no container without a record is known");
         return Ok(());
     }
     let now = session.now();
@@ -44,9 +46,19 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<(), Error> {
         .iter()
         .map(|(node, container)| row(&cache, node, container, now))
         .collect();
-    let header = ["NODE", "CONTAINER", "NAME", "SERVICE", "RUNS", "SEEN", "WHY"];
+    let header = [
+        "NODE",
+        "CONTAINER",
+        "NAME",
+        "SERVICE",
+        "RUNS",
+        "SEEN",
+        "WHY",
+    ];
     session.terminal.line(&print::table(&header, &rows))?;
-    session.terminal.note("`skep reap --yes` removes those that can be");
+    session
+        .terminal
+        .note("`skep reap --yes` removes those that can be");
     Ok(())
 }
 
@@ -57,7 +69,10 @@ fn found<'a>(cache: &'a Cache, nodes: &[String]) -> Vec<(NodeName, &'a Unclaimed
         .flat_map(|node| {
             let unclaimed = node.found.map(|found| found.unclaimed.as_slice());
             let name = node.name;
-            unclaimed.unwrap_or_default().iter().map(move |one| (name.clone(), one))
+            unclaimed
+                .unwrap_or_default()
+                .iter()
+                .map(move |one| (name.clone(), one))
         })
         .collect()
 }
@@ -93,8 +108,14 @@ fn record(
 ) -> Option<(Scoped, Task)> {
     let claim = container.claim.as_ref()?;
     let is_ours = container.kind == UnclaimedKind::Lost
-        && cache.cluster.as_ref().is_some_and(|cluster| cluster.id == claim.cluster)
-        && cache.nodes.get(node).is_some_and(|accepted| accepted.uid == claim.node);
+        && cache
+            .cluster
+            .as_ref()
+            .is_some_and(|cluster| cluster.id == claim.cluster)
+        && cache
+            .nodes
+            .get(node)
+            .is_some_and(|accepted| accepted.uid == claim.node);
     let task = || Task {
         id: claim.task.clone(),
         service: claim.service.clone(),
@@ -135,15 +156,22 @@ async fn approve(
             value: Some(value),
             read: None,
         });
-        lines.push(format!("container {} on node {node}: removal ordered", container.name));
+        lines.push(format!(
+            "container {} on node {node}: removal ordered",
+            container.name
+        ));
     }
     for (chunk, lines) in writes.chunks(CHUNK).zip(lines.chunks(CHUNK)) {
         write::commit(session, chunk).await?;
-        lines.iter().try_for_each(|line| session.terminal.line(line))?;
+        lines
+            .iter()
+            .try_for_each(|line| session.terminal.line(line))?;
     }
     if left > 0 {
         let containers = print::count(left, "container");
-        session.terminal.note(&format!("{containers} left alone: `skep reap` says why"));
+        session
+            .terminal
+            .note(&format!("{containers} left alone: `skep reap` says why"));
     }
     Ok(())
 }

@@ -59,7 +59,9 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<(), Error> {
         true => cache.revision,
         false => write::commit(session, &writes).await?,
     };
-    lines.iter().try_for_each(|line| session.terminal.line(line))?;
+    lines
+        .iter()
+        .try_for_each(|line| session.terminal.line(line))?;
     if args.wait {
         let keys = wanted.into_iter().map(|(key, _)| key).collect();
         converge::wait(session, keys, revision, args.timeout.0).await?;
@@ -79,10 +81,13 @@ fn wanted(args: &Args) -> Result<Vec<(ObjectKey, u32)>, Error> {
             None => (text.as_str(), None),
         };
         let name = name.rsplit('/').next().unwrap_or(name);
-        let replicas = own.or(args.replicas).ok_or_else(|| {
-            Error::Usage(format!("how many? --replicas N or {name}=N"))
-        })?;
-        Ok((kinds::object(Kind::Service, &args.namespace, name), replicas))
+        let replicas = own
+            .or(args.replicas)
+            .ok_or_else(|| Error::Usage(format!("how many? --replicas N or {name}=N")))?;
+        Ok((
+            kinds::object(Kind::Service, &args.namespace, name),
+            replicas,
+        ))
     };
     args.services.iter().map(one).collect()
 }
@@ -98,13 +103,17 @@ fn decide(
         return Err(Error::refused(format!("there is no {}", title(key))));
     };
     let meaning = text::meaning(key, &stored.value).map_err(|problem| {
-        let message = format!("the stored value of {} cannot be read: {problem}", title(key));
+        let message = format!(
+            "the stored value of {} cannot be read: {problem}",
+            title(key)
+        );
         Error::advised(message, "put it right with `skep apply -f`")
     })?;
     let in_manifest = in_manifest(key, &meaning)?;
     let scale = Key::Scale(key.scoped());
     let beside = cache.scales.get(&key.scoped());
-    let number = beside.and_then(|stored| std::str::from_utf8(&stored.value).ok()?.trim().parse().ok());
+    let number =
+        beside.and_then(|stored| std::str::from_utf8(&stored.value).ok()?.trim().parse().ok());
     let before = in_manifest.or(number).unwrap_or(1);
     if before == replicas {
         return Ok((before, None));
@@ -113,16 +122,14 @@ fn decide(
     let writes = match in_manifest {
         Some(_) => vec![Guarded {
             key: user,
-            value: Some(text::with_replicas(key, &stored.value, replicas).map_err(Error::refused)?),
+            value: Some(text::with_replicas(&stored.value, replicas).map_err(Error::refused)?),
             read: Some(stored.mod_revision),
         }],
-        None => vec![
-            Guarded {
-                key: session.key(&scale),
-                value: Some(replicas.to_string().into_bytes()),
-                read: cache.mod_revision(&scale),
-            },
-        ],
+        None => vec![Guarded {
+            key: session.key(&scale),
+            value: Some(replicas.to_string().into_bytes()),
+            read: cache.mod_revision(&scale),
+        }],
     };
     Ok((before, Some(writes)))
 }

@@ -8,13 +8,10 @@ use crate::api::unit::Revision;
 use crate::engine::Connector;
 use crate::runtime::cache::Cache;
 use crate::runtime::clock::Clock;
-use crate::store::{self, KeyValue, Kv, RangeRequest, WatchRequest, WatchStream};
+use crate::store::{self, KeyValue, Kv, WatchRequest, WatchStream};
 use futures::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Keys per page of a listing: far below the largest answer that clients take by default.
-const PAGE: i64 = 2_000;
 
 /// Wait before a lost store is asked again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -53,24 +50,13 @@ impl Session {
         Ok(cache)
     }
 
-    /// All keys below `prefix` at one revision, page by page.
-    pub(super) async fn list(&self, prefix: &str) -> Result<(Vec<KeyValue>, Revision), store::Error> {
-        let mut request = RangeRequest {
-            limit: PAGE,
-            ..RangeRequest::prefix(prefix)
-        };
-        let mut kvs = Vec::new();
-        loop {
-            let page = self.kv.range(request.clone()).await?;
-            let revision = request.revision.unwrap_or(page.revision);
-            let last = page.kvs.last().map(|kv| format!("{}\0", kv.key));
-            kvs.extend(page.kvs);
-            match last {
-                Some(next) if page.more => request.key = next,
-                _ => return Ok((kvs, revision)),
-            }
-            request.revision = Some(revision);
-        }
+    /// All keys below `prefix` at one revision.
+    pub(super) async fn list(
+        &self,
+        prefix: &str,
+    ) -> Result<(Vec<KeyValue>, Revision), store::Error> {
+        let listing = store::list::list(self.kv.as_ref(), prefix).await?;
+        Ok((listing.kvs, listing.revision))
     }
 
     /// Follows what happens after a snapshot.
@@ -109,7 +95,9 @@ impl Follow {
                 }
                 Err(error) if error.is_retryable() => {
                     if self.stream.take().is_some() {
-                        self.session.terminal.note(&format!("{error}: trying again"));
+                        self.session
+                            .terminal
+                            .note(&format!("{error}: trying again"));
                     }
                     tokio::time::sleep(RETRY).await;
                 }
@@ -124,7 +112,11 @@ impl Follow {
             None => {
                 let start = Revision(self.cache.revision.0 + 1);
                 let prefix = self.session.prefix.clone();
-                let stream = self.session.kv.watch(WatchRequest { prefix, start }).await?;
+                let stream = self
+                    .session
+                    .kv
+                    .watch(WatchRequest { prefix, start })
+                    .await?;
                 self.stream.insert(stream)
             }
         };

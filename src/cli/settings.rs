@@ -41,7 +41,12 @@ pub fn resolve(
     environment: &BTreeMap<String, String>,
     directory: &Path,
 ) -> Result<StoreConfig, String> {
-    let set = |name: &str| environment.get(name).filter(|text| !text.is_empty()).cloned();
+    let set = |name: &str| {
+        environment
+            .get(name)
+            .filter(|text| !text.is_empty())
+            .cloned()
+    };
     let is_named = args.endpoints.is_some() || ENDPOINTS.iter().any(|name| set(name).is_some());
     let file = match is_named {
         true => BTreeMap::new(),
@@ -49,7 +54,9 @@ pub fn resolve(
     };
     // The last that is asked for is `ETCDCTL_*`: the file comes behind it.
     args.resolve(|name| {
-        let behind = name.strip_prefix("ETCDCTL_").and_then(|name| file.get(name).cloned());
+        let behind = name
+            .strip_prefix("ETCDCTL_")
+            .and_then(|name| file.get(name).cloned());
         set(name).or(behind)
     })
     .map_err(|error| error.to_string())
@@ -76,7 +83,9 @@ fn variables(directory: &Path) -> Result<BTreeMap<&'static str, String>, String>
         ("KEY", at(file.key)),
         ("USER", file.user),
     ];
-    let set = values.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let set = values
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)));
     Ok(set.collect())
 }
 
@@ -110,7 +119,10 @@ mod tests {
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
         let found = resolve(&args, &environment, &below).unwrap();
-        assert_eq!(format!("{} {}", found.endpoints.join(","), found.prefix), expected);
+        assert_eq!(
+            format!("{} {}", found.endpoints.join(","), found.prefix),
+            expected
+        );
     }
 
     #[test]
@@ -122,8 +134,18 @@ mod tests {
         check("", &[skep, etcdctl], file, "http://s:1,http://s:2 /skep/");
         check("", &[etcdctl], file, "http://e:1 /skep/");
         check("", &[], file, "http://c:1 /other/");
-        check("", &[], "endpoints: ['c:1', 'c:2']", "http://c:1,http://c:2 /skep/");
-        check("", &[("SKEP_ENDPOINTS", "")], "{}", "http://127.0.0.1:2379 /skep/");
+        check(
+            "",
+            &[],
+            "endpoints: ['c:1', 'c:2']",
+            "http://c:1,http://c:2 /skep/",
+        );
+        check(
+            "",
+            &[("SKEP_ENDPOINTS", "")],
+            "{}",
+            "http://127.0.0.1:2379 /skep/",
+        );
         check("", &[("SKEP_PREFIX", "/mine")], file, "http://c:1 /mine/");
     }
 }

@@ -29,7 +29,9 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<(), Error> {
     let store = session.kv.status().await?;
     let now = session.now();
     let stuck = stuck(&cache, &store);
-    session.terminal.line(&screen(&cache, &store, &stuck, now))?;
+    session
+        .terminal
+        .line(&screen(&cache, &store, &stuck, now))?;
     match args.check && !stuck.is_empty() {
         true => Err(Error::Said(1)),
         false => Ok(()),
@@ -37,7 +39,12 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<(), Error> {
 }
 
 /// The screen.
-pub(super) fn screen(cache: &Cache, store: &StoreStatus, stuck: &[String], now: Timestamp) -> String {
+pub(super) fn screen(
+    cache: &Cache,
+    store: &StoreStatus,
+    stuck: &[String],
+    now: Timestamp,
+) -> String {
     let all = Shape {
         wide: false,
         namespaces: true,
@@ -72,9 +79,12 @@ pub(super) fn screen(cache: &Cache, store: &StoreStatus, stuck: &[String], now: 
 }
 
 fn cluster(cache: &Cache, store: &StoreStatus) -> String {
-    let id = cache.cluster.as_ref().map_or("not made yet".to_owned(), |cluster| {
-        format!("{} (incarnation {})", cluster.id, cluster.incarnation)
-    });
+    let id = cache
+        .cluster
+        .as_ref()
+        .map_or("not made yet".to_owned(), |cluster| {
+            format!("{} (incarnation {})", cluster.id, cluster.incarnation)
+        });
     let quota = store.quota.map(|quota| format!(" of {}", megabytes(quota)));
     format!(
         "id       {id}\nstore    version {}, {}{} on disk, revision {}",
@@ -96,12 +106,18 @@ fn managers(cache: &Cache, now: Timestamp) -> String {
     controllers.dedup();
     for controller in controllers {
         if let Some((_, holder)) = cache.leader(controller) {
-            leads.entry(&holder.value.manager).or_default().push(controller.clone());
+            leads
+                .entry(&holder.value.manager)
+                .or_default()
+                .push(controller.clone());
         }
     }
     let mut holds: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (shard, holder) in &cache.shards {
-        holds.entry(&holder.value.manager).or_default().push(shard.clone());
+        holds
+            .entry(&holder.value.manager)
+            .or_default()
+            .push(shard.clone());
     }
     let listed = |map: &BTreeMap<&str, Vec<String>>, name: &str| {
         print::or_none(map.get(name).map(|list| list.join(",")).unwrap_or_default())
@@ -133,7 +149,9 @@ pub(super) fn stuck(cache: &Cache, store: &StoreStatus) -> Vec<String> {
         stuck.push("no manager runs: what runs goes on, nothing is repaired".into());
     }
     if view::is_adopting(cache) && cache.cluster.is_some() {
-        stuck.push("the cluster adopts what runs after a restore: nothing is started or stopped".into());
+        stuck.push(
+            "the cluster adopts what runs after a restore: nothing is started or stopped".into(),
+        );
     }
     for kind in Kind::ALL {
         for key in object::keys(cache, kind) {
@@ -144,7 +162,10 @@ pub(super) fn stuck(cache: &Cache, store: &StoreStatus) -> Vec<String> {
         let unclaimed = node.found.map_or(0, |found| found.total);
         if unclaimed > 0 {
             let containers = print::count(unclaimed as usize, "container");
-            stuck.push(format!("node {}: {containers} without a record: `skep reap`", node.name));
+            stuck.push(format!(
+                "node {}: {containers} without a record: `skep reap`",
+                node.name
+            ));
         }
     }
     let broken = cache.broken.iter();

@@ -30,9 +30,14 @@ pub(super) fn header(kind: Kind, shape: Shape) -> Vec<&'static str> {
         ),
         Kind::Node => (
             &["NAME", "STATUS", "AVAILABILITY", "TASKS", "ENGINE", "AGE"],
-            &["ROLE", "URL", "PLATFORM", "CPUS", "MEMORY", "LABELS", "MESSAGE"],
+            &[
+                "ROLE", "URL", "PLATFORM", "CPUS", "MEMORY", "LABELS", "MESSAGE",
+            ],
         ),
-        Kind::Network => (&["NAME", "DRIVER", "STATUS", "AGE"], &["SUBNETS", "MESSAGE"]),
+        Kind::Network => (
+            &["NAME", "DRIVER", "STATUS", "AGE"],
+            &["SUBNETS", "MESSAGE"],
+        ),
     };
     with_namespace(kind.is_namespaced(), narrow, wide, shape)
 }
@@ -178,7 +183,11 @@ pub(super) fn task_row(task: &Named<'_>, now: Timestamp, shape: Shape) -> Vec<St
         let ports = status.map(|status| list(status.ports.iter().map(tasks::port)));
         let addresses = status.map(|s| list(s.addresses.iter().map(ToString::to_string)));
         row.extend([
-            or_none(container.map(|id| short(id.as_str()).to_owned()).unwrap_or_default()),
+            or_none(
+                container
+                    .map(|id| short(id.as_str()).to_owned())
+                    .unwrap_or_default(),
+            ),
             or_none(ports.unwrap_or_default()),
             or_none(addresses.unwrap_or_default()),
             task.message(),
@@ -216,7 +225,9 @@ pub(super) fn event_row(event: &Event, now: Timestamp, shape: Shape) -> Vec<Stri
 /// How an object stands, in a word, and why.
 pub(super) fn standing(cache: &Cache, key: &ObjectKey) -> (String, String) {
     let record = object::record(cache, key);
-    let deleted = record.as_ref().is_some_and(|record| record.head.deleted_at.is_some());
+    let deleted = record
+        .as_ref()
+        .is_some_and(|record| record.head.deleted_at.is_some());
     if deleted || !cache.users.contains_key(key) {
         return ("deleting".into(), String::new());
     }
@@ -235,8 +246,13 @@ pub(super) fn standing(cache: &Cache, key: &ObjectKey) -> (String, String) {
 
 fn service_standing(cache: &Cache, key: &ObjectKey) -> (String, String) {
     let statuses = object::statuses(cache, key);
-    let waiting = statuses.iter().flat_map(|(_, status)| &status.waiting).next();
-    let update = statuses.iter().find_map(|(_, status)| status.update.as_ref());
+    let waiting = statuses
+        .iter()
+        .flat_map(|(_, status)| &status.waiting)
+        .next();
+    let update = statuses
+        .iter()
+        .find_map(|(_, status)| status.update.as_ref());
     let counts = counts(cache, key).unwrap_or_default();
     if let Some(update) = update.filter(|update| update.state == UpdateState::Paused) {
         return ("paused".into(), update.message.clone().unwrap_or_default());
@@ -304,7 +320,11 @@ fn port(port: &ServicePort) -> String {
         PortMode::Host => " (host)",
         PortMode::Ingress => "",
     };
-    format!("{published}->{}/{}{mode}", port.target, port.protocol.as_str())
+    format!(
+        "{published}->{}/{}{mode}",
+        port.target,
+        port.protocol.as_str()
+    )
 }
 
 /// `a=b,c=d`.
@@ -317,6 +337,5 @@ fn list(items: impl Iterator<Item = String>) -> String {
 }
 
 fn created(cache: &Cache, key: &ObjectKey, now: Timestamp) -> String {
-    object::record(cache, key)
-        .map_or("<none>".into(), |record| age(now, record.head.created_at))
+    object::record(cache, key).map_or("<none>".into(), |record| age(now, record.head.created_at))
 }

@@ -34,7 +34,9 @@ impl<'a> Named<'a> {
         let word = self.view.state.as_str();
         match self.view.status.and_then(|status| status.health) {
             Some(Health::Unhealthy) if !self.view.is_terminal() => format!("{word} (unhealthy)"),
-            Some(Health::Starting) if !self.view.is_terminal() => format!("{word} (health: starting)"),
+            Some(Health::Starting) if !self.view.is_terminal() => {
+                format!("{word} (health: starting)")
+            }
             Some(_) | None => word.into(),
         }
     }
@@ -90,7 +92,10 @@ pub(super) fn named<'a>(
 ) -> Result<Vec<Named<'a>>, Error> {
     let word = word.rsplit('/').next().unwrap_or(word);
     let is = |test: &dyn Fn(&Named<'a>) -> bool| -> Vec<Named<'a>> {
-        all(cache, namespace).into_iter().filter(|task| test(task)).collect()
+        all(cache, namespace)
+            .into_iter()
+            .filter(|task| test(task))
+            .collect()
     };
     let tests: [&dyn Fn(&Named<'a>) -> bool; 3] = [
         &|task| task.service.name == word,

@@ -1,11 +1,13 @@
 //! What users wrote, as verbs need it: documents with their bytes, their meaning, and edits. Pure.
 //!
 //! The one place of the command line that knows how `api` parses. A document's bytes are kept as they are, comments
-//! included; a file of several documents is cut at the lines that begin with `---`, which YAML allows nowhere else.
+//! included.
 
 use crate::api::diff::{self, Change};
+use crate::api::edit;
 use crate::api::manifest::{self, Manifest};
 use crate::api::name::ObjectKey;
+use crate::api::node::Availability;
 use crate::api::service::Annotated;
 use serde_json::{Value, json};
 
@@ -43,10 +45,8 @@ impl Meaning {
 /// One document of a file.
 #[derive(Clone, Debug)]
 pub(super) struct Document {
-    /// The object.
+    /// The object, with its text.
     pub(super) manifest: Manifest,
-    /// Its text, byte for byte.
-    pub(super) text: String,
 }
 
 impl Document {
@@ -63,82 +63,20 @@ impl Document {
 
 /// Reads a file; problems are lines for people, with file, line and field.
 pub(super) fn documents(text: &str, file: &str) -> (Vec<Document>, Vec<String>) {
-    let parsed = manifest::parse_documents(text, file);
-    let pieces = cut(text, parsed.len());
     let mut documents = Vec::new();
     let mut problems = Vec::new();
-    for (index, result) in parsed.into_iter().enumerate() {
-        match (result, pieces.get(index)) {
-            (Ok(manifest), Some(piece)) => match check(&manifest, piece, file) {
-                Ok(()) => documents.push(Document {
-                    manifest,
-                    text: (*piece).to_owned(),
-                }),
-                Err(problem) => problems.push(problem),
-            },
-            (Ok(manifest), None) => problems.push(format!(
-                "{file}: document {} ({}) cannot be cut out of the file: put it into its own file",
-                index + 1,
-                manifest.key
+    for result in manifest::parse_documents(text, file) {
+        match result {
+            Ok(manifest) if manifest.text.len() > LARGEST => problems.push(format!(
+                "{file}: {} has {} bytes; a value may have {LARGEST}",
+                manifest.key,
+                manifest.text.len()
             )),
-            (Err(found), _) => problems.extend(found.iter().map(ToString::to_string)),
+            Ok(manifest) => documents.push(Document { manifest }),
+            Err(found) => problems.extend(found.iter().map(ToString::to_string)),
         }
     }
     (documents, problems)
-}
-
-/// A piece is stored only if it means what the whole file says.
-fn check(manifest: &Manifest, piece: &str, file: &str) -> Result<(), String> {
-    if piece.len() > LARGEST {
-        return Err(format!(
-            "{file}: {} has {} bytes; a value may have {LARGEST}",
-            manifest.key,
-            piece.len()
-        ));
-    }
-    match meaning(&manifest.key, piece.as_bytes()) {
-        Ok(meaning) if meaning == Meaning::of(manifest.clone()) => Ok(()),
-        Ok(_) | Err(_) => Err(format!(
-            "{file}: {} means something else on its own: put it into its own file",
-            manifest.key
-        )),
-    }
-}
-
-/// The text of each document with content. A file of one document is kept whole.
-fn cut(text: &str, documents: usize) -> Vec<&str> {
-    if documents <= 1 {
-        return vec![text];
-    }
-    let mut pieces = Vec::new();
-    let mut start = 0;
-    let mut at = 0;
-    for line in text.split_inclusive('\n') {
-        if is_separator(line) {
-            pieces.push(&text[start..at]);
-            start = at + "---".len();
-        }
-        at += line.len();
-    }
-    pieces.push(&text[start..]);
-    pieces
-        .into_iter()
-        .map(|piece| piece.trim_start_matches([' ', '\t']))
-        .map(|piece| piece.strip_prefix("\r\n").or_else(|| piece.strip_prefix('\n')).unwrap_or(piece))
-        .filter(|piece| has_content(piece))
-        .collect()
-}
-
-fn is_separator(line: &str) -> bool {
-    line.strip_prefix("---")
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
-}
-
-fn has_content(piece: &str) -> bool {
-    piece
-        .lines()
-        .map(str::trim)
-        .any(|line| !line.is_empty() && !line.starts_with(['#', '%']) && line != "...")
 }
 
 /// What a stored value means.
@@ -173,4 +111,21 @@ fn shortened(change: &Change) -> String {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text,
     }
+}
+
+/// The user's text with another number of replicas, everything else as it is.
+pub(super) fn with_replicas(value: &[u8], replicas: u32) -> Result<Vec<u8>, String> {
+    edited(value, "replicas", &json!(replicas))
+}
+
+/// The user's text with another availability, everything else as it is.
+pub(super) fn with_availability(value: &[u8], wanted: Availability) -> Result<Vec<u8>, String> {
+    edited(value, "availability", &json!(wanted.as_str()))
+}
+
+fn edited(value: &[u8], field: &str, to: &Value) -> Result<Vec<u8>, String> {
+    let text = std::str::from_utf8(value).map_err(|error| error.to_string())?;
+    edit::set_spec_field(text, field, to)
+        .map(String::into_bytes)
+        .map_err(|error| error.to_string())
 }

@@ -53,14 +53,20 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<(), Error> {
 }
 
 fn goal(text: &str) -> Result<Goal, Error> {
-    let usage = || Error::Usage(format!("--for={text}: write condition=TYPE[=STATUS] or delete"));
+    let usage = || {
+        Error::Usage(format!(
+            "--for={text}: write condition=TYPE[=STATUS] or delete"
+        ))
+    };
     if text.eq_ignore_ascii_case("delete") {
         return Ok(Goal::Gone);
     }
     let condition = text.strip_prefix("condition=").ok_or_else(usage)?;
     let (kind, status) = condition.split_once('=').unwrap_or((condition, "True"));
     let statuses = ["True", "False", "Unknown"];
-    let known = statuses.into_iter().find(|known| known.eq_ignore_ascii_case(status));
+    let known = statuses
+        .into_iter()
+        .find(|known| known.eq_ignore_ascii_case(status));
     match (kind, known) {
         ("", _) | (_, None) => Err(usage()),
         (kind, Some("True")) if kind.eq_ignore_ascii_case("ready") => Ok(Goal::Ready),
@@ -107,7 +113,12 @@ fn is_current(cache: &Cache, key: &ObjectKey, kind: &str) -> bool {
     let generation = object::record(cache, key).map(|record| record.head.generation);
     object::statuses(cache, key)
         .iter()
-        .filter(|(_, status)| status.conditions.iter().any(|c| c.kind.eq_ignore_ascii_case(kind)))
+        .filter(|(_, status)| {
+            status
+                .conditions
+                .iter()
+                .any(|c| c.kind.eq_ignore_ascii_case(kind))
+        })
         .all(|(_, status)| {
             key.kind != Kind::Service
                 || status.observed_generation.is_none()

@@ -37,8 +37,18 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<(), Error> {
             .iter()
             .map(|found| {
                 let text = task(&cache, found);
-                let text = if text.is_empty() { "waits for nothing".into() } else { text };
-                format!("task {} ({}): {}\n{}", found.name(), found.view.task.id, found.state(), indent(&text, 2))
+                let text = if text.is_empty() {
+                    "waits for nothing".into()
+                } else {
+                    text
+                };
+                format!(
+                    "task {} ({}): {}\n{}",
+                    found.name(),
+                    found.view.task.id,
+                    found.state(),
+                    indent(&text, 2)
+                )
             })
             .collect::<Vec<_>>()
             .join("\n"),
@@ -49,7 +59,11 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<(), Error> {
 /// All that a service waits for.
 fn service(cache: &Cache, key: &ObjectKey) -> String {
     let (status, message) = table::standing(cache, key);
-    let mut lines = vec![format!("{}: {}", kinds::title(key), tasks::join(&status, &message))];
+    let mut lines = vec![format!(
+        "{}: {}",
+        kinds::title(key),
+        tasks::join(&status, &message)
+    )];
     if let Standing::Waiting(why) | Standing::Halted(why) | Standing::Refused(why) =
         converge::standing(cache, key, crate::api::unit::Revision(0))
         && why != message
@@ -59,7 +73,11 @@ fn service(cache: &Cache, key: &ObjectKey) -> String {
     for condition in object::conditions(cache, key) {
         if condition.status != Truth::True && condition.message != message {
             let text = tasks::join(&condition.reason, &condition.message);
-            lines.push(format!("  {} is {}: {text}", condition.kind, condition.status.as_str()));
+            lines.push(format!(
+                "  {} is {}: {text}",
+                condition.kind,
+                condition.status.as_str()
+            ));
         }
     }
     let waiting = waiting(cache, key);
@@ -98,14 +116,27 @@ pub(super) fn waiting(cache: &Cache, key: &ObjectKey) -> String {
 
 fn refusals(waiting: &Waiting) -> String {
     let tasks = print::count(waiting.tasks as usize, "task");
-    let head = format!("{tasks} of revision {}: {}", waiting.revision, waiting.message);
+    let head = format!(
+        "{tasks} of revision {}: {}",
+        waiting.revision, waiting.message
+    );
     let rows: Vec<Vec<String>> = waiting
         .nodes
         .iter()
-        .map(|(node, refusal)| vec![node.clone(), refusal.filter.clone(), refusal.message.clone()])
+        .map(|(node, refusal)| {
+            vec![
+                node.clone(),
+                refusal.filter.clone(),
+                refusal.message.clone(),
+            ]
+        })
         .collect();
     let table = print::table(&["NODE", "FILTER", "WHY"], &rows);
-    [head, indent(&table, 2)].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
+    [head, indent(&table, 2)]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// What one task waits for; empty: nothing.
@@ -119,14 +150,21 @@ pub(super) fn task(cache: &Cache, task: &Named<'_>) -> String {
         }
         (Some(node), false) => {
             if let Some(view) = view::node(cache, node).filter(|view| !view.reason.is_empty()) {
-                lines.push(format!("node {node} is {}: {}", view.state.as_str(), view.reason));
+                lines.push(format!(
+                    "node {node} is {}: {}",
+                    view.state.as_str(),
+                    view.reason
+                ));
             }
         }
         (None, _) | (Some(_), true) => {}
     }
     if record.desired == Desired::Ready {
         let until = record.not_before.map(|time| format!(", not before {time}"));
-        lines.push(format!("is prepared and not started yet{}", until.unwrap_or_default()));
+        lines.push(format!(
+            "is prepared and not started yet{}",
+            until.unwrap_or_default()
+        ));
     }
     let message = task.message();
     if !message.is_empty() && !task.view.is_serving() {

@@ -62,7 +62,10 @@ async fn conflict(session: &Session, writes: &[Guarded]) -> Result<Error, Error>
         let found = session.kv.range(request).await?.kvs.into_iter().next();
         let now = found.map(|kv| kv.mod_revision);
         if now != write.read {
-            let name = write.key.strip_prefix(&session.prefix).unwrap_or(&write.key);
+            let name = write
+                .key
+                .strip_prefix(&session.prefix)
+                .unwrap_or(&write.key);
             changed.push(match now {
                 Some(revision) => format!("{name} (now at revision {revision})"),
                 None => format!("{name} (now gone)"),

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// What an engine says of itself (`/info` and `/version`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
