@@ -17,7 +17,7 @@ use crate::api::unit::{Period, Revision};
 use crate::runtime::cache::Cache;
 use serde_json::{Value, json};
 
-/// Creates or changes objects from manifests
+/// Arguments of `skep apply`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Files, directories (with what is below them) or - for standard input

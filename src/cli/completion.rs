@@ -4,13 +4,15 @@ use super::error::Error;
 use super::terminal::Terminal;
 use clap_complete::aot;
 
-/// Prints the completion script of a shell
-///
-/// bash:  source <(skep completion bash)
-/// zsh:   skep completion zsh > "${fpath[1]}/_skep"
-/// fish:  skep completion fish > ~/.config/fish/completions/skep.fish
+/// How a shell takes the script in.
+const EXAMPLES: &str = "\
+bash:  source <(skep completion bash)
+zsh:   skep completion zsh > \"${fpath[1]}/_skep\"
+fish:  skep completion fish > ~/.config/fish/completions/skep.fish";
+
+/// Arguments of `skep completion`.
 #[derive(Clone, Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// The shell
     #[arg(value_enum)]

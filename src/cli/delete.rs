@@ -14,7 +14,7 @@ use crate::api::unit::Period;
 use crate::runtime::cache::Cache;
 use std::time::Duration;
 
-/// Deletes objects by name, manifest or label
+/// Arguments of `skep delete`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// KIND NAME..., KIND/NAME..., or KIND with -l

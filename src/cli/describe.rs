@@ -16,7 +16,7 @@ use crate::api::time::Timestamp;
 use crate::runtime::cache::Cache;
 use crate::runtime::view;
 
-/// Shows all that is known of one object
+/// Arguments of `skep describe`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// KIND NAME... or KIND/NAME...

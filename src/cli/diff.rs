@@ -6,7 +6,7 @@ use super::kinds::title;
 use super::session::Session;
 use super::text;
 
-/// Shows what apply would change
+/// Arguments of `skep diff`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Files, directories or - for standard input

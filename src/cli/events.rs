@@ -14,7 +14,7 @@ use futures::StreamExt;
 use serde_json::json;
 use std::time::Duration;
 
-/// Shows what happened
+/// Arguments of `skep events`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Only of this object (services/default/web, web, nodes/n1)

@@ -21,7 +21,7 @@ const EXIT_CODE_WAIT: Duration = Duration::from_secs(10);
 /// How often it is asked.
 const EXIT_CODE_POLL: Duration = Duration::from_millis(50);
 
-/// Runs a command in a task's container
+/// Arguments of `skep exec`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Pass standard input on

@@ -16,7 +16,7 @@ use crate::runtime::cache::{Cache, Stored};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// Lists objects, tasks, revisions or events
+/// Arguments of `skep get`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// KIND [NAME...] or KIND/NAME...; several kinds separated by commas

@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 /// Lines that may wait between the engines and the terminal; a slow terminal slows the engines down.
 const BUFFER: usize = 256;
 
-/// Shows the output of a service's tasks
+/// Arguments of `skep logs`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// A service, a task (web.1) or a task's id

@@ -83,41 +83,41 @@ pub struct Cli {
     reason = "there is one of them in a process"
 )]
 pub enum Command {
-    /// See [`apply`].
+    /// Creates or changes objects from manifests
     Apply(apply::Args),
-    /// See [`diff`].
+    /// Shows what apply would change
     Diff(diff::Args),
-    /// See [`validate`].
+    /// Checks manifests; needs no store
     Validate(validate::Args),
-    /// See [`get`].
+    /// Lists objects, tasks, revisions or events
     Get(get::Args),
-    /// See [`describe`].
+    /// Shows all that is known of one object
     Describe(describe::Args),
-    /// See [`why`].
+    /// Says what a service or task waits for, node by node
     Why(why::Args),
-    /// See [`delete`].
+    /// Deletes objects by name, manifest or label
     Delete(delete::Args),
-    /// See [`scale`].
+    /// Changes the number of replicas of services
     Scale(scale::Args),
-    /// See [`wait`].
+    /// Waits for a condition, or until objects are gone
     Wait(wait::Args),
-    /// See [`logs`].
+    /// Shows the output of a service's tasks
     Logs(logs::Args),
-    /// See [`exec`].
+    /// Runs a command in a task's container
     Exec(exec::Args),
-    /// See [`events`].
+    /// Shows what happened
     Events(events::Args),
-    /// See [`status`].
+    /// Shows managers, nodes, services, and what is stuck and why
     Status(status::Args),
-    /// See [`node`].
+    /// Adds, drains, activates, pauses and removes nodes
     Node(node::Args),
-    /// See [`reap`].
+    /// Lists containers without a record; --yes removes those of this cluster
     Reap(reap::Args),
     /// Lists the kinds with their short names and keys
     ApiResources,
     /// Prints the version
     Version,
-    /// See [`completion`].
+    /// Prints the completion script of a shell
     Completion(completion::Args),
 }
 

@@ -18,7 +18,7 @@ use crate::runtime::cache::Cache;
 use std::fmt::Write;
 use std::time::Duration;
 
-/// Adds, drains, activates, pauses and removes nodes
+/// Arguments of `skep node`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// What to do.

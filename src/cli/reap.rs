@@ -18,7 +18,7 @@ use crate::runtime::view;
 /// Why a task record is there: a person approved the removal.
 const REASON: &str = "Reaped";
 
-/// Lists containers without a record; --yes removes those of this cluster
+/// Arguments of `skep reap`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Remove them

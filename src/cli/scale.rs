@@ -13,7 +13,7 @@ use crate::api::service::Mode;
 use crate::api::unit::Period;
 use crate::runtime::cache::Cache;
 
-/// Changes the number of replicas of services
+/// Arguments of `skep scale`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Services: NAME, service/NAME or NAME=REPLICAS

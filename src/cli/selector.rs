@@ -20,6 +20,18 @@ enum Test {
     NotIn(BTreeSet<String>),
 }
 
+impl Test {
+    /// Whether its values can be values of labels: no signs that belong to the selector.
+    fn is_readable(&self) -> bool {
+        match self {
+            Self::Exists | Self::Missing => true,
+            Self::In(values) | Self::NotIn(values) => values
+                .iter()
+                .all(|value| value.is_empty() || is_label(value)),
+        }
+    }
+}
+
 impl Selector {
     /// Reads a selector; the empty one selects everything.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
@@ -70,7 +82,7 @@ fn parts(text: &str) -> Vec<String> {
 }
 
 fn requirement(text: &str) -> Result<Requirement, String> {
-    let made = |label: &str, test: Test| match is_label(label.trim()) {
+    let made = |label: &str, test: Test| match is_label(label.trim()) && test.is_readable() {
         true => Ok(Requirement {
             label: label.trim().to_owned(),
             test,
@@ -142,7 +154,7 @@ mod tests {
 
     #[test]
     fn refuses_what_it_cannot_read() {
-        for text in ["a in x", "=b", "a b", "in (x)("] {
+        for text in ["a in x", "=b", "a=(", "a=b=c", "a b", "in (x)("] {
             assert!(Selector::parse(text).is_err(), "{text}");
         }
     }

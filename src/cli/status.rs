@@ -16,7 +16,7 @@ use crate::runtime::view;
 use crate::store::StoreStatus;
 use std::collections::BTreeMap;
 
-/// Shows managers, nodes, services, and what is stuck and why
+/// Arguments of `skep status`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Exit with 1 if something is stuck

@@ -5,7 +5,7 @@ use super::files;
 use super::kinds::title;
 use super::terminal::Terminal;
 
-/// Checks manifests; needs no store
+/// Arguments of `skep validate`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Files, directories or - for standard input

@@ -10,7 +10,7 @@ use crate::api::name::{DEFAULT_NAMESPACE, Kind, ObjectKey};
 use crate::api::unit::{Period, Revision};
 use crate::runtime::cache::Cache;
 
-/// Waits for a condition, or until objects are gone
+/// Arguments of `skep wait`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// KIND NAME... or KIND/NAME...

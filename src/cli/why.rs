@@ -15,7 +15,7 @@ use crate::api::unit::RevisionNumber;
 use crate::runtime::cache::Cache;
 use crate::runtime::view;
 
-/// Says what a service or task waits for, node by node
+/// Arguments of `skep why`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// A service, a task (web.1) or a task's id

@@ -12,8 +12,16 @@ fn the_grammar_is_sound() {
 fn the_help_names_every_verb() {
     for verb in Cli::command().get_subcommands() {
         let line = format!("\n  {} ", verb.get_name());
-        assert!(HELP_TEMPLATE.contains(&line), "{} is missing", verb.get_name());
-        assert!(verb.get_about().is_some(), "{} has no help", verb.get_name());
+        assert!(
+            HELP_TEMPLATE.contains(&line),
+            "{} is missing",
+            verb.get_name()
+        );
+        assert!(
+            verb.get_about().is_some(),
+            "{} has no help",
+            verb.get_name()
+        );
     }
 }
 

@@ -8,7 +8,11 @@ fn without_age(table: &str, age_column: usize) -> Vec<String> {
     table
         .lines()
         .map(|line| {
-            let mut cells: Vec<&str> = line.split("   ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
+            let mut cells: Vec<&str> = line
+                .split("   ")
+                .map(str::trim)
+                .filter(|cell| !cell.is_empty())
+                .collect();
             if age_column < cells.len() {
                 cells.remove(age_column);
             }
@@ -45,21 +49,42 @@ async fn tables_show_what_people_look_for() {
     let nodes = world.ok("get nodes").await;
     assert_eq!(
         without_age(&nodes, 5),
-        ["NAME | STATUS | AVAILABILITY | TASKS | ENGINE", "n1 | ready | active | 1 | 28.5.2"]
+        [
+            "NAME | STATUS | AVAILABILITY | TASKS | ENGINE",
+            "n1 | ready | active | 1 | 28.5.2"
+        ]
     );
     let tasks = world.ok("get tasks -o wide").await;
-    assert!(tasks.contains("32768->80/tcp") && tasks.contains("172.17.0.2"), "{tasks}");
-    assert!(tasks.contains("web.1") && tasks.contains("t1aaaaaaaaaa "), "{tasks}");
-    assert_eq!(world.ok("get services -o name").await, "services/default/web\n");
-    assert_eq!(world.ok("get tasks web -o name").await, "tasks/default/web/t1aaaaaaaaaaaaaaaaaaaaaaa\n");
+    assert!(
+        tasks.contains("32768->80/tcp") && tasks.contains("172.17.0.2"),
+        "{tasks}"
+    );
+    assert!(
+        tasks.contains("web.1") && tasks.contains("t1aaaaaaaaaa "),
+        "{tasks}"
+    );
+    assert_eq!(
+        world.ok("get services -o name").await,
+        "services/default/web\n"
+    );
+    assert_eq!(
+        world.ok("get tasks web -o name").await,
+        "tasks/default/web/t1aaaaaaaaaaaaaaaaaaaaaaa\n"
+    );
 }
 
 #[tokio::test]
 async fn selectors_namespaces_and_names_narrow() {
     let world = shop().await;
-    assert_eq!(world.ok("get svc -l app=web -o name").await, "services/default/web\n");
+    assert_eq!(
+        world.ok("get svc -l app=web -o name").await,
+        "services/default/web\n"
+    );
     assert_eq!(world.ok("get svc -l app!=web -o name").await, "");
-    assert_eq!(world.ok("get svc -n shop -o name").await, "services/shop/api\n");
+    assert_eq!(
+        world.ok("get svc -n shop -o name").await,
+        "services/shop/api\n"
+    );
     let said = world.skep("get svc nothing").await;
     assert_eq!(said.code, 1);
     assert_eq!(said.err, "error: there is no service default/nothing\n");
@@ -75,7 +100,10 @@ async fn an_object_in_full_has_the_users_spec_and_all_status() {
     assert_eq!(shown["metadata"]["uid"], UID);
     assert_eq!(shown["metadata"]["generation"], 1);
     assert_eq!(shown["metadata"]["labels"]["app"], "web");
-    assert_eq!(shown["metadata"]["creationTimestamp"], "2026-01-02T03:04:05.000Z");
+    assert_eq!(
+        shown["metadata"]["creationTimestamp"],
+        "2026-01-02T03:04:05.000Z"
+    );
     assert_eq!(shown["metadata"]["resourceVersion"], "2");
     assert_eq!(shown["spec"]["replicas"], 3);
     assert_eq!(shown["status"]["replicas"]["ready"], 2);
@@ -100,20 +128,40 @@ async fn describe_and_why_say_the_reasons() {
         "object": "services/default/web", "severity": "Warning", "reason": "Waiting", "message": "no suitable node",
         "controller": "scheduler", "count": 3, "first": "2026-01-02T03:04:05.000Z", "last": "2026-01-02T03:04:06.000Z",
     });
-    world.store.put("/skep-events/default/e1", event.to_string());
+    world
+        .store
+        .put("/skep-events/default/e1", event.to_string());
     for words in ["describe svc web", "why web", "status"] {
         let out = world.ok(words).await;
-        assert!(out.contains("no suitable node: 1 of 1 lacks resources"), "{words}: {out}");
+        assert!(
+            out.contains("no suitable node: 1 of 1 lacks resources"),
+            "{words}: {out}"
+        );
     }
     let described = world.ok("describe service/web").await;
-    for part in ["Conditions:", "Tasks:", "web.1", "needs 2 CPUs, has 1", "Events:", "3 wanted"] {
+    for part in [
+        "Conditions:",
+        "Tasks:",
+        "web.1",
+        "needs 2 CPUs, has 1",
+        "Events:",
+        "3 wanted",
+    ] {
         assert!(described.contains(part), "{part} in {described}");
     }
     assert!(world.ok("why web").await.contains("needs 2 CPUs, has 1"));
-    assert!(world.ok("describe task web.1").await.contains("32768->80/tcp"));
+    assert!(
+        world
+            .ok("describe task web.1")
+            .await
+            .contains("32768->80/tcp")
+    );
     assert!(world.ok("describe node n1").await.contains("28.5.2"));
     let events = world.ok("events").await;
-    assert!(events.contains("Warning") && events.contains("services/default/web"), "{events}");
+    assert!(
+        events.contains("Warning") && events.contains("services/default/web"),
+        "{events}"
+    );
     assert_eq!(events, world.ok("get events").await);
     assert_eq!(world.ok("events other").await, "");
     assert_eq!(world.skep("why nothing").await.code, 1);
@@ -123,7 +171,12 @@ async fn describe_and_why_say_the_reasons() {
 async fn status_is_one_screen_with_what_is_stuck() {
     let world = shop().await;
     let out = world.ok("status").await;
-    for part in ["Managers:\n  none", "no manager runs", "service shop/api: not accepted: line 1", "Stuck:"] {
+    for part in [
+        "Managers:\n  none",
+        "no manager runs",
+        "service shop/api: not accepted: line 1",
+        "Stuck:",
+    ] {
         assert!(out.contains(part), "{part} in {out}");
     }
     assert_eq!(world.skep("status --check").await.code, 1);
@@ -141,18 +194,36 @@ async fn status_is_one_screen_with_what_is_stuck() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn watching_prints_what_changes() {
+async fn watching_prints_what_changes_until_it_is_interrupted() {
     let world = shop().await;
     let store = world.store.clone();
-    let watching = tokio::time::timeout(std::time::Duration::from_secs(5), world.skep("get svc -w -o name"));
-    let changing = async {
-        for _ in 0..20 {
-            tokio::task::yield_now().await;
-        }
-        store.put("/skep/services/default/new", "{template: {container: 'nginx:1.27'}}");
+    let person = async move {
+        let pause = || tokio::time::sleep(std::time::Duration::from_secs(5));
+        pause().await;
+        store.put(
+            "/skep/services/default/new",
+            "{template: {container: 'nginx:1.27'}}",
+        );
+        pause().await;
+        store.cut_watches();
+        pause().await;
+        store.delete("/skep/services/default/new");
+        pause().await;
     };
-    let (ended, ()) = tokio::join!(watching, changing);
-    assert!(ended.is_err(), "it goes on until it is interrupted");
+    let said = world.skep_until("get svc -w", "", person).await;
+    assert_eq!(said.code, 130);
+    let lines: Vec<&str> = said.out.lines().collect();
+    assert_eq!(lines.len(), 4, "{}", said.out);
+    assert!(
+        lines[2].starts_with("new ") && lines[2].contains("nginx:1.27"),
+        "{}",
+        said.out
+    );
+    assert!(
+        lines[3].starts_with("new ") && lines[3].ends_with("(gone)"),
+        "{}",
+        said.out
+    );
 }
 
 #[tokio::test]
@@ -161,5 +232,9 @@ async fn a_store_that_cannot_be_reached_is_exit_code_3() {
     world.store.set_reachable(false);
     let said = world.skep("get services").await;
     assert_eq!(said.code, 3, "{}", said.err);
-    assert!(said.err.contains("hint: ") && said.err.matches("error:").count() == 1, "{}", said.err);
+    assert!(
+        said.err.contains("hint: ") && said.err.matches("error:").count() == 1,
+        "{}",
+        said.err
+    );
 }

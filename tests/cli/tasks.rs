@@ -32,7 +32,10 @@ async fn logs_carry_their_task() {
             "web.2@n2 | second line",
         ]
     );
-    assert_eq!(world.ok("logs web.2 --no-prefix").await, "hello from n2\nsecond line\n");
+    assert_eq!(
+        world.ok("logs web.2 --no-prefix").await,
+        "hello from n2\nsecond line\n"
+    );
     assert_eq!(world.skep("logs nothing").await.code, 1);
     assert_eq!(world.skep("logs web --since yesterday").await.code, 2);
 }
@@ -40,10 +43,18 @@ async fn logs_carry_their_task() {
 #[tokio::test]
 async fn an_engine_out_of_reach_is_exit_code_3_and_says_from_where() {
     let world = running().await;
-    world.fleet.get("tcp://n1:2375").unwrap().set_reachable(false);
+    world
+        .fleet
+        .get("tcp://n1:2375")
+        .unwrap()
+        .set_reachable(false);
     let said = world.skep("logs web").await;
     assert_eq!(said.code, 3, "{}", said.err);
-    assert!(said.err.contains("node n1") && said.err.contains("tcp://n1:2375"), "{}", said.err);
+    assert!(
+        said.err.contains("node n1") && said.err.contains("tcp://n1:2375"),
+        "{}",
+        said.err
+    );
 }
 
 #[tokio::test]

@@ -2,14 +2,19 @@
 
 use clap::{CommandFactory, Parser};
 use serde_json::{Value, json};
+use skep::api::unit::{LeaseId, Revision};
 use skep::cli::{Cli, Doors, Terminal, code};
 use skep::embedded::memory::Memory;
 use skep::runtime::clock::SystemClock;
 use skep::sim::SimFleet;
-use skep::store::Kv;
+use skep::store::{
+    Error, Kv, LeaseStatus, Outcome, RangeRequest, RangeResponse, StoreStatus, Txn, WatchRequest,
+    WatchStream,
+};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How a verb ended.
 pub(crate) struct Said {
@@ -40,13 +45,36 @@ impl World {
 
     /// Runs `skep` with these words and a text on standard input.
     pub(crate) async fn skep_with(&self, words: &str, input: &str) -> Said {
-        let arguments: Vec<&str> = std::iter::once("skep").chain(words.split_whitespace()).collect();
+        self.skep_until(words, input, std::future::pending()).await
+    }
+
+    /// Runs `skep` until it ends or the person interrupts.
+    pub(crate) async fn skep_until(
+        &self,
+        words: &str,
+        input: &str,
+        interrupted: impl Future<Output = ()> + Send + 'static,
+    ) -> Said {
+        let store = self.store.clone();
+        self.skep_over(store, words, input, interrupted).await
+    }
+
+    /// Runs `skep` over another store than the world's.
+    pub(crate) async fn skep_over(
+        &self,
+        store: Arc<dyn Kv>,
+        words: &str,
+        input: &str,
+        interrupted: impl Future<Output = ()> + Send + 'static,
+    ) -> Said {
+        let arguments: Vec<&str> = std::iter::once("skep")
+            .chain(words.split_whitespace())
+            .collect();
         let cli = match Cli::try_parse_from(arguments) {
             Ok(cli) => cli,
             Err(error) => panic!("`skep {words}`: {error}"),
         };
         let (terminal, captured) = Terminal::captured(input.as_bytes());
-        let store: Arc<dyn Kv> = self.store.clone();
         let doors = Doors {
             store: Box::new(move |_| {
                 let store = store.clone();
@@ -57,7 +85,7 @@ impl World {
             terminal,
             environment: BTreeMap::new(),
             directory: PathBuf::from("/nonexistent"),
-            interrupted: Box::pin(std::future::pending()),
+            interrupted: Box::pin(interrupted),
             grammar: Cli::command(),
         };
         let code = code(cli, doors).await;
@@ -107,7 +135,11 @@ impl World {
         let kind = skep::api::name::Kind::from_plural(parts[0]).unwrap();
         let object = skep::api::name::ObjectKey {
             kind,
-            namespace: if parts.len() == 3 { parts[1].into() } else { String::new() },
+            namespace: if parts.len() == 3 {
+                parts[1].into()
+            } else {
+                String::new()
+            },
             name: (*parts.last().unwrap()).into(),
         };
         let manifest = skep::api::manifest::parse_value(&object, &user.value).unwrap();
@@ -141,11 +173,21 @@ impl World {
     }
 
     /// A task of `default/web` in a slot, bound to a node and running in a container there.
-    pub(crate) async fn task(&self, id: &str, slot: u32, node: &str) -> skep::api::uid::ContainerId {
+    pub(crate) async fn task(
+        &self,
+        id: &str,
+        slot: u32,
+        node: &str,
+    ) -> skep::api::uid::ContainerId {
         use skep::engine::Connector;
-        let spec = skep::api::node::EngineSpec { url: format!("tcp://{node}:2375"), tls: None };
+        let spec = skep::api::node::EngineSpec {
+            url: format!("tcp://{node}:2375"),
+            tls: None,
+        };
         let engine = self.fleet.get(&spec.url).unwrap();
-        let container = engine.make_by_hand(&format!("web.{slot}.{id}"), &[], true).unwrap();
+        let container = engine
+            .make_by_hand(&format!("web.{slot}.{id}"), &[], true)
+            .unwrap();
         drop(self.fleet.connect(&spec).await.unwrap());
         let task = json!({
             "id": id, "service": UID, "revision": 1, "slot": {"replica": slot}, "desired": "running",
@@ -187,3 +229,56 @@ spec:
   replicas: 3   # three are enough
   template: {container: {image: \"nginx:1.27\"}}
 ";
+
+/// A store in which somebody else writes a key just before each transaction.
+pub(crate) struct Meddled {
+    store: Arc<Memory>,
+    key: String,
+    value: String,
+}
+
+impl Meddled {
+    pub(crate) fn new(world: &World, key: &str, value: &str) -> Arc<Self> {
+        Arc::new(Self {
+            store: world.store.clone(),
+            key: key.into(),
+            value: value.into(),
+        })
+    }
+}
+
+#[async_trait::async_trait]
+impl Kv for Meddled {
+    async fn range(&self, request: RangeRequest) -> Result<RangeResponse, Error> {
+        self.store.range(request).await
+    }
+
+    async fn txn(&self, txn: Txn) -> Result<Outcome, Error> {
+        self.store.put(&self.key, self.value.as_str());
+        self.store.txn(txn).await
+    }
+
+    async fn watch(&self, request: WatchRequest) -> Result<WatchStream, Error> {
+        self.store.watch(request).await
+    }
+
+    async fn grant(&self, ttl: Duration) -> Result<LeaseStatus, Error> {
+        self.store.grant(ttl).await
+    }
+
+    async fn keep_alive(&self, lease: LeaseId) -> Result<LeaseStatus, Error> {
+        self.store.keep_alive(lease).await
+    }
+
+    async fn revoke(&self, lease: LeaseId) -> Result<(), Error> {
+        self.store.revoke(lease).await
+    }
+
+    async fn compact(&self, revision: Revision) -> Result<(), Error> {
+        self.store.compact(revision).await
+    }
+
+    async fn status(&self) -> Result<StoreStatus, Error> {
+        self.store.status().await
+    }
+}
