@@ -1,3 +1,7 @@
-//! Layer 3: the controllers, independent of each other.
+//! Layer 3: the controllers. None imports another; they meet in the store.
 
+pub mod cluster;
+pub mod network;
+pub mod node;
+pub mod reaper;
 pub mod task;

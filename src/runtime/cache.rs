@@ -14,7 +14,7 @@ use crate::api::name::{Kind, NodeName, ObjectKey, Scoped};
 use crate::api::status::Status;
 use crate::api::task::{Binding, ServiceRevision, Task, TaskStatus};
 use crate::api::uid::{TaskId, Uid};
-use crate::api::unit::{LeaseId, Revision, RevisionNumber};
+use crate::api::unit::{Incarnation, LeaseId, Revision, RevisionNumber};
 use crate::store::{KeyValue, WatchBatch, WatchEvent};
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,6 +46,9 @@ impl<T> std::ops::Deref for Stored<T> {
 pub struct Cache {
     /// The revision that it has reached.
     pub revision: Revision,
+    /// The store was seen to be rewound in this life of it, and the cluster's record does not say so yet (rule S6):
+    /// until it does, nothing is stopped or started.
+    pub rewound_in: Option<Incarnation>,
     /// The cluster's identity.
     pub cluster: Option<Stored<Cluster>>,
     /// What users wrote, byte for byte.

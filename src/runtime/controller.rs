@@ -1,4 +1,4 @@
-//! The controller: a pure planner and the loop around it.
+//! The contract of a controller: pure methods that the loop in `reconciler.rs` calls.
 
 use super::cache::Cache;
 use super::clock::Now;
@@ -14,6 +14,9 @@ use std::fmt::{Debug, Display};
 pub trait Controller: Send + Sync + 'static {
     /// The name in election keys, status keys and metrics.
     const NAME: &'static str;
+
+    /// How many keys are worked on at once.
+    const WORKERS: usize = 4;
 
     /// What is looked at: usually the name of an object.
     type Work: Clone + Ord + Debug + Display + Send + Sync + 'static;

@@ -6,6 +6,7 @@
 //! Deliberately absent: networks, volumes and processes; what a container does is said by the test
 //! ([`Behaviour`], [`SimEngine::exit`], [`SimEngine::set_health`]).
 
+pub mod clock;
 mod container;
 mod engine;
 mod fault;

@@ -27,3 +27,7 @@ pub use kv::{
     Compare, KeyValue, Kv, LeaseStatus, Op, Outcome, RangeRequest, RangeResponse, Reply,
     StoreStatus, Txn, WatchBatch, WatchEvent, WatchRequest, WatchStream, prefix_end,
 };
+pub use batch::{Committed, Unit, commit};
+pub use election::{Candidate, Leadership};
+pub use list::list;
+pub use session::{Boottime, Session};

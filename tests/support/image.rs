@@ -53,10 +53,22 @@ pub(crate) fn tar() -> Vec<u8> {
     image.tar()
 }
 
+/// Writes the image to `dir`, for `docker load` on any engine.
+///
+/// # Panics
+/// The directory does not take it.
+#[allow(dead_code, reason = "each test binary takes the part that it needs")]
+pub(crate) fn busybox(dir: &std::path::Path) -> std::path::PathBuf {
+    let path = dir.join("skep-test.tar");
+    std::fs::write(&path, tar()).expect("the temporary directory takes the image");
+    path
+}
+
 /// Puts the image on an engine; loading it again changes nothing.
 ///
 /// # Panics
 /// The engine does not take it.
+#[allow(dead_code, reason = "each test binary takes the part that it needs")]
 pub(crate) async fn load(engine: &dyn Engine) {
     if engine.image(BUSYBOX).await.is_ok() {
         return;

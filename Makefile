@@ -1,0 +1,43 @@
+# Everything that a person does with this folder. `make help` lists it; the work is in scripts/.
+
+PROFILE ?= release
+export PROFILE
+
+.PHONY: help setup build up down test test-fast test-store test-fleet bench lint clean-tests
+
+help: ## Shows this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+setup: ## Checks what building and testing need, and installs what is missing (asks first)
+	@scripts/setup build test
+
+build: ## Builds bin/skep
+	@scripts/setup --check build
+	@scripts/build
+
+up: ## Builds, starts what is missing, runs the tour on this machine
+	@scripts/up
+
+down: ## Removes all that `make up` made
+	@scripts/down
+
+test: ## Runs all tests, the fast ones first (root and Docker are needed)
+	@scripts/run-tests lint fast store engine fleet
+
+test-fast: ## Runs what needs neither root nor Docker
+	@scripts/run-tests lint fast
+
+test-store: ## Runs the tests on real etcd
+	@scripts/run-tests store
+
+test-fleet: ## Runs the tests on several real Docker Engines
+	@scripts/run-tests fleet
+
+bench: ## Runs the benchmarks: a table, and JSON beside it
+	@scripts/run-tests bench
+
+lint: ## Checks formatting, lints, and the shell scripts
+	@scripts/run-tests lint
+
+clean-tests: ## Removes what killed test runs left behind
+	@scripts/clean-tests

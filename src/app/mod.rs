@@ -1,0 +1,6 @@
+//! Layer 5: wiring. The doors are arguments: the binary passes etcd, real engines and the machine's clock, tests pass
+//! simulated ones.
+
+pub mod manager;
+pub mod upkeep;
+pub mod whoami;

@@ -1,0 +1,203 @@
+//! The executor of the store: writes the steps of plans under the controller's fence, many at once (rules S4, S5, S7).
+//!
+//! Plans of several workers that arrive while a transaction is on its way share the next one; an idle writer sends at
+//! once. A step is atomic; the steps of a plan are written in order, and the first that does not hold ends the plan.
+
+use super::plan::{Expect, Step, Write};
+use super::shared::SharedCache;
+use crate::api::unit::Revision;
+use crate::metrics::Metrics;
+use crate::store::batch::{Committed, Unit, commit};
+use crate::store::{Compare, Error, Kv, Op};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// Writers may have so many plans waiting before callers wait for a place.
+const WAITING_PLANS: usize = 1_024;
+
+/// Writes under one fence; cheap to clone. The term is over when one of its writes says so.
+#[derive(Clone)]
+pub struct Writer {
+    requests: mpsc::Sender<Request>,
+    cache: Arc<SharedCache>,
+}
+
+struct Request {
+    units: Vec<Unit>,
+    answer: oneshot::Sender<Result<Revision, WriteError>>,
+}
+
+/// Why a plan was not (wholly) written.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum WriteError {
+    /// What the plan rests on has changed: plan again.
+    #[error("what the plan rests on has changed")]
+    Conflict,
+    /// Somebody else leads, or the outcome of a write is unknown: the term ends (rule S5).
+    #[error("the term is over: {0}")]
+    TermOver(String),
+    /// The store did not take it; nothing of this step was applied.
+    #[error("the store did not take the write")]
+    Store(#[source] Error),
+}
+
+impl WriteError {
+    /// Whether the same plan may be written later under the same term.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Conflict => true,
+            Self::TermOver(_) => false,
+            Self::Store(error) => error.is_retryable(),
+        }
+    }
+}
+
+impl Writer {
+    /// A writer whose every transaction compares `fence`; it ends when the last clone is dropped.
+    pub fn start(
+        kv: Arc<dyn Kv>,
+        cache: Arc<SharedCache>,
+        controller: &'static str,
+        fence: Vec<Compare>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let (requests, receiver) = mpsc::channel(WAITING_PLANS);
+        tokio::spawn(write_all(kv, controller, fence, receiver, metrics));
+        Self { requests, cache }
+    }
+
+    /// Writes the steps in order; returns the revision of the last.
+    ///
+    /// # Errors
+    /// The first step that was not written, and why; the steps after it were not tried.
+    pub async fn write(&self, steps: &[Step]) -> Result<Revision, WriteError> {
+        let units = steps.iter().map(|step| self.unit(step)).collect();
+        let (answer, answered) = oneshot::channel();
+        let over = |_| WriteError::TermOver("the writer has ended".into());
+        self.requests
+            .send(Request { units, answer })
+            .await
+            .map_err(|_| over(()))?;
+        answered.await.map_err(|_| over(()))?
+    }
+
+    /// Writes the steps and waits until the cache shows them: nobody plans on a view older than its own writes.
+    ///
+    /// # Errors
+    /// As for [`Writer::write`].
+    pub async fn write_and_see(&self, steps: &[Step]) -> Result<Revision, WriteError> {
+        let epoch = self.cache.progress().epoch;
+        let revision = self.write(steps).await?;
+        self.cache.reached(revision, epoch).await;
+        Ok(revision)
+    }
+
+    fn unit(&self, step: &Step) -> Unit {
+        let prefix = self.cache.prefix();
+        let compares = step
+            .expects
+            .iter()
+            .map(|expect| match expect {
+                Expect::Missing(key) => Compare::Missing(key.full(prefix)),
+                Expect::Unchanged(key, revision) => {
+                    Compare::ModifiedAt(key.full(prefix), *revision)
+                }
+            })
+            .collect();
+        let ops = step
+            .writes
+            .iter()
+            .map(|write| match write {
+                Write::Put(key, value) => Op::Put {
+                    key: key.full(prefix),
+                    value: value.clone(),
+                    lease: None,
+                },
+                Write::Delete(key) => Op::Delete {
+                    key: key.full(prefix),
+                },
+            })
+            .collect();
+        Unit { compares, ops }
+    }
+}
+
+async fn write_all(
+    kv: Arc<dyn Kv>,
+    controller: &'static str,
+    fence: Vec<Compare>,
+    mut requests: mpsc::Receiver<Request>,
+    metrics: Arc<Metrics>,
+) {
+    let mut over: Option<String> = None;
+    while let Some(first) = requests.recv().await {
+        let mut batch = vec![first];
+        while let Ok(more) = requests.try_recv() {
+            batch.push(more);
+        }
+        if let Some(why) = &over {
+            for request in batch {
+                // The worker may have been dropped with its term: nobody to tell then.
+                let _ = request.answer.send(Err(WriteError::TermOver(why.clone())));
+            }
+            continue;
+        }
+        over = write_batch(&*kv, controller, &fence, batch, &metrics).await;
+    }
+}
+
+/// Writes the plans of one batch; says why the term is over, if it is.
+async fn write_batch(
+    kv: &dyn Kv,
+    controller: &'static str,
+    fence: &[Compare],
+    batch: Vec<Request>,
+    metrics: &Metrics,
+) -> Option<String> {
+    let mut over = None;
+    let units = batch
+        .iter()
+        .flat_map(|request| request.units.iter().cloned())
+        .collect();
+    let mut outcomes = commit(kv, fence, units).await.into_iter();
+    for request in batch {
+        let answer = answer(outcomes.by_ref().take(request.units.len()));
+        if answer.is_ok() {
+            let writes = request
+                .units
+                .iter()
+                .map(|unit| unit.ops.len())
+                .sum::<usize>();
+            metrics.written(controller, writes);
+        }
+        if let Err(WriteError::TermOver(why)) = &answer {
+            metrics.fenced(controller);
+            over = Some(why.clone());
+        }
+        let _ = request.answer.send(answer);
+    }
+    over
+}
+
+/// How a plan ended: its last step's revision, or the first step that was not written.
+fn answer(outcomes: impl Iterator<Item = Committed>) -> Result<Revision, WriteError> {
+    let mut last = Revision(0);
+    // All of a plan's outcomes are taken, also after the first bad one: the next plan's follow them.
+    let outcomes: Vec<Committed> = outcomes.collect();
+    for outcome in outcomes {
+        last = match outcome {
+            Committed::Committed(revision) => revision,
+            Committed::Conflict => return Err(WriteError::Conflict),
+            Committed::FenceLost => {
+                return Err(WriteError::TermOver("another manager leads".into()));
+            }
+            Committed::Unknown(error) => {
+                return Err(WriteError::TermOver(format!(
+                    "the outcome of a write is unknown: {error}"
+                )));
+            }
+            Committed::Failed(error) => return Err(WriteError::Store(error)),
+        };
+    }
+    Ok(last)
+}

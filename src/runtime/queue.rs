@@ -1,0 +1,242 @@
+//! The work queue: keys to look at, each once, some of them later.
+//!
+//! A key that is added while it waits is one entry; one that is added while a worker has it comes up again when the
+//! worker is done, so a key never has two workers. Adding never blocks and cannot be lost: the queue holds at most one
+//! entry per key, so it is bounded by the number of objects.
+
+use super::clock::timer_now;
+use crate::metrics::{Metrics, QueueHandle};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// A deduplicating queue with delays.
+pub struct Queue<K> {
+    state: Mutex<State<K>>,
+    changed: Notify,
+    metrics: QueueHandle,
+}
+
+struct State<K> {
+    /// To be handed out, in order of arrival.
+    ready: VecDeque<K>,
+    /// In `ready`, or added again while a worker has it; since when.
+    dirty: BTreeMap<K, Instant>,
+    /// Workers have these; since when.
+    working: BTreeMap<K, Instant>,
+    /// To be added later.
+    timers: BTreeSet<(Instant, K)>,
+    due: BTreeMap<K, Instant>,
+    closed: bool,
+}
+
+impl<K: Clone + Ord> Queue<K> {
+    /// An empty queue; `name` labels its metrics.
+    pub fn new(name: &str, metrics: &Arc<Metrics>) -> Self {
+        Self {
+            state: Mutex::new(State {
+                ready: VecDeque::new(),
+                dirty: BTreeMap::new(),
+                working: BTreeMap::new(),
+                timers: BTreeSet::new(),
+                due: BTreeMap::new(),
+                closed: false,
+            }),
+            changed: Notify::new(),
+            metrics: metrics.queue(name),
+        }
+    }
+
+    /// Adds a key now.
+    pub fn add(&self, key: K) {
+        let mut state = self.lock();
+        state.forget_timer(&key);
+        if state.enqueue(key) {
+            self.metrics.added(state.ready.len());
+            drop(state);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Adds several keys now.
+    pub fn extend(&self, keys: impl IntoIterator<Item = K>) {
+        for key in keys {
+            self.add(key);
+        }
+    }
+
+    /// Adds a key after `delay`; an earlier time that is already set stays.
+    pub fn add_after(&self, key: K, delay: Duration) {
+        let at = timer_now() + delay;
+        let mut state = self.lock();
+        if state.due.get(&key).is_some_and(|earlier| *earlier <= at) {
+            return;
+        }
+        state.forget_timer(&key);
+        state.timers.insert((at, key.clone()));
+        state.due.insert(key, at);
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Adds a key after a failed attempt.
+    pub fn retry_after(&self, key: K, delay: Duration) {
+        self.metrics.retried();
+        self.add_after(key, delay);
+    }
+
+    /// The next key; the caller calls [`Queue::done`] with it. None once the queue is closed.
+    ///
+    /// Safe to drop while it waits.
+    pub async fn next(&self) -> Option<K> {
+        loop {
+            let wait = {
+                let mut state = self.lock();
+                if state.closed {
+                    return None;
+                }
+                state.take_due(timer_now());
+                if let Some(key) = state.ready.pop_front() {
+                    let now = timer_now();
+                    let queued = state
+                        .dirty
+                        .remove(&key)
+                        .map_or(Duration::ZERO, |since| now - since);
+                    state.working.insert(key.clone(), now);
+                    self.metrics.started(state.ready.len(), queued);
+                    if !state.ready.is_empty() {
+                        self.changed.notify_one();
+                    }
+                    return Some(key);
+                }
+                state.timers.first().map(|(at, _)| *at)
+            };
+            match wait {
+                Some(at) => {
+                    tokio::select! {
+                        biased;
+                        () = self.changed.notified() => {}
+                        () = tokio::time::sleep_until(at) => {}
+                    }
+                }
+                None => self.changed.notified().await,
+            }
+        }
+    }
+
+    /// A worker is done with `key`.
+    pub fn done(&self, key: &K) {
+        let mut state = self.lock();
+        if let Some(since) = state.working.remove(key) {
+            self.metrics.finished(timer_now() - since);
+        }
+        if state.dirty.contains_key(key) {
+            state.ready.push_back(key.clone());
+            drop(state);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Ends the queue: every `next` returns none.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_waiters();
+        self.changed.notify_one();
+    }
+
+    /// How many keys wait to be handed out.
+    pub fn len(&self) -> usize {
+        self.lock().ready.len()
+    }
+
+    /// Whether no key waits to be handed out.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<K>> {
+        self.state
+            .lock()
+            .expect("no code panics while it holds the queue")
+    }
+}
+
+impl<K: Clone + Ord> State<K> {
+    /// Marks `key` as to be looked at; says whether it became ready.
+    fn enqueue(&mut self, key: K) -> bool {
+        if self.dirty.contains_key(&key) {
+            return false;
+        }
+        self.dirty.insert(key.clone(), timer_now());
+        if self.working.contains_key(&key) {
+            return false;
+        }
+        self.ready.push_back(key);
+        true
+    }
+
+    fn forget_timer(&mut self, key: &K) {
+        if let Some(at) = self.due.remove(key) {
+            self.timers.remove(&(at, key.clone()));
+        }
+    }
+
+    fn take_due(&mut self, now: Instant) {
+        while let Some((at, _)) = self.timers.first() {
+            if *at > now {
+                return;
+            }
+            if let Some((_, key)) = self.timers.pop_first() {
+                self.due.remove(&key);
+                self.enqueue(key);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue() -> Queue<&'static str> {
+        Queue::new("test", &Arc::new(Metrics::new()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_is_handed_out_once_however_often_it_is_added() {
+        let queue = queue();
+        queue.extend(["a", "b", "a"]);
+        assert_eq!(queue.next().await, Some("a"));
+        assert_eq!(queue.next().await, Some("b"));
+        assert!(queue.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_never_has_two_workers() {
+        let queue = queue();
+        queue.add("a");
+        assert_eq!(queue.next().await, Some("a"));
+        queue.add("a");
+        assert!(queue.is_empty());
+        queue.done(&"a");
+        assert_eq!(queue.next().await, Some("a"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_earlier_of_two_delays_counts_and_adding_now_beats_both() {
+        let queue = queue();
+        let start = timer_now();
+        queue.add_after("a", Duration::from_secs(9));
+        queue.add_after("a", Duration::from_secs(3));
+        queue.add_after("b", Duration::from_secs(5));
+        queue.add("b");
+        assert_eq!(queue.next().await, Some("b"));
+        assert_eq!(queue.next().await, Some("a"));
+        assert_eq!(timer_now() - start, Duration::from_secs(3));
+        queue.done(&"a");
+        queue.close();
+        assert_eq!(queue.next().await, None);
+    }
+}

@@ -1,0 +1,267 @@
+//! The loop around a controller's pure planner.
+//!
+//! ```text
+//! campaign -> queue everything -> key -> snapshot + plan (pure) -> write under the fence -> wait until the cache shows it
+//!    ^                             ^  change, resync, look again, retry |
+//!    |                             +-----------------------------------+
+//!    +---- the term is over: lease lost, fence refused, outcome unknown
+//! ```
+//!
+//! Three outcomes of a reconcile, no fourth: done (perhaps look again at a time), retry with backoff, or wait for a
+//! change. A conflict is not an error: what the plan rests on has changed, so it is planned again.
+
+use super::apply::{WriteError, Writer};
+use super::backoff::{Backoff, Backoffs};
+use super::context::Context;
+use super::controller::Controller;
+use super::plan::Plan;
+use super::queue::Queue;
+use crate::api::uid::Ids;
+use crate::api::unit::Revision;
+use crate::metrics::list;
+use crate::store::election::Leadership;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+/// Everything is looked at again this often: whatever was missed is found.
+pub const RESYNC: Duration = Duration::from_secs(300);
+/// What workers have to end their last writes: the store's deadline and a little.
+const LAST_WRITES: Duration = Duration::from_secs(3);
+/// The first and the longest wait before a failed reconcile is tried again.
+const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(30));
+
+/// Runs a controller until `stop`: campaigns, leads, and campaigns again.
+pub async fn run<C: Controller>(controller: Arc<C>, context: Context, stop: watch::Receiver<bool>) {
+    run_and_tell(controller, context, stop, watch::channel(false).0).await;
+}
+
+/// [`run`], telling `leads` whether this manager leads: for work beside the reconciles that only a leader does.
+pub async fn run_and_tell<C: Controller>(
+    controller: Arc<C>,
+    context: Context,
+    stop: watch::Receiver<bool>,
+    leads: watch::Sender<bool>,
+) {
+    let mut backoff = Backoff::store(context.clock.seed());
+    let mut stopped = stop.clone();
+    let mut candidate = context.candidate(C::NAME);
+    context.metrics.set(&list::LEADING, &[C::NAME], 0.0);
+    loop {
+        let campaign = async {
+            context.cache.filled().await;
+            candidate.campaign().await
+        };
+        let leadership = tokio::select! {
+            biased;
+            _ = stopped.wait_for(|stop| *stop) => return,
+            leadership = campaign => leadership,
+        };
+        match leadership {
+            Ok(leadership) => {
+                backoff.reset();
+                let leadership = Arc::new(leadership);
+                info!(controller = C::NAME, term = %leadership.term, "leads");
+                context.metrics.set(&list::LEADING, &[C::NAME], 1.0);
+                leads.send_replace(true);
+                let why = lead(&controller, &context, &leadership, stop.clone()).await;
+                context.metrics.set(&list::LEADING, &[C::NAME], 0.0);
+                leads.send_replace(false);
+                info!(controller = C::NAME, term = %leadership.term, why, "leads no longer");
+                // If the store does not answer, the lease runs out by itself.
+                let _ = leadership.session.close().await;
+            }
+            Err(error) => {
+                warn!(controller = C::NAME, %error, "cannot campaign");
+                tokio::time::sleep(backoff.next()).await;
+            }
+        }
+    }
+}
+
+/// One term of a controller.
+struct Reign<C: Controller> {
+    controller: Arc<C>,
+    context: Context,
+    leadership: Arc<Leadership>,
+    queue: Arc<Queue<C::Work>>,
+    writer: Writer,
+    retries: Mutex<Backoffs<C::Work>>,
+}
+
+/// Leads until the term is over or `stop`; says why it ended.
+async fn lead<C: Controller>(
+    controller: &Arc<C>,
+    context: &Context,
+    leadership: &Arc<Leadership>,
+    mut stop: watch::Receiver<bool>,
+) -> String {
+    let queue = Arc::new(Queue::new(C::NAME, &context.metrics));
+    let reign = Arc::new(Reign {
+        controller: controller.clone(),
+        context: context.clone(),
+        leadership: leadership.clone(),
+        queue: queue.clone(),
+        writer: Writer::start(
+            context.kv.clone(),
+            context.cache.clone(),
+            C::NAME,
+            vec![leadership.fence()],
+            context.metrics.clone(),
+        ),
+        retries: Mutex::new(Backoffs::new(RETRY.0, RETRY.1, context.clock.seed())),
+    });
+    let feed = (controller.clone(), queue.clone());
+    let _subscription = context.cache.subscribe(move |cache, keys| {
+        for key in keys {
+            feed.1.extend(feed.0.work(key, cache));
+        }
+    });
+    context
+        .metrics
+        .set(&list::MAX_WORKERS, &[C::NAME], C::WORKERS as f64);
+    let mut workers = tokio::task::JoinSet::new();
+    for _ in 0..C::WORKERS {
+        workers.spawn(reign.clone().work());
+    }
+    let why = tokio::select! {
+        biased;
+        _ = stop.wait_for(|stop| *stop) => "stopping".to_owned(),
+        () = leadership.session.lost() => "the lease is lost".to_owned(),
+        why = workers.join_next() => match why {
+            Some(Ok(why)) => why,
+            Some(Err(error)) => format!("a worker ended: {error}"),
+            None => "no workers".to_owned(),
+        },
+        () = reign.resync() => "resync ended".to_owned(),
+    };
+    queue.close();
+    // A worker that is in the middle of a write ends with it: the outcome belongs to this term. One that waits for a
+    // store that does not answer is dropped: what it wrote is found by the next term.
+    let _ = tokio::time::timeout(LAST_WRITES, async {
+        while workers.join_next().await.is_some() {}
+    })
+    .await;
+    why
+}
+
+impl<C: Controller> Reign<C> {
+    async fn resync(&self) {
+        // A leader that has not seen its own election would plan on a view from before it.
+        self.context
+            .cache
+            .reached(
+                Revision(self.leadership.term.0),
+                self.context.cache.progress().epoch,
+            )
+            .await;
+        loop {
+            self.queue.extend(
+                self.context
+                    .cache
+                    .read(|cache| self.controller.all_work(cache)),
+            );
+            tokio::time::sleep(RESYNC).await;
+        }
+    }
+
+    /// One worker: until the queue is closed or the term is over.
+    async fn work(self: Arc<Self>) -> String {
+        while let Some(work) = self.queue.next().await {
+            let started = super::clock::timer_now();
+            let result = self.reconcile(&work).await;
+            let elapsed = super::clock::timer_now() - started;
+            self.context
+                .metrics
+                .observe(&list::RECONCILE_TIME, &[C::NAME], elapsed);
+            self.queue.done(&work);
+            if let Err(why) = result {
+                return why;
+            }
+        }
+        "the queue is closed".into()
+    }
+
+    /// Looks at one key. An error ends the term.
+    async fn reconcile(&self, work: &C::Work) -> Result<(), String> {
+        if !self.leadership.session.is_valid_now() {
+            return Err("the lease's deadline has passed".into());
+        }
+        let Some(plan) = self.plan(work) else {
+            self.retry(work, "panic");
+            return Ok(());
+        };
+        let written = match plan.steps.is_empty() {
+            true => Ok(()),
+            false => self.writer.write_and_see(&plan.steps).await.map(|_| ()),
+        };
+        match written {
+            Ok(()) => {
+                self.retries
+                    .lock()
+                    .expect("no code panics while it holds the retries")
+                    .reset(work);
+                self.context.recorder.record(C::NAME, plan.notes);
+                let result = if plan.look_again.is_some() {
+                    "requeue_after"
+                } else {
+                    "success"
+                };
+                self.context
+                    .metrics
+                    .add(&list::RECONCILES, &[C::NAME, result], 1);
+                if let Some(delay) = plan.look_again {
+                    self.queue.add_after(work.clone(), delay);
+                }
+            }
+            Err(WriteError::Conflict) => self.retry(work, "requeue"),
+            Err(WriteError::TermOver(why)) => return Err(why),
+            Err(WriteError::Store(error)) => {
+                warn!(controller = C::NAME, %work, %error, "the plan was not written");
+                self.retry(work, "error");
+                if !error.is_retryable() {
+                    self.context
+                        .metrics
+                        .add(&list::RECONCILE_TERMINAL_ERRORS, &[C::NAME], 1);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Plans; none if the planner panicked: one object must not take the others down.
+    fn plan(&self, work: &C::Work) -> Option<Plan> {
+        let mut ids = Ids::from_seed(self.context.clock.seed());
+        let now = self.context.clock.now();
+        let plan = || {
+            self.context
+                .cache
+                .read(|cache| self.controller.plan(work, cache, now, &mut ids))
+        };
+        catch_unwind(AssertUnwindSafe(plan))
+            .inspect_err(|_| {
+                error!(controller = C::NAME, %work, "the planner panicked; this object waits, the others go on");
+                self.context.metrics.add(&list::RECONCILE_PANICS, &[C::NAME], 1);
+            })
+            .ok()
+    }
+
+    fn retry(&self, work: &C::Work, result: &str) {
+        self.context
+            .metrics
+            .add(&list::RECONCILES, &[C::NAME, result], 1);
+        if result != "requeue" {
+            self.context
+                .metrics
+                .add(&list::RECONCILE_ERRORS, &[C::NAME], 1);
+        }
+        let delay = self
+            .retries
+            .lock()
+            .expect("no code panics while it holds the retries")
+            .next(work);
+        self.queue.retry_after(work.clone(), delay);
+    }
+}

@@ -1,0 +1,194 @@
+//! The recorder: notes of plans become events under `/skep-events/`, beside the prefix that everybody watches.
+//!
+//! The same note about the same object is one event whose count rises. Events share leases, one a minute and at most
+//! 1,000 keys each (rule S8), so an hour of them costs the store sixty leases. Events are for people: they are written
+//! without a fence, and a full queue drops the newest and counts it.
+
+use super::clock::Clock;
+use super::plan::{Note, encode};
+use crate::api::cluster::Event;
+use crate::api::key::event_prefix;
+use crate::api::time::Timestamp;
+use crate::api::uid::Ids;
+use crate::api::unit::LeaseId;
+use crate::metrics::Metrics;
+use crate::store::{Kv, Op, Outcome, Txn};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tracing::{debug, info, warn};
+
+/// Events live for an hour, as Kubernetes' do.
+const LIFE: Duration = Duration::from_secs(3_600);
+/// One lease serves the events of so long ...
+const LEASE_SERVES: Duration = Duration::from_secs(60);
+/// ... and at most so many of them.
+const LEASE_KEYS: usize = 1_000;
+/// Notes that wait to be written.
+const WAITING: usize = 4_096;
+/// Distinct events that are remembered for counting.
+const REMEMBERED: usize = 4_096;
+/// A repeated event is written again at most this often: its count must not cost a write per occurrence.
+const REPEAT: Duration = Duration::from_secs(5);
+
+/// Takes notes; cheap to clone.
+#[derive(Clone)]
+pub struct Recorder {
+    notes: mpsc::Sender<(&'static str, Note)>,
+    metrics: Arc<Metrics>,
+}
+
+impl Recorder {
+    /// Starts writing events; ends when the last clone is dropped.
+    pub fn start(
+        kv: Arc<dyn Kv>,
+        prefix: &str,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let (notes, receiver) = mpsc::channel(WAITING);
+        let scribe = Scribe {
+            kv,
+            prefix: event_prefix(prefix),
+            ids: Ids::from_seed(clock.seed()),
+            clock,
+            lease: None,
+            known: BTreeMap::new(),
+        };
+        tokio::spawn(scribe.run(receiver));
+        Self { notes, metrics }
+    }
+
+    /// Records what `controller` has to say.
+    pub fn record(&self, controller: &'static str, notes: impl IntoIterator<Item = Note>) {
+        for note in notes {
+            self.metrics.event(controller, note.reason);
+            info!(object = %note.object, reason = note.reason, controller, "{}", note.message);
+            if self.notes.try_send((controller, note)).is_err() {
+                self.metrics.event_dropped();
+            }
+        }
+    }
+}
+
+struct Scribe {
+    kv: Arc<dyn Kv>,
+    prefix: String,
+    clock: Arc<dyn Clock>,
+    ids: Ids,
+    lease: Option<Shared>,
+    known: BTreeMap<(String, &'static str, String), Known>,
+}
+
+struct Shared {
+    id: LeaseId,
+    since: Duration,
+    keys: usize,
+}
+
+struct Known {
+    key: String,
+    event: Event,
+    written: Duration,
+}
+
+impl Scribe {
+    async fn run(mut self, mut notes: mpsc::Receiver<(&'static str, Note)>) {
+        while let Some((controller, note)) = notes.recv().await {
+            if let Err(error) = self.write(controller, note).await {
+                // The log has it all the same; an event is not worth holding anything up.
+                debug!(%error, "an event was not written");
+            }
+        }
+    }
+
+    async fn write(
+        &mut self,
+        controller: &'static str,
+        note: Note,
+    ) -> Result<(), crate::store::Error> {
+        let now = self.clock.now();
+        let identity = (note.object.clone(), note.reason, note.message.clone());
+        let life = Timestamp::since;
+        self.known
+            .retain(|_, known| life(now.wall, known.event.last) < LIFE);
+        if self.known.len() >= REMEMBERED {
+            self.known.pop_first();
+        }
+        let prefix = &self.prefix;
+        let ids = &mut self.ids;
+        let known = self.known.entry(identity).or_insert_with(|| Known {
+            key: format!(
+                "{prefix}{}/{:012x}-{}",
+                namespace(&note.object),
+                now.wall.0,
+                &ids.uid().0[..8]
+            ),
+            event: Event {
+                object: note.object,
+                uid: note.uid,
+                severity: note.severity,
+                reason: note.reason.to_owned(),
+                message: note.message,
+                controller: controller.to_owned(),
+                count: 0,
+                first: now.wall,
+                last: now.wall,
+            },
+            written: Duration::ZERO,
+        });
+        known.event.count += 1;
+        known.event.last = now.wall;
+        if known.event.count > 1 && now.since_boot.saturating_sub(known.written) < REPEAT {
+            return Ok(());
+        }
+        known.written = now.since_boot;
+        let (key, value) = (known.key.clone(), encode(&known.event));
+        let lease = self.lease(now.since_boot).await?;
+        let put = Op::Put {
+            key,
+            value,
+            lease: Some(lease),
+        };
+        match self
+            .kv
+            .txn(Txn {
+                then: vec![put],
+                ..Txn::default()
+            })
+            .await?
+        {
+            Outcome::Committed { .. } | Outcome::Refused { .. } => Ok(()),
+            Outcome::Unknown { error } => {
+                warn!(%error, "an event may not have been written");
+                Ok(())
+            }
+        }
+    }
+
+    async fn lease(&mut self, now: Duration) -> Result<LeaseId, crate::store::Error> {
+        if let Some(shared) = &mut self.lease
+            && now.saturating_sub(shared.since) < LEASE_SERVES
+            && shared.keys < LEASE_KEYS
+        {
+            shared.keys += 1;
+            return Ok(shared.id);
+        }
+        let granted = self.kv.grant(LIFE).await?;
+        self.lease = Some(Shared {
+            id: granted.id,
+            since: now,
+            keys: 1,
+        });
+        Ok(granted.id)
+    }
+}
+
+/// The namespace in the tail of an object's key; `-` for kinds without one.
+fn namespace(object: &str) -> &str {
+    match object.split('/').collect::<Vec<_>>().as_slice() {
+        ["services" | "networks" | "tasks" | "scale", namespace, ..] => namespace,
+        _ => "-",
+    }
+}
