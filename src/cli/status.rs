@@ -96,7 +96,7 @@ fn cluster(cache: &Cache, store: &StoreStatus) -> String {
 }
 
 fn megabytes(bytes: u64) -> String {
-    format!("{}.{} MiB", bytes >> 20, (bytes % (1 << 20)) * 10 >> 20)
+    format!("{}.{} MiB", bytes >> 20, ((bytes % (1 << 20)) * 10) >> 20)
 }
 
 /// Each manager with the controllers that it leads and the shards that it holds.
