@@ -15,6 +15,7 @@ pub mod decode;
 pub mod default;
 pub mod diff;
 pub mod edit;
+pub mod feature;
 pub mod hash;
 pub mod key;
 pub mod manifest;

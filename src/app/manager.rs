@@ -3,11 +3,10 @@
 //! Any number of managers run at once. Each controller has one leader among them; the others wait. A manager that
 //! stops gives its leases back; one that dies is replaced when they expire.
 
-use super::upkeep;
 use crate::api::cluster::Manager;
 use crate::api::uid::Uid;
 use crate::controllers::cluster::{ProcessMemory, Refusal};
-use crate::controllers::{network, node, reaper, scheduler, service, task};
+use crate::controllers::{cluster, network, node, reaper, scheduler, service, task};
 use crate::engine::Connector;
 use crate::metrics::{Metrics, list};
 use crate::runtime::clock::Clock;
@@ -51,10 +50,8 @@ pub struct Options {
     pub controllers: Vec<String>,
     /// Where its metrics are, for `skep status`.
     pub metrics: Option<String>,
-    /// The cluster to serve where the store does not say (`--cluster-id`).
-    pub cluster_id: Option<Uid>,
     /// Settings of controller `cluster`.
-    pub cluster: upkeep::Settings,
+    pub cluster: cluster::Settings,
     /// Settings of controller `node`.
     pub node: node::Settings,
 }
@@ -123,14 +120,13 @@ pub async fn run(options: Options, doors: Doors, stop: watch::Receiver<bool>) ->
         record(&options, &*doors.clock),
         stop.clone(),
     ));
-    let memory = Arc::new(ProcessMemory::new(options.cluster_id.clone()));
-    start_controllers(&options, &doors, &context, &memory, &stop, &mut parts);
+    start_controllers(&options, &doors, &context, &stop, &mut parts);
     info!(
         name = options.name,
         controllers = options.controllers.join(","),
         "manager started"
     );
-    let result = watch_over(&mut parts, &cache, &memory, stop).await;
+    let result = watch_over(&mut parts, &cache, options.cluster.id.clone(), stop).await;
     // Parts give their leases back; a store that does not answer must not keep the process.
     let _ = tokio::time::timeout(STOPPING, async {
         while parts.join_next().await.is_some() {}
@@ -144,30 +140,29 @@ fn start_controllers(
     options: &Options,
     doors: &Doors,
     context: &Context,
-    memory: &Arc<ProcessMemory>,
     stop: &watch::Receiver<bool>,
     parts: &mut JoinSet<()>,
 ) {
     for name in &options.controllers {
-        let (context, stop, memory) = (context.clone(), stop.clone(), memory.clone());
+        let (context, stop) = (context.clone(), stop.clone());
         match name.as_str() {
-            "service" => parts.spawn(reconciler::run(Arc::new(service::Service), context, stop)),
+            "service" => parts.spawn(reconciler::run(
+                Arc::new(service::ServiceController),
+                context,
+                stop,
+            )),
             "scheduler" => parts.spawn(reconciler::run(
                 Arc::new(scheduler::Scheduler),
                 context,
                 stop,
             )),
-            "network" => parts.spawn(reconciler::run(
-                Arc::new(network::NetworkController),
-                context,
-                stop,
-            )),
+            "network" => parts.spawn(reconciler::run(Arc::new(network::Network), context, stop)),
             "reaper" => parts.spawn(reconciler::run(
                 Arc::new(reaper::Reaper::default()),
                 context,
                 stop,
             )),
-            "cluster" => parts.spawn(upkeep::run(options.cluster.clone(), memory, context, stop)),
+            "cluster" => parts.spawn(cluster::run(options.cluster.clone(), context, stop)),
             "node" => parts.spawn(node::run(
                 options.node.clone(),
                 doors.connector.clone(),
@@ -188,17 +183,36 @@ fn start_controllers(
 async fn watch_over(
     parts: &mut JoinSet<()>,
     cache: &Arc<SharedCache>,
-    memory: &Arc<ProcessMemory>,
+    told_id: Option<Uid>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), Error> {
     tokio::select! {
         biased;
         _ = stop.wait_for(|stop| *stop) => Ok(()),
-        refusal = upkeep::refused(cache, memory) => Err(Error::Refused(refusal)),
+        refusal = refused(cache, told_id) => Err(Error::Refused(refusal)),
         ended = parts.join_next() => match ended {
             Some(Err(error)) => Err(Error::Ended(error.to_string())),
             Some(Ok(())) | None => Err(Error::Ended("it should run until it is stopped".into())),
         },
+    }
+}
+
+/// Remembers what this process served, whoever leads; returns once it must not work on the store any more.
+async fn refused(cache: &SharedCache, told_id: Option<Uid>) -> Refusal {
+    let memory = ProcessMemory::new(told_id);
+    let mut progress = cache.follow();
+    loop {
+        let refusal = cache.read(|cache| {
+            memory.observe(cache);
+            cluster::refusal(cache, memory.known().as_ref())
+        });
+        if let Some(refusal) = refusal {
+            return refusal;
+        }
+        if progress.changed().await.is_err() {
+            // The cache outlives this: there is nothing left to refuse.
+            std::future::pending::<()>().await;
+        }
     }
 }
 

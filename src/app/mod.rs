@@ -2,5 +2,4 @@
 //! simulated ones.
 
 pub mod manager;
-pub mod upkeep;
 pub mod whoami;

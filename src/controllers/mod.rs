@@ -4,4 +4,9 @@ pub mod cluster;
 pub mod network;
 pub mod node;
 pub mod reaper;
+pub mod scheduler;
+pub mod service;
 pub mod task;
+
+#[cfg(test)]
+pub(crate) mod fixture;

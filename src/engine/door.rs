@@ -203,6 +203,8 @@ pub trait Engine: Send + Sync + 'static {
     async fn remove_image(&self, image: &str) -> Result<(), Error>;
 
     /// Follows the events of containers, from now on; the stream is open when this returns.
+    ///
+    /// None is lost, and one of the second before may come as well: look at the container, not at the event.
     async fn events(&self) -> Result<EventStream, Error>;
 
     /// Reads a container's output.

@@ -13,6 +13,7 @@ pub mod clock;
 pub mod context;
 pub mod controller;
 pub mod orders;
+pub mod pack;
 pub mod plan;
 pub mod queue;
 pub mod reconciler;

@@ -35,16 +35,6 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 
 /// Runs a controller until `stop`: campaigns, leads, and campaigns again.
 pub async fn run<C: Controller>(controller: Arc<C>, context: Context, stop: watch::Receiver<bool>) {
-    run_and_tell(controller, context, stop, watch::channel(false).0).await;
-}
-
-/// [`run`], telling `leads` whether this manager leads: for work beside the reconciles that only a leader does.
-pub async fn run_and_tell<C: Controller>(
-    controller: Arc<C>,
-    context: Context,
-    stop: watch::Receiver<bool>,
-    leads: watch::Sender<bool>,
-) {
     let mut backoff = Backoff::store(context.clock.seed());
     let mut stopped = stop.clone();
     let mut candidate = context.candidate(C::NAME);
@@ -65,10 +55,8 @@ pub async fn run_and_tell<C: Controller>(
                 let leadership = Arc::new(leadership);
                 info!(controller = C::NAME, term = %leadership.term, "leads");
                 context.metrics.set(&list::LEADING, &[C::NAME], 1.0);
-                leads.send_replace(true);
                 let why = lead(&controller, &context, &leadership, stop.clone()).await;
                 context.metrics.set(&list::LEADING, &[C::NAME], 0.0);
-                leads.send_replace(false);
                 info!(controller = C::NAME, term = %leadership.term, why, "leads no longer");
                 // If the store does not answer, the lease runs out by itself.
                 let _ = leadership.session.close().await;

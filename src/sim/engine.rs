@@ -83,13 +83,24 @@ impl SimEngine {
         argument: &str,
         act: impl FnOnce(&mut State) -> Result<T, Error> + Send,
     ) -> Result<T, Error> {
+        self.call_for(call, argument, Duration::ZERO, act).await
+    }
+
+    /// The same for a call whose work itself takes `duration` on top of its latency.
+    async fn call_for<T>(
+        &self,
+        call: &'static str,
+        argument: &str,
+        duration: Duration,
+        act: impl FnOnce(&mut State) -> Result<T, Error> + Send,
+    ) -> Result<T, Error> {
         let latency = {
             let mut state = self.state();
             state.calls.push(Call {
                 name: call,
                 argument: argument.to_owned(),
             });
-            state.latency(call)
+            state.latency(call).saturating_add(duration)
         };
         if !latency.is_zero() {
             tokio::time::sleep(latency).await;
@@ -204,14 +215,9 @@ impl Engine for SimEngine {
 
     async fn stop(&self, container: &ContainerId, grace: Duration) -> Result<(), Error> {
         let wait = self.stubbornness(container, grace);
-        if !wait.is_zero() {
-            tokio::time::sleep(wait).await;
-        }
         let code = if wait.is_zero() { 143 } else { 137 };
-        self.call("stop", container.as_str(), |state| {
-            state.end(container, code)
-        })
-        .await
+        let end = |state: &mut State| state.end(container, code);
+        self.call_for("stop", container.as_str(), wait, end).await
     }
 
     async fn remove(&self, container: &ContainerId, force: bool) -> Result<(), Error> {

@@ -13,6 +13,8 @@ mod fault;
 mod fleet;
 mod hand;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use container::Behaviour;
 pub use engine::SimEngine;

@@ -18,16 +18,16 @@ mod kv;
 pub mod list;
 pub mod session;
 
+pub use batch::{Committed, Unit, commit};
 pub use constants::{
     BATCH_BYTES, BATCH_OPERATIONS, CONNECT_DEADLINE, KEEP_ALIVE_INTERVAL, LEASE_MARGIN, LEASE_TTL,
     MAX_MESSAGE, PAGE, PING_DEADLINE, PING_INTERVAL, STORE_DEADLINE,
 };
+pub use election::{Candidate, Leadership};
 pub use error::Error;
 pub use kv::{
     Compare, KeyValue, Kv, LeaseStatus, Op, Outcome, RangeRequest, RangeResponse, Reply,
     StoreStatus, Txn, WatchBatch, WatchEvent, WatchRequest, WatchStream, prefix_end,
 };
-pub use batch::{Committed, Unit, commit};
-pub use election::{Candidate, Leadership};
 pub use list::list;
 pub use session::{Boottime, Session};

@@ -91,9 +91,14 @@ async fn proxy(tls: Option<TlsAcceptor>) -> String {
             tokio::spawn(async move {
                 let mut client: Box<dyn Stream> = match tls {
                     None => Box::new(stream),
-                    Some(tls) => match tls.accept(stream).await {
+                    Some(tls) => match tls.accept(stream).into_fallible().await {
                         Ok(stream) => Box::new(stream),
-                        Err(_) => return,
+                        // Closed with bytes unread, a socket is reset, and the alert may be lost on its way.
+                        Err((_, mut stream)) => {
+                            let _ = stream.shutdown().await;
+                            let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+                            return;
+                        }
                     },
                 };
                 let _ = copy_bidirectional(&mut client, &mut backend().await).await;

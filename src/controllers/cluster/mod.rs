@@ -21,6 +21,7 @@ mod compaction;
 mod maintenance;
 mod memory;
 mod plan;
+mod run;
 mod snapshot;
 mod status;
 
@@ -31,6 +32,7 @@ pub use compaction::Compaction;
 pub use maintenance::{Maintenance, StoreReport, maintain};
 pub use memory::ProcessMemory;
 pub use plan::{Refusal, refusal};
+pub use run::{Settings, run};
 
 use crate::api::key::Key;
 use crate::api::uid::Ids;

@@ -28,9 +28,9 @@ use crate::runtime::plan::Plan;
 
 /// The controller.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct NetworkController;
+pub struct Network;
 
-impl Controller for NetworkController {
+impl Controller for Network {
     const NAME: &'static str = status::CONTROLLER;
 
     /// A network or a service.

@@ -75,7 +75,7 @@ fn record(world: &World) -> Option<&AcceptedNetwork> {
 fn a_network_is_accepted_and_not_provided() {
     let mut world = world();
     world.raw("networks/shop/front", b"{internal: true}".to_vec());
-    world.settle(&NetworkController);
+    world.settle(&Network);
     assert!(record(&world).unwrap().spec.internal);
     assert_eq!(
         said(&world, &front()),
@@ -87,9 +87,9 @@ fn a_network_is_accepted_and_not_provided() {
 fn a_bad_value_keeps_the_network_in_force_and_is_told_once() {
     let mut world = world();
     world.raw("networks/shop/front", b"{mtu: 1400}".to_vec());
-    world.settle(&NetworkController);
+    world.settle(&Network);
     world.raw("networks/shop/front", b"garbage: [".to_vec());
-    let plan = world.settle(&NetworkController);
+    let plan = world.settle(&Network);
     assert_eq!(record(&world).unwrap().spec.mtu, 1400);
     assert_eq!(
         said(&world, &front()),
@@ -97,7 +97,7 @@ fn a_bad_value_keeps_the_network_in_force_and_is_told_once() {
     );
     let notes: Vec<_> = plan.notes.iter().map(|note| note.reason).collect();
     assert_eq!(notes, ["NotAccepted"]);
-    assert!(world.plan_all(&NetworkController).notes.is_empty());
+    assert!(world.plan_all(&Network).notes.is_empty());
 }
 
 #[test]
@@ -105,9 +105,9 @@ fn a_deleted_network_leaves_at_once_also_when_it_was_refused() {
     for value in ["{mtu: 1400}", "garbage: ["] {
         let mut world = world();
         world.raw("networks/shop/front", value.into());
-        world.settle(&NetworkController);
+        world.settle(&Network);
         world.del(&Key::User(front()));
-        world.settle(&NetworkController);
+        world.settle(&Network);
         assert_eq!(record(&world), None);
         assert_eq!(world.cache.status(&front(), "network").map(|_| ()), None);
     }
@@ -117,11 +117,11 @@ fn a_deleted_network_leaves_at_once_also_when_it_was_refused() {
 fn a_network_that_was_made_anew_gets_a_new_uid() {
     let mut world = world();
     world.raw("networks/shop/front", b"{mtu: 1400}".to_vec());
-    world.settle(&NetworkController);
+    world.settle(&Network);
     let before = record(&world).unwrap().uid.clone();
     world.del(&Key::User(front()));
     world.raw("networks/shop/front", b"{mtu: 1400}".to_vec());
-    world.settle(&NetworkController);
+    world.settle(&Network);
     assert_ne!(record(&world).unwrap().uid, before);
 }
 
@@ -129,7 +129,7 @@ fn a_network_that_was_made_anew_gets_a_new_uid() {
 fn nothing_is_accepted_before_the_cluster_has_its_record() {
     let mut world = World::default();
     world.raw("networks/shop/front", b"{mtu: 1400}".to_vec());
-    assert!(world.settle(&NetworkController).is_in_step());
+    assert!(world.settle(&Network).is_in_step());
 }
 
 fn check_service(fields: &str, expected: &str) {
@@ -138,7 +138,7 @@ fn check_service(fields: &str, expected: &str) {
         &mut world,
         &format!("{{template: {{container: nginx{fields}}}"),
     );
-    world.settle(&NetworkController);
+    world.settle(&Network);
     assert_eq!(said(&world, &web()), expected, "{fields}");
 }
 
@@ -162,9 +162,9 @@ fn services_are_told_what_is_not_provided() {
 fn a_forgotten_service_takes_its_status_along() {
     let mut world = world();
     accept_service(&mut world, "{template: {container: nginx}}");
-    world.settle(&NetworkController);
+    world.settle(&Network);
     world.del(&Key::Accepted(web()));
-    world.settle(&NetworkController);
+    world.settle(&Network);
     assert!(world.cache.status(&web(), "network").is_none());
 }
 
@@ -182,7 +182,7 @@ fn golden_trace() {
             Some(value) => world.raw("networks/shop/front", value.into()),
             None => world.del(&Key::User(front())),
         }
-        trace.extend(lines(&world.settle(&NetworkController)));
+        trace.extend(lines(&world.settle(&Network)));
     }
     let both = "put accepted/networks/shop/front, put status/networks/shop/front/network";
     assert_eq!(
@@ -219,8 +219,8 @@ proptest! {
         let mut world = world();
         for action in actions {
             act(&mut world, action);
-            world.settle(&NetworkController);
-            let again = world.plan_all(&NetworkController);
+            world.settle(&Network);
+            let again = world.plan_all(&Network);
             prop_assert!(again.is_in_step() && again.notes.is_empty(), "{again:?}");
         }
     }
@@ -230,12 +230,12 @@ proptest! {
         let mut world = world();
         actions.into_iter().for_each(|action| act(&mut world, action));
         let mut other = world.clone();
-        let mut works = NetworkController.all_work(&world.cache);
+        let mut works = Network.all_work(&world.cache);
         let mut ends = Vec::new();
         for world in [&mut world, &mut other] {
             for _ in 0..4 {
                 for work in &works {
-                    let plan = NetworkController.plan(work, &world.cache, world.now, &mut Ids::from_seed(1));
+                    let plan = Network.plan(work, &world.cache, world.now, &mut Ids::from_seed(1));
                     plan.steps.iter().for_each(|step| { world.apply(step); });
                 }
             }
@@ -255,7 +255,7 @@ proptest! {
         let mut world = world();
         for action in actions {
             act(&mut world, action);
-            for line in lines(&world.settle(&NetworkController)) {
+            for line in lines(&world.settle(&Network)) {
                 for write in line.split(", ") {
                     let key = write.split(' ').nth(1).unwrap();
                     prop_assert!(

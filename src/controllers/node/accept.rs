@@ -45,7 +45,11 @@ fn parse(
             message: format!(
                 "spec.manager: {} is a socket of one machine; write the name of the manager that runs there (registered: {})",
                 spec.engine.url,
-                if managers.is_empty() { "none".into() } else { managers.join(", ") },
+                if managers.is_empty() {
+                    "none".into()
+                } else {
+                    managers.join(", ")
+                },
             ),
         });
     }

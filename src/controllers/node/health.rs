@@ -97,7 +97,9 @@ pub fn judge(evidence: &Evidence<'_>) -> Verdict {
         return unknown("EngineChanged", message);
     }
     if let Some(twin) = evidence.twin {
-        let message = format!("node {twin} has the same engine id: a cloned machine, or one engine under two names");
+        let message = format!(
+            "node {twin} has the same engine id: a cloned machine, or one engine under two names"
+        );
         return unknown("DuplicateEngine", message);
     }
     match (&contact.error, contact.answered_at) {
@@ -121,7 +123,9 @@ fn failing(evidence: &Evidence<'_>, error: Option<&Error>) -> Verdict {
         ToString::to_string,
     );
     if lasted > evidence.grace && evidence.holds {
-        let message = format!("{text}; evictions are held: this manager lost most of its engines at once and suspects itself");
+        let message = format!(
+            "{text}; evictions are held: this manager lost most of its engines at once and suspects itself"
+        );
         return unknown("EvictionsHeld", message);
     }
     if lasted > evidence.grace {

@@ -1,8 +1,8 @@
 //! What is reported of a node: by the elected controller, and by the holder of its health. Pure.
 
+use super::health::Verdict;
 use super::snapshot::Snapshot;
 use crate::api::accepted::AcceptedNode;
-use super::health::Verdict;
 use crate::api::status::{Condition, EngineStatus, NodeState, Status, Truth};
 use crate::api::time::Timestamp;
 use crate::api::unit::{Bytes, NanoCpus};
@@ -129,7 +129,9 @@ fn host(url: &str) -> Option<IpAddr> {
     let authority = rest.split('/').next()?;
     let host = match authority.strip_prefix('[') {
         Some(v6) => v6.split(']').next()?,
-        None => authority.rsplit_once(':').map_or(authority, |(host, _)| host),
+        None => authority
+            .rsplit_once(':')
+            .map_or(authority, |(host, _)| host),
     };
     host.parse().ok()
 }

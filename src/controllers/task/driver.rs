@@ -299,7 +299,9 @@ impl Connection {
             match self.write_found().await {
                 Ok(()) => {}
                 Err(WriteError::TermOver(why)) => return Ended::Term(why),
-                Err(error) => warn!(node = %self.driver.node, %error, "what was found is not written yet"),
+                Err(error) => {
+                    warn!(node = %self.driver.node, %error, "what was found is not written yet")
+                }
             }
             tokio::time::sleep(REPORT).await;
             // Also without news: records come and go in the store.
@@ -333,7 +335,12 @@ impl Connection {
 
     pub(super) fn cluster(&self) -> Option<Cluster> {
         let cache = &self.driver.context.cache;
-        cache.read(|cache| cache.cluster.as_ref().map(|cluster| (*cluster.value).clone()))
+        cache.read(|cache| {
+            cache
+                .cluster
+                .as_ref()
+                .map(|cluster| (*cluster.value).clone())
+        })
     }
 
     pub(super) fn now(&self) -> Duration {
@@ -352,7 +359,6 @@ impl Connection {
             .lock()
             .expect("no code panics while it holds the memory")
     }
-
 }
 
 /// Tasks that are bound to a node or were seen on it.
@@ -376,4 +382,3 @@ async fn within<T>(
         })
     })
 }
-

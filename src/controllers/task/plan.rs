@@ -111,9 +111,7 @@ fn held_back(snapshot: &Snapshot<'_>, left: Duration) -> Decision {
 /// Record and binding are gone: the status goes once its container is confirmed gone. A container that is still there
 /// is unclaimed now (rule C3) and none of this controller's business.
 fn forgotten(snapshot: &Snapshot<'_>) -> Decision {
-    let container = snapshot
-        .status
-        .and_then(|status| status.container.as_ref());
+    let container = snapshot.status.and_then(|status| status.container.as_ref());
     match (snapshot.has_status_key, snapshot.seen, container) {
         (true, Seen::Unknown, Some(id)) => inspect([id.0.clone()]),
         (true, Seen::Unknown, None) | (true, Seen::Missing, _) => Decision {
@@ -236,8 +234,7 @@ fn create(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>, revision: &ServiceRevisi
 fn commit_start(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>) -> Decision {
     let status = status::state(snapshot, wanted.binding, TaskState::Starting);
     let task_key = Key::Task(wanted.service.clone(), snapshot.id.clone());
-    let binding_key =
-        Key::Binding(snapshot.node.clone(), snapshot.id.clone());
+    let binding_key = Key::Binding(snapshot.node.clone(), snapshot.id.clone());
     let mut step = Step::default().put(snapshot.status_key(), &status);
     step.expects = vec![
         Expect::Unchanged(task_key, wanted.task.mod_revision),
@@ -276,7 +273,10 @@ fn created(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>, container: &Container) 
         return write(snapshot, gone(snapshot, wanted, TaskState::Failed));
     }
     if !container.error.is_empty() {
-        return write(snapshot, start_failed(snapshot, wanted, container, &container.error));
+        return write(
+            snapshot,
+            start_failed(snapshot, wanted, container, &container.error),
+        );
     }
     if !is_of_this_term(snapshot, container) {
         return remove_order(container, false);
@@ -311,7 +311,10 @@ fn started_in_vain(
         return busy(snapshot, container);
     }
     let message = format!("the engine did not start it within {START_PATIENCE:?}");
-    write(snapshot, start_failed(snapshot, wanted, container, &message))
+    write(
+        snapshot,
+        start_failed(snapshot, wanted, container, &message),
+    )
 }
 
 fn start_failed(
@@ -408,9 +411,7 @@ fn gone(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>, stage: TaskState) -> TaskS
 
 /// Looks for the container by its recorded id and by its name: one that was made anew has another id.
 fn look_for(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>) -> Decision {
-    let id = snapshot
-        .status
-        .and_then(|status| status.container.as_ref());
+    let id = snapshot.status.and_then(|status| status.container.as_ref());
     let name = container::name(wanted.service, &wanted.task.slot, &wanted.task.id);
     let names = id.map(|id| id.0.clone()).into_iter().chain([name]);
     inspect(names)

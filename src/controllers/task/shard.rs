@@ -30,11 +30,7 @@ const COMMON: &str = "000";
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Drives engines until `stop`: opens a session, claims shards, and begins anew when the lease is lost.
-pub async fn run(
-    connector: Arc<dyn Connector>,
-    context: Context,
-    mut stop: watch::Receiver<bool>,
-) {
+pub async fn run(connector: Arc<dyn Connector>, context: Context, mut stop: watch::Receiver<bool>) {
     let mut backoff = Backoff::store(context.clock.seed());
     loop {
         let opened = async {

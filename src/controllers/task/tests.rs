@@ -319,7 +319,11 @@ fn describe(decision: &Decision) -> String {
                     "commit"
                 };
                 let reason = status.reason.map(|reason| format!(" {reason}"));
-                format!("{guard} {}{}", status.state.as_str(), reason.unwrap_or_default())
+                format!(
+                    "{guard} {}{}",
+                    status.state.as_str(),
+                    reason.unwrap_or_default()
+                )
             }
             Write::Delete(_) => "delete".into(),
         });
@@ -330,7 +334,10 @@ fn describe(decision: &Decision) -> String {
         Order::Start { container } => format!("start {container}"),
         Order::Stop { container, grace } => format!("stop {container} {}", grace.as_secs()),
         Order::Remove { container, force } => {
-            format!("remove {container}{}", if *force { " by force" } else { "" })
+            format!(
+                "remove {container}{}",
+                if *force { " by force" } else { "" }
+            )
         }
         Order::Inspect { names } => format!("inspect {}", names.join(" or ")),
     }));
@@ -354,7 +361,10 @@ fn a_new_task_is_created_while_its_start_is_committed() {
     check("want-running", "commit starting; create");
     check("want-running committed starting missing", "create");
     // The task changed after the commitment: commit again (C4).
-    check("committed task-changed starting missing", "commit starting; create");
+    check(
+        "committed task-changed starting missing",
+        "commit starting; create",
+    );
     check("committed starting created looked", "start c1");
     check("starting created looked", "commit starting");
     check("committed starting created", "inspect c1");
@@ -412,7 +422,10 @@ fn a_start_is_sent_once() {
         "committed starting created-with-error sent",
         "write failed StartFailed",
     );
-    check("committed starting sent missing", "write failed ContainerGone");
+    check(
+        "committed starting sent missing",
+        "write failed ContainerGone",
+    );
 }
 
 #[test]
@@ -424,7 +437,10 @@ fn only_a_404_by_id_says_that_a_container_is_gone() {
     check("ready+c1 ?", &format!("inspect c1 or web.3.{ID}"));
     check("ready+c1 missing", "commit starting; create");
     check("want-shutdown ?", &format!("inspect web.3.{ID}"));
-    check("want-remove shutdown+c1 ?", &format!("inspect c1 or web.3.{ID}"));
+    check(
+        "want-remove shutdown+c1 ?",
+        &format!("inspect c1 or web.3.{ID}"),
+    );
 }
 
 #[test]
@@ -487,8 +503,14 @@ fn nothing_is_ordered_while_adopting() {
 #[test]
 fn a_failed_attempt_is_told_and_waits() {
     check("trouble", "write preparing Retrying; again 2");
-    check("trouble committed starting missing", "write starting Retrying; again 2");
-    check("trouble want-shutdown running+c1 up", "write running Retrying; again 2");
+    check(
+        "trouble committed starting missing",
+        "write starting Retrying; again 2",
+    );
+    check(
+        "trouble want-shutdown running+c1 up",
+        "write running Retrying; again 2",
+    );
     // What is seen meanwhile is still written.
     check("trouble starting up", "write running");
 }

@@ -138,7 +138,10 @@ impl EngineView {
             found.since = *own.or_insert(earlier.map_or(now, |old| old.since));
         }
         let claimed = &unclaimed;
-        let ids: BTreeSet<_> = claimed.iter().map(|found| found.container.clone()).collect();
+        let ids: BTreeSet<_> = claimed
+            .iter()
+            .map(|found| found.container.clone())
+            .collect();
         self.first_seen.retain(|id, _| ids.contains(id));
         unclaimed.sort_by(|a, b| (a.since, &a.container).cmp(&(b.since, &b.container)));
         let total = u32::try_from(unclaimed.len()).unwrap_or(u32::MAX);

@@ -60,8 +60,15 @@ impl Connection {
         let progress = self.memory().entry(task.clone()).or_default().clone();
         let now = driver.context.clock.now();
         let (decision, is_known) = driver.context.cache.read(|cache| {
-            let snapshot =
-                Snapshot::new(cache, &driver.node, task, driver.term, &seen, &progress, now)?;
+            let snapshot = Snapshot::new(
+                cache,
+                &driver.node,
+                task,
+                driver.term,
+                &seen,
+                &progress,
+                now,
+            )?;
             let is_known =
                 snapshot.task.is_some() || snapshot.has_binding_key || snapshot.has_status_key;
             Some((plan(&snapshot), is_known))
@@ -175,7 +182,9 @@ impl Connection {
         let message = error.to_string();
         match (order, error) {
             (Order::Create { name, .. }, Error::Conflict { .. }) if is_stranger => {
-                let message = format!("{name} is the name of a container that is not ours; it is left alone: {message}");
+                let message = format!(
+                    "{name} is the name of a container that is not ours; it is left alone: {message}"
+                );
                 self.refuse(task, "NameConflict", message);
             }
             // The holder of the name is this task's own container: an earlier create whose answer was lost.

@@ -1,0 +1,1 @@
+//! Placements (written below).
