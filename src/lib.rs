@@ -60,6 +60,7 @@
 
 pub mod api;
 pub mod app;
+pub mod cli;
 pub mod controllers;
 pub mod embedded;
 pub mod engine;
