@@ -2,7 +2,9 @@
 //!
 //! Within one incarnation the service's uid says whose a container is; across incarnations its namespace, name, slot and
 //! template hash do. In both cases the hash has to be that of a revision that the service has: what a container runs is
-//! known by nothing else. Slots beyond the wanted number are adopted as well: scaling down is then done properly.
+//! known by nothing else. Slots beyond the wanted number are left unclaimed: adopting them would stop them at the next plan,
+//! and after a restore nothing that runs is stopped because an older spec asked for less. They are reported, and adopted
+//! once the service asks for their slots again.
 
 use super::model::Model;
 use super::snapshot::Snapshot;
@@ -43,15 +45,15 @@ pub(super) fn adopt(
     }
 }
 
-/// Whether the slot is of the service's kind and has no live task.
+/// Whether the service asks for the slot and it has no live task.
 fn fits(model: &Model<'_>, slot: &Slot) -> bool {
-    let is_of_mode = match (model.spec().mode, slot) {
-        (Mode::Replicated | Mode::ReplicatedJob, Slot::Replica(_))
-        | (Mode::Global | Mode::GlobalJob, Slot::Node(_)) => true,
+    let is_asked_for = match (model.spec().mode, slot) {
+        (Mode::Replicated | Mode::ReplicatedJob, Slot::Replica(number)) => *number <= model.spec().replicas.unwrap_or(1),
+        (Mode::Global | Mode::GlobalJob, Slot::Node(_)) => true,
         (Mode::Replicated | Mode::ReplicatedJob, Slot::Node(_))
         | (Mode::Global | Mode::GlobalJob, Slot::Replica(_)) => false,
     };
-    is_of_mode && !model.wanted(slot).any(|member| !member.is_terminal())
+    is_asked_for && !model.wanted(slot).any(|member| !member.is_terminal())
 }
 
 fn revision(
