@@ -44,8 +44,6 @@ pub struct Options {
     pub name: String,
     /// The host's name.
     pub hostname: String,
-    /// The prefix of all keys.
-    pub prefix: String,
     /// The controllers that it runs.
     pub controllers: Vec<String>,
     /// Where its metrics are, for `skep status`.
@@ -61,6 +59,8 @@ pub struct Options {
 pub struct Doors {
     /// The store.
     pub kv: Arc<dyn Kv>,
+    /// The copy of it that the manager fills, for whoever reads along.
+    pub cache: Arc<SharedCache>,
     /// Engines.
     pub connector: Arc<dyn Connector>,
     /// Time and randomness.
@@ -95,7 +95,7 @@ impl Error {
 /// # Errors
 /// The store has a newer format, or a part ended that should not.
 pub async fn run(options: Options, doors: Doors, stop: watch::Receiver<bool>) -> Result<(), Error> {
-    let cache = SharedCache::new(&options.prefix);
+    let cache = doors.cache.clone();
     let context = Context {
         kv: doors.kv.clone(),
         cache: cache.clone(),
@@ -103,7 +103,7 @@ pub async fn run(options: Options, doors: Doors, stop: watch::Receiver<bool>) ->
         metrics: doors.metrics.clone(),
         recorder: Recorder::start(
             doors.kv.clone(),
-            &options.prefix,
+            cache.prefix(),
             doors.clock.clone(),
             doors.metrics.clone(),
         ),
@@ -146,11 +146,7 @@ fn start_controllers(
     for name in &options.controllers {
         let (context, stop) = (context.clone(), stop.clone());
         match name.as_str() {
-            "service" => parts.spawn(reconciler::run(
-                Arc::new(service::Service),
-                context,
-                stop,
-            )),
+            "service" => parts.spawn(reconciler::run(Arc::new(service::Service), context, stop)),
             "scheduler" => parts.spawn(reconciler::run(
                 Arc::new(scheduler::Scheduler),
                 context,

@@ -8,6 +8,7 @@ use skep::app::manager::{self, CONTROLLERS, Doors, Options};
 use skep::embedded::memory::Memory;
 use skep::metrics::Metrics;
 use skep::runtime::cache::{Cache, Stored};
+use skep::runtime::shared::SharedCache;
 use skep::runtime::view;
 use skep::sim::clock::SimClock;
 use skep::sim::{SimEngine, SimFleet};
@@ -72,7 +73,9 @@ impl World {
 
     /// The engine of a node.
     pub fn engine(&self, name: &str) -> SimEngine {
-        self.fleet.get(&format!("tcp://{name}:2375")).expect("the node's engine")
+        self.fleet
+            .get(&format!("tcp://{name}:2375"))
+            .expect("the node's engine")
     }
 
     /// Starts a manager.
@@ -81,7 +84,6 @@ impl World {
         let options = Options {
             name: name.into(),
             hostname: name.into(),
-            prefix: "/skep/".into(),
             controllers: CONTROLLERS.iter().map(ToString::to_string).collect(),
             metrics: None,
             cluster: Default::default(),
@@ -89,6 +91,7 @@ impl World {
         };
         let doors = Doors {
             kv: Arc::new(self.store.clone()),
+            cache: SharedCache::new("/skep/"),
             connector: Arc::new(self.fleet.clone()),
             clock: self.clock.clone(),
             metrics: Arc::new(Metrics::new()),
@@ -205,7 +208,12 @@ impl World {
     }
 
     pub fn cluster(&self) -> Cluster {
-        self.cache().cluster.expect("the cluster has a record").value.as_ref().clone()
+        self.cache()
+            .cluster
+            .expect("the cluster has a record")
+            .value
+            .as_ref()
+            .clone()
     }
 
     /// All that there is, for a failed test.

@@ -48,7 +48,9 @@ pub(super) fn adopt(
 /// Whether the service asks for the slot and it has no live task.
 fn fits(model: &Model<'_>, slot: &Slot) -> bool {
     let is_asked_for = match (model.spec().mode, slot) {
-        (Mode::Replicated | Mode::ReplicatedJob, Slot::Replica(number)) => *number <= model.spec().replicas.unwrap_or(1),
+        (Mode::Replicated | Mode::ReplicatedJob, Slot::Replica(number)) => {
+            *number <= model.spec().replicas.unwrap_or(1)
+        }
         (Mode::Global | Mode::GlobalJob, Slot::Node(_)) => true,
         (Mode::Replicated | Mode::ReplicatedJob, Slot::Node(_))
         | (Mode::Global | Mode::GlobalJob, Slot::Replica(_)) => false,

@@ -260,7 +260,10 @@ impl<'a> Model<'a> {
 
     fn make(&self, new: &NewTask, id: TaskId) -> Task {
         // Within a slot the times of making are the order of making, whatever clocks do: rules tell old from new by it.
-        let last = self.of(&new.slot).map(|member| member.task.created_at).max();
+        let last = self
+            .of(&new.slot)
+            .map(|member| member.task.created_at)
+            .max();
         let created_at = last.map_or(self.now, |last| self.now.max(Timestamp(last.0 + 1)));
         Task {
             id,
