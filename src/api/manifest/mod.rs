@@ -28,6 +28,9 @@ pub const API_VERSION: &str = "skep.dev/v1";
 /// The largest value that is accepted: the accepted record has to fit into a transaction (etcd's 1.5 MiB) as well.
 pub const MAX_BYTES: usize = 512 << 10;
 
+/// How many characters of a message are kept: it may quote the user's text and ends up in a condition in the store.
+const MAX_MESSAGE: usize = 600;
+
 /// An object as its user wants it, defaults filled in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Manifest {
@@ -103,11 +106,16 @@ impl fmt::Display for Problem {
 impl Problem {
     fn new(at: Option<Mark>, path: Path, message: impl Into<String>) -> Self {
         let at = at.unwrap_or_default();
+        let mut message = message.into();
+        if let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE) {
+            message.truncate(end);
+            message.push('…');
+        }
         Self {
             line: at.line,
             column: at.column,
             path,
-            message: message.into(),
+            message,
             ..Self::default()
         }
     }

@@ -324,6 +324,19 @@ fn bytes_that_are_no_manifest_are_refused() {
 }
 
 #[test]
+fn a_problem_quotes_little_of_a_long_text() {
+    let long = "ä".repeat(100_000);
+    for text in [
+        format!("replicas: {long}\ntemplate: {{container: i}}"),
+        format!("{long}: 3\ntemplate: {{container: i}}"),
+        format!("template: {{container: i}}\nports: [{long}]"),
+    ] {
+        let line = &refused(&text)[0];
+        assert!(line.chars().count() < 1000, "{}", line.len());
+    }
+}
+
+#[test]
 fn the_normalised_form_reads_back() {
     let text = include_str!("../../../manifests/everything.yaml");
     for manifest in parse_documents(text, "everything.yaml") {
