@@ -1,8 +1,8 @@
 //! Layer 0, pure: the objects, their keys, and how users' text becomes them.
 //!
 //! Manifests look like Kubernetes, the vocabulary inside is Docker's. What a user wrote is parsed once into one tree
-//! (`yaml.rs`: text, style, span), decoded from it (`decode.rs`), checked (`validate.rs`), and completed with the
-//! defaults of one table (`default.rs`). What controllers write is JSON of the same types.
+//! (`yaml/`: text, style, span), decoded from it (`de.rs`, shorthands in `decode.rs`), checked (`validate/`), and completed
+//! with the defaults of one table (`default.rs`); `manifest/` does these in turn. What controllers write is JSON of the same types.
 //!
 //! Invariants: no type here holds a clock, a connection or randomness; what is printed reads back to the same value.
 

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// How many characters of a field's name are shown: a wrong one can be the whole of a user's text.
+const MAX_KEY: usize = 100;
+
 /// One step into an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Segment {
@@ -54,6 +57,10 @@ impl fmt::Display for Path {
         for (position, segment) in self.0.iter().enumerate() {
             match segment {
                 Segment::Index(index) => write!(f, "[{index}]")?,
+                Segment::Key(key) if key.chars().nth(MAX_KEY).is_some() => {
+                    let start: String = key.chars().take(MAX_KEY).collect();
+                    write!(f, "[{:?}]", start + "…")?;
+                }
                 Segment::Key(key) if !is_word(key) => write!(f, "[{key:?}]")?,
                 Segment::Key(key) if position == 0 => f.write_str(key)?,
                 Segment::Key(key) => write!(f, ".{key}")?,

@@ -1,7 +1,7 @@
 //! YAML out: what `-o yaml` prints, in block style, reading back to the same value here and in other readers of YAML.
 //!
-//! A writer of our own because the library's leaves `no` and `on` without quotes, which manifests refuse: what skep
-//! prints must be fit to be applied.
+//! A writer of our own because the library's leaves `no` and `on` without quotes, which manifests refuse, and folds lines
+//! at U+2028, which readers of YAML 1.2 do not unfold: what skep prints must be fit to be applied.
 
 use super::de::{Plain, resolve, source_text};
 use serde_json::Value;

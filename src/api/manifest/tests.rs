@@ -324,6 +324,19 @@ fn bytes_that_are_no_manifest_are_refused() {
 }
 
 #[test]
+fn a_problem_quotes_little_of_a_long_text() {
+    let long = "ä".repeat(100_000);
+    for text in [
+        format!("replicas: {long}\ntemplate: {{container: i}}"),
+        format!("{long}: 3\ntemplate: {{container: i}}"),
+        format!("template: {{container: i}}\nports: [{long}]"),
+    ] {
+        let line = &refused(&text)[0];
+        assert!(line.chars().count() < 1000, "{}", line.len());
+    }
+}
+
+#[test]
 fn the_normalised_form_reads_back() {
     let text = include_str!("../../../manifests/everything.yaml");
     for manifest in parse_documents(text, "everything.yaml") {
@@ -404,7 +417,15 @@ proptest! {
         let yaml = crate::api::yaml_text::write(&value);
         prop_assert_eq!(&service(&yaml), &filled, "{}", yaml);
         let other = serde_yaml::to_string(&filled).expect("YAML");
-        prop_assert_eq!(&service(&other), &filled, "{}", other);
+        // The library writes YAML 1.1, to which these break lines, and leaves these words without quotes.
+        let breaks = other.contains(['\u{85}', '\u{2028}', '\u{2029}']);
+        let words = ["yes", "no", "on", "off"];
+        let is_word = |text: &String| words.contains(&text.to_ascii_lowercase().as_str());
+        let container = &filled.template.container;
+        let mut texts = container.env.values().chain(container.labels.values()).chain(&container.args);
+        if !breaks && !texts.any(is_word) {
+            prop_assert_eq!(&service(&other), &filled, "{}", other);
+        }
     }
 
     #[test]
