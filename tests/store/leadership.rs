@@ -98,6 +98,14 @@ async fn a_session_whose_lease_is_revoked_is_lost() {
     .await;
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the test's own clock, which is paused"
+)]
+fn now() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}
+
 /// A clock that the test winds.
 fn wound() -> (Arc<AtomicU64>, Boottime) {
     let millis = Arc::new(AtomicU64::new(1_000_000));
@@ -130,7 +138,7 @@ async fn a_machine_that_slept_finds_its_session_over_before_it_acts() {
 #[tokio::test(start_paused = true)]
 async fn a_session_ends_by_its_own_clock_when_the_store_is_away() {
     let store = Memory::new();
-    let started = tokio::time::Instant::now();
+    let started = now();
     let boottime: Boottime = Arc::new(move || started.elapsed());
     let session = Session::open(Arc::new(store.clone()), LEASE_TTL, boottime);
     let session = session.await.unwrap();

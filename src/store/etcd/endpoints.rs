@@ -136,7 +136,8 @@ impl Endpoints {
             Err(etcd_client::Error::GRpcStatus(status))
                 if status.message().contains("authentication is not enabled") =>
             {
-                Ok(())
+                // 3.4 refuses an old token even so: go on without one.
+                client.update_user(None).await.map_err(Failure::from)
             }
             Err(error) => Err(match Failure::from(error) {
                 // Nothing of ours was sent yet, only the name and the password.

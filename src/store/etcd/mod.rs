@@ -27,6 +27,7 @@ use endpoints::{Connection, Endpoints};
 use etcd_client::Client;
 use failure::Failure;
 use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// A store in etcd.
@@ -55,10 +56,11 @@ impl Etcd {
     where
         F: Future<Output = Result<T, Failure>>,
     {
-        match tokio::time::timeout(STORE_DEADLINE, self.try_endpoints(run)).await {
+        let used = AtomicUsize::new(self.endpoints.current());
+        match tokio::time::timeout(STORE_DEADLINE, self.try_endpoints(&used, run)).await {
             Ok(result) => result,
             Err(_) => {
-                self.endpoints.abandon(self.endpoints.current());
+                self.endpoints.abandon(used.load(Ordering::Relaxed));
                 Err(Failure::Ambiguous(Error::Timeout {
                     call: name,
                     deadline: STORE_DEADLINE,
@@ -67,13 +69,19 @@ impl Etcd {
         }
     }
 
-    async fn try_endpoints<T, F>(&self, run: impl Fn(Connection) -> F) -> Result<T, Failure>
+    /// Tells in `used` which endpoint it is waiting for.
+    async fn try_endpoints<T, F>(
+        &self,
+        used: &AtomicUsize,
+        run: impl Fn(Connection) -> F,
+    ) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, Failure>>,
     {
         let mut last = None;
         for _ in 0..self.endpoints.len() {
             let index = self.endpoints.current();
+            used.store(index, Ordering::Relaxed);
             match self.try_one(index, &run).await {
                 Err(Failure::NotSent(error)) => {
                     self.endpoints.turn_from(index);
@@ -81,7 +89,7 @@ impl Etcd {
                 }
                 Err(Failure::Ambiguous(error)) => {
                     self.endpoints.turn_from(index);
-                    return Err(Failure::Ambiguous(error));
+                    return Err(Failure::Ambiguous(self.endpoints.describe(error)));
                 }
                 done => return done,
             }
