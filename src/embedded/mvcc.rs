@@ -268,7 +268,7 @@ impl Mvcc {
     }
 
     /// The newest entry of `key` at `revision`, if the key lived then.
-    fn live<'a>(history: &'a [Entry], revision: i64) -> Option<&'a Stored> {
+    fn live(history: &[Entry], revision: i64) -> Option<&Stored> {
         let newest = history
             .iter()
             .rev()

@@ -34,6 +34,9 @@ pub enum Span {
     From(KeyBytes),
 }
 
+/// First and last of a span, for an ordered map.
+pub(super) type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
 impl Span {
     /// Reads etcd's `key` and `range_end`: an empty end is the key alone, a single zero byte means to the end.
     pub fn new(key: impl Into<KeyBytes>, end: impl Into<KeyBytes>) -> Self {
@@ -55,7 +58,7 @@ impl Span {
     }
 
     /// The bounds for an ordered map; none where the span is empty (its end lies before its start).
-    pub(super) fn bounds(&self) -> Option<(Bound<&[u8]>, Bound<&[u8]>)> {
+    pub(super) fn bounds(&self) -> Option<Bounds<'_>> {
         match self {
             Self::One(one) => Some((Bound::Included(one), Bound::Included(one))),
             Self::Between(start, end) if start < end => {

@@ -22,13 +22,14 @@ pub const STORE_DEADLINE: Duration = Duration::from_secs(2);
 /// [`STORE_DEADLINE`].
 pub const CONNECT_DEADLINE: Duration = Duration::from_millis(700);
 
-/// Between two pings of the transport, and how long each may take: a server that is frozen or cut off ends its watches
-/// after the sum. etcd accepts a ping every 5 s of a client only if it was started so
-/// (`--grpc-keepalive-min-time`) but counts none while a stream is open, and answers others by closing the connection.
-pub const PING_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two pings of the transport while a call or a watch is open. etcd closes the connection of a client that pings
+/// more often than every 5 s (`--grpc-keepalive-min-time`; GOAWAY "too many pings" after the third, seen with 3.4.23), or
+/// at all while nothing is open. So an idle watch notices a frozen server after this and [`PING_DEADLINE`]; sooner when a
+/// call, such as a session's keep-alive, runs into [`STORE_DEADLINE`], which ends the endpoint's watches too.
+pub const PING_INTERVAL: Duration = Duration::from_secs(6);
 
-/// See [`PING_INTERVAL`].
-pub const PING_DEADLINE: Duration = Duration::from_secs(1);
+/// How long a ping may take: as long as any other call.
+pub const PING_DEADLINE: Duration = Duration::from_secs(2);
 
 /// The largest answer that is taken. etcd sends up to 2 GiB; the client's usual 4 MiB breaks large lists and the
 /// replay of a watch.

@@ -3,6 +3,11 @@
 //! `SKEP_TEST_ETCD` names etcd programs, separated by colons; without it `etcd` from the path is taken. A program that
 //! is missing fails the tests and says which package brings it. Versions met are printed.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests, where clippy's own exception does not reach"
+)]
+
 mod access;
 mod checks;
 mod failures;

@@ -6,6 +6,8 @@ use skep::store::config::StoreConfig;
 use skep::store::etcd::Etcd;
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use tempfile::TempDir;
 
 /// The programs to test with.
@@ -29,15 +31,16 @@ pub(crate) fn programs() -> Vec<String> {
 }
 
 pub(crate) struct Server {
-    child: Child,
+    child: Mutex<Child>,
     pub(crate) address: String,
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let child = self.child.get_mut().unwrap();
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }
 
@@ -82,15 +85,22 @@ impl Server {
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {program}: {error}"));
         Self {
-            child,
+            child: Mutex::new(child),
             address: client,
-            _data: data,
+            data,
         }
     }
 
     pub(crate) async fn answers(&self, config: &StoreConfig) {
         let kv = Etcd::new(config).unwrap();
-        eventually("etcd answers", async || kv.status().await.is_ok()).await;
+        eventually("etcd answers", async || {
+            if let Some(status) = self.child.lock().unwrap().try_wait().unwrap() {
+                let log = std::fs::read_to_string(self.data.path().join("log")).unwrap();
+                panic!("etcd ended with {status}:\n{log}");
+            }
+            kv.status().await.is_ok()
+        })
+        .await;
     }
 
     pub(crate) fn config(&self) -> StoreConfig {
@@ -111,13 +121,27 @@ impl Server {
     }
 
     fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.child);
+        let pid = rustix::process::Pid::from_child(&self.child.lock().unwrap());
         rustix::process::kill_process(pid, signal).unwrap();
     }
 }
 
-/// An address that nobody uses just now.
+/// An address that nobody uses just now, and that this process gives out once.
+///
+/// Not one that the kernel picks: it picks the same again, for an outgoing connection or another test, before etcd is up.
 pub(crate) fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    /// Below the ports of outgoing connections, which begin at 32768.
+    const PORTS: std::ops::Range<u32> = 20_000..32_000;
+    let count = PORTS.end - PORTS.start;
+    let offset = std::process::id().wrapping_mul(97);
+    for _ in 0..count {
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = PORTS.start + offset.wrapping_add(n) % count;
+        let address = format!("127.0.0.1:{port}");
+        if TcpListener::bind(&address).is_ok() {
+            return address;
+        }
+    }
+    panic!("no port in {PORTS:?} is free");
 }

@@ -9,7 +9,8 @@ use crate::store::{CONNECT_DEADLINE, Error, PING_DEADLINE, PING_INTERVAL};
 use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
 
 pub(super) struct Endpoints {
     endpoints: Vec<Endpoint>,
@@ -20,7 +21,29 @@ pub(super) struct Endpoints {
 
 struct Endpoint {
     url: String,
-    client: Mutex<Option<Client>>,
+    slot: Mutex<Option<Slot>>,
+}
+
+struct Slot {
+    client: Client,
+    abandoned: watch::Sender<bool>,
+}
+
+/// A way to one endpoint.
+#[derive(Clone)]
+pub(super) struct Connection {
+    pub(super) client: Client,
+    /// Turns true when the endpoint stopped answering: watches over this connection are over then.
+    pub(super) abandoned: watch::Receiver<bool>,
+}
+
+impl Slot {
+    fn connection(&self) -> Connection {
+        Connection {
+            client: self.client.clone(),
+            abandoned: self.abandoned.subscribe(),
+        }
+    }
 }
 
 impl std::fmt::Debug for Endpoints {
@@ -33,7 +56,7 @@ impl Endpoints {
     pub(super) fn new(config: &StoreConfig) -> Result<Self, Error> {
         let endpoint = |url: &String| Endpoint {
             url: url.clone(),
-            client: Mutex::new(None),
+            slot: Mutex::new(None),
         };
         if config.endpoints.is_empty() {
             return Err(other("no endpoint of etcd is given"));
@@ -64,27 +87,43 @@ impl Endpoints {
             .compare_exchange(index, next, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// The client of an endpoint, authenticated if there is a user.
-    pub(super) async fn client(&self, index: usize) -> Result<Client, Failure> {
-        if let Some(client) = self.slot(index).clone() {
-            return Ok(client);
+    /// Turns away from an endpoint that let a call run into its deadline: its connection may be dead without a sign, so a
+    /// new one is made next time and its watches end.
+    pub(super) fn abandon(&self, index: usize) {
+        if let Some(slot) = self.slot(index).take() {
+            slot.abandoned.send_replace(true);
+        }
+        self.turn_from(index);
+    }
+
+    /// The connection to an endpoint, authenticated if there is a user.
+    pub(super) async fn connection(&self, index: usize) -> Result<Connection, Failure> {
+        if let Some(slot) = self.slot(index).as_ref() {
+            return Ok(slot.connection());
         }
         let url = &self.endpoints[index].url;
         let mut client = Client::connect([url], Some(self.options(url))).await?;
         self.authenticate(&mut client).await?;
-        // Two calls that connect at once both may: the later client stays.
-        *self.slot(index) = Some(client.clone());
-        Ok(client)
+        // Two calls that connect at once both may: the first to arrive here stays.
+        let mut slot = self.slot(index);
+        let slot = slot.get_or_insert_with(|| Slot {
+            client,
+            abandoned: watch::Sender::new(false),
+        });
+        Ok(slot.connection())
     }
 
-    /// The client with a fresh token, which all its clones share; none without a user.
-    pub(super) async fn authenticate_anew(&self, index: usize) -> Result<Option<Client>, Failure> {
+    /// The connection with a fresh token, which all clones of its client share; none without a user.
+    pub(super) async fn authenticate_anew(
+        &self,
+        index: usize,
+    ) -> Result<Option<Connection>, Failure> {
         if self.user.is_none() {
             return Ok(None);
         }
-        let mut client = self.client(index).await?;
-        self.authenticate(&mut client).await?;
-        Ok(Some(client))
+        let mut connection = self.connection(index).await?;
+        self.authenticate(&mut connection.client).await?;
+        Ok(Some(connection))
     }
 
     /// As etcdctl does, a user is ignored where the server has authentication switched off.
@@ -97,7 +136,8 @@ impl Endpoints {
             Err(etcd_client::Error::GRpcStatus(status))
                 if status.message().contains("authentication is not enabled") =>
             {
-                Ok(())
+                // 3.4 refuses an old token even so: go on without one.
+                client.update_user(None).await.map_err(Failure::from)
             }
             Err(error) => Err(match Failure::from(error) {
                 // Nothing of ours was sent yet, only the name and the password.
@@ -110,7 +150,8 @@ impl Endpoints {
     fn options(&self, url: &str) -> ConnectOptions {
         let options = ConnectOptions::new()
             .with_keep_alive(PING_INTERVAL, PING_DEADLINE)
-            .with_keep_alive_while_idle(true)
+            // etcd takes pings without an open call as an attack.
+            .with_keep_alive_while_idle(false)
             .with_connect_timeout(CONNECT_DEADLINE)
             // A member that was cut off from its cluster ends our watches instead of staying silent.
             .with_require_leader(true);
@@ -136,8 +177,8 @@ impl Endpoints {
         urls.join(",")
     }
 
-    fn slot(&self, index: usize) -> std::sync::MutexGuard<'_, Option<Client>> {
-        let slot = self.endpoints[index].client.lock();
+    fn slot(&self, index: usize) -> MutexGuard<'_, Option<Slot>> {
+        let slot = self.endpoints[index].slot.lock();
         slot.unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -23,10 +23,11 @@ use super::{
 };
 use crate::api::unit::{LeaseId, Revision};
 use async_trait::async_trait;
-use endpoints::Endpoints;
+use endpoints::{Connection, Endpoints};
 use etcd_client::Client;
 use failure::Failure;
 use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// A store in etcd.
@@ -47,14 +48,19 @@ impl Etcd {
     }
 
     /// Runs one call on one endpoint after another until one takes it, within the deadline.
-    async fn call<T, F>(&self, name: &'static str, run: impl Fn(Client) -> F) -> Result<T, Failure>
+    async fn call<T, F>(
+        &self,
+        name: &'static str,
+        run: impl Fn(Connection) -> F,
+    ) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, Failure>>,
     {
-        match tokio::time::timeout(STORE_DEADLINE, self.try_endpoints(run)).await {
+        let used = AtomicUsize::new(self.endpoints.current());
+        match tokio::time::timeout(STORE_DEADLINE, self.try_endpoints(&used, run)).await {
             Ok(result) => result,
             Err(_) => {
-                self.endpoints.turn_from(self.endpoints.current());
+                self.endpoints.abandon(used.load(Ordering::Relaxed));
                 Err(Failure::Ambiguous(Error::Timeout {
                     call: name,
                     deadline: STORE_DEADLINE,
@@ -63,13 +69,19 @@ impl Etcd {
         }
     }
 
-    async fn try_endpoints<T, F>(&self, run: impl Fn(Client) -> F) -> Result<T, Failure>
+    /// Tells in `used` which endpoint it is waiting for.
+    async fn try_endpoints<T, F>(
+        &self,
+        used: &AtomicUsize,
+        run: impl Fn(Connection) -> F,
+    ) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, Failure>>,
     {
         let mut last = None;
         for _ in 0..self.endpoints.len() {
             let index = self.endpoints.current();
+            used.store(index, Ordering::Relaxed);
             match self.try_one(index, &run).await {
                 Err(Failure::NotSent(error)) => {
                     self.endpoints.turn_from(index);
@@ -77,7 +89,7 @@ impl Etcd {
                 }
                 Err(Failure::Ambiguous(error)) => {
                     self.endpoints.turn_from(index);
-                    return Err(Failure::Ambiguous(error));
+                    return Err(Failure::Ambiguous(self.endpoints.describe(error)));
                 }
                 done => return done,
             }
@@ -87,17 +99,21 @@ impl Etcd {
     }
 
     /// Runs a call on one endpoint; once more with a new token if the old one is refused.
-    async fn try_one<T, F>(&self, index: usize, run: &impl Fn(Client) -> F) -> Result<T, Failure>
+    async fn try_one<T, F>(
+        &self,
+        index: usize,
+        run: &impl Fn(Connection) -> F,
+    ) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, Failure>>,
     {
-        let client = self.endpoints.client(index).await?;
-        match run(client).await {
+        let connection = self.endpoints.connection(index).await?;
+        match run(connection).await {
             Err(Failure::Stale(error)) => {
-                let Some(client) = self.endpoints.authenticate_anew(index).await? else {
+                let Some(connection) = self.endpoints.authenticate_anew(index).await? else {
                     return Err(Failure::Definite(error));
                 };
-                match run(client).await {
+                match run(connection).await {
                     Err(Failure::Stale(error)) => Err(Failure::Definite(error)),
                     done => done,
                 }
@@ -113,7 +129,7 @@ impl Kv for Etcd {
         let (key, options) = convert::range(&request);
         let asked = request.revision.unwrap_or_default();
         let response = self
-            .call("range", async |client: Client| {
+            .call("range", async |Connection { client, .. }| {
                 let mut kv = client.kv_client().max_decoding_message_size(MAX_MESSAGE);
                 kv.get(key.clone(), Some(options.clone()))
                     .await
@@ -127,7 +143,7 @@ impl Kv for Etcd {
     async fn txn(&self, txn: Txn) -> Result<Outcome, Error> {
         let request = convert::txn(&txn);
         let result = self
-            .call("txn", async |client: Client| {
+            .call("txn", async |Connection { client, .. }| {
                 let mut kv = client.kv_client().max_decoding_message_size(MAX_MESSAGE);
                 kv.txn(request.clone()).await.map_err(Failure::of_write)
             })
@@ -141,8 +157,8 @@ impl Kv for Etcd {
 
     async fn watch(&self, request: WatchRequest) -> Result<WatchStream, Error> {
         let stream = self
-            .call("watch", async |client: Client| {
-                watch::open(client, &request).await
+            .call("watch", async |connection| {
+                watch::open(connection, &request).await
             })
             .await
             .map_err(|failure| failure.at(request.start))?;
@@ -152,7 +168,7 @@ impl Kv for Etcd {
     async fn grant(&self, ttl: Duration) -> Result<LeaseStatus, Error> {
         let seconds = convert::whole_seconds(ttl);
         let granted = self
-            .call("grant", async |client: Client| {
+            .call("grant", async |Connection { client, .. }| {
                 let mut leases = client.lease_client();
                 leases.grant(seconds, None).await.map_err(Failure::from)
             })
@@ -162,7 +178,7 @@ impl Kv for Etcd {
 
     async fn keep_alive(&self, lease: LeaseId) -> Result<LeaseStatus, Error> {
         let renewed = self
-            .call("keep_alive", async |client: Client| {
+            .call("keep_alive", async |Connection { client, .. }| {
                 renew(client, lease).await.map_err(Failure::from)
             })
             .await?;
@@ -171,7 +187,7 @@ impl Kv for Etcd {
 
     async fn revoke(&self, lease: LeaseId) -> Result<(), Error> {
         let revoked = self
-            .call("revoke", async |client: Client| {
+            .call("revoke", async |Connection { client, .. }| {
                 let mut leases = client.lease_client();
                 leases.revoke(lease.0).await.map_err(Failure::from)
             })
@@ -184,7 +200,7 @@ impl Kv for Etcd {
 
     async fn compact(&self, revision: Revision) -> Result<(), Error> {
         let compacted = self
-            .call("compact", async |client: Client| {
+            .call("compact", async |Connection { client, .. }| {
                 let mut kv = client.kv_client();
                 kv.compact(revision.0, None).await.map_err(Failure::from)
             })
@@ -197,7 +213,7 @@ impl Kv for Etcd {
 
     async fn status(&self) -> Result<StoreStatus, Error> {
         let (status, alarms) = self
-            .call("status", async |client: Client| {
+            .call("status", async |Connection { client, .. }| {
                 let mut maintenance = client.maintenance_client();
                 let status = maintenance.status().await?;
                 let get = etcd_client::AlarmAction::Get;

@@ -1,30 +1,37 @@
 //! A watch on etcd as a stream of whole revisions.
 //!
 //! The watch asks for fragments, so that etcd need not hold a huge answer (a thousand revisions of replay) in one
-//! message, and joins them here: a batch goes out when its last fragment is in. Progress answers are not asked for (rule
-//! S3) and would be left out, for they carry no events.
+//! message, and joins them here: a batch goes out when its last fragment is in. Progress answers are not asked for, neither
+//! for correctness (rule S3) nor as a sign of life: from 3.5.8 on etcd answers no request while the watch waits for a
+//! revision that is still to come, which is the ordinary state of a watch that was resumed.
 //!
 //! A batch brings the reader to the revision of its last event, not to that of the header: while a watch catches up,
 //! etcd puts its newest revision there although later answers are still to come.
 
 use super::convert::{first_key, key_value, text};
+use super::endpoints::Connection;
 use super::failure::{Failure, chain, denied, of_text};
 use crate::api::unit::Revision;
 use crate::store::{
     Error, MAX_MESSAGE, WatchBatch, WatchEvent, WatchRequest, WatchStream, prefix_end,
 };
-use etcd_client::{
-    Client, Event, EventType, WatchOptions, WatchResponse, WatchStream as Responses,
-};
+use etcd_client::{Event, EventType, WatchOptions, WatchResponse, WatchStream as Responses};
 use futures::stream;
+use tokio::sync::watch;
 
 /// Opens a watch and waits until etcd has confirmed it.
-pub(super) async fn open(client: Client, request: &WatchRequest) -> Result<WatchStream, Failure> {
+pub(super) async fn open(
+    connection: Connection,
+    request: &WatchRequest,
+) -> Result<WatchStream, Failure> {
     let options = WatchOptions::new()
         .with_range(prefix_end(&request.prefix))
         .with_start_revision(request.start.0)
         .with_fragment();
-    let mut watches = client.watch_client().max_decoding_message_size(MAX_MESSAGE);
+    let mut watches = connection
+        .client
+        .watch_client()
+        .max_decoding_message_size(MAX_MESSAGE);
     let mut responses = watches
         .watch(first_key(&request.prefix), Some(options))
         .await?;
@@ -36,6 +43,7 @@ pub(super) async fn open(client: Client, request: &WatchRequest) -> Result<Watch
     }
     let feed = Feed {
         responses,
+        abandoned: connection.abandoned,
         start: request.start,
         events: Vec::new(),
         over: false,
@@ -45,6 +53,7 @@ pub(super) async fn open(client: Client, request: &WatchRequest) -> Result<Watch
 
 struct Feed {
     responses: Responses,
+    abandoned: watch::Receiver<bool>,
     start: Revision,
     /// Fragments of a batch whose end is still to come.
     events: Vec<WatchEvent>,
@@ -56,7 +65,12 @@ impl Feed {
         if self.over {
             return None;
         }
-        let batch = self.batch().await;
+        let mut abandoned = self.abandoned.clone();
+        let batch = tokio::select! {
+            biased;
+            batch = self.batch() => batch,
+            () = until_true(&mut abandoned) => Err(ended("the endpoint stopped answering")),
+        };
         self.over = batch.is_err();
         Some((batch, self))
     }
@@ -123,6 +137,13 @@ fn revision_of(event: &WatchEvent) -> Revision {
     match event {
         WatchEvent::Put(kv) => kv.mod_revision,
         WatchEvent::Delete { revision, .. } => *revision,
+    }
+}
+
+/// Waits for ever if the connection's owner is gone: then nobody can say so, and the transport's pings remain.
+async fn until_true(flag: &mut watch::Receiver<bool>) {
+    if flag.wait_for(|value| *value).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 
