@@ -10,6 +10,7 @@ pub mod backoff;
 pub mod cache;
 pub mod clock;
 pub mod controller;
+pub mod measured;
 pub mod plan;
 pub mod queue;
 pub mod recorder;
