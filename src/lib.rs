@@ -59,8 +59,12 @@
 //! its tasks.
 
 pub mod api;
+pub mod app;
+pub mod cli;
+pub mod controllers;
 pub mod embedded;
 pub mod engine;
 pub mod metrics;
 pub mod runtime;
+pub mod sim;
 pub mod store;

@@ -173,10 +173,16 @@ pub struct Container {
     #[serde(skip_serializing_if = "decode::is_default")]
     pub resources: Resources,
     /// Secrets to hand in (not provided yet: refused at validation).
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        deserialize_with = "decode::file_references",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub secrets: Vec<FileReference>,
     /// Configs to hand in (not provided yet: refused at validation).
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        deserialize_with = "decode::file_references",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub configs: Vec<FileReference>,
 }
 

@@ -51,6 +51,16 @@ impl Kind {
     pub fn from_plural(plural: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.plural() == plural)
     }
+
+    /// The kind that people mean on the command line, in any case: `service`, `services`, `svc`, `no`, `net` ...
+    pub fn from_user(word: &str) -> Option<Self> {
+        match word.to_ascii_lowercase().as_str() {
+            "service" | "services" | "svc" => Some(Self::Service),
+            "node" | "nodes" | "no" => Some(Self::Node),
+            "network" | "networks" | "net" => Some(Self::Network),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Kind {
@@ -193,4 +203,34 @@ pub fn is_node_name(name: &str) -> bool {
             && bytes[bytes.len() - 1] != b'-'
     };
     name.len() <= 253 && name.split('.').all(label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_name_kinds_as_they_like() {
+        for (word, kind) in [
+            ("svc", Kind::Service),
+            ("Services", Kind::Service),
+            ("no", Kind::Node),
+            ("node", Kind::Node),
+            ("net", Kind::Network),
+        ] {
+            assert_eq!(Kind::from_user(word), Some(kind), "{word}");
+        }
+        assert_eq!(Kind::from_user("pods"), None);
+    }
+
+    #[test]
+    fn names_follow_the_rule_of_swarm_and_of_dns() {
+        for name in ["web", "Web_1", "a--b", "1"] {
+            assert!(is_object_name(name), "{name}");
+        }
+        for name in ["", "-web", "web-", "a.b", "a b", "ä", &"a".repeat(64)] {
+            assert!(!is_object_name(name), "{name}");
+        }
+        assert!(is_node_name("n1.example.org") && !is_node_name("n1..org") && !is_node_name("-n1"));
+    }
 }

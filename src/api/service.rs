@@ -17,7 +17,6 @@ pub struct ServiceSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<u32>,
     /// What its tasks are made from.
-    #[serde(deserialize_with = "decode::template")]
     pub template: Template,
     /// How a changed template is rolled out.
     #[serde(default)]
@@ -205,6 +204,7 @@ pub struct Update {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub monitor: Option<Period>,
     /// The share of failures, 0 to 1, that is tolerated.
+    #[serde(deserialize_with = "decode::share")]
     pub max_failure_ratio: f64,
     /// What to do above it.
     pub failure_action: FailureAction,
@@ -226,7 +226,10 @@ pub struct Rollback {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub monitor: Option<Period>,
     /// As for updates.
-    #[serde(skip_serializing_if = "decode::is_default")]
+    #[serde(
+        deserialize_with = "decode::share",
+        skip_serializing_if = "decode::is_default"
+    )]
     pub max_failure_ratio: f64,
 }
 

@@ -96,6 +96,9 @@ pub struct Status {
     /// Controller `scheduler`: why tasks of the service wait.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<Waiting>,
+    /// Controller `scheduler`: when `waiting` was written; the next explanation follows after a rest (rule S8).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explained_at: Option<Timestamp>,
     /// Controller `health` of a node: what its engine says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub engine: Option<EngineStatus>,

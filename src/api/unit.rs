@@ -222,7 +222,7 @@ impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (unit, factor) = BINARY
             .into_iter()
-            .find(|(_, factor)| self.0 >= *factor && self.0 % factor == 0)
+            .find(|(_, factor)| self.0 >= *factor && self.0.is_multiple_of(*factor))
             .unwrap_or(("", 1));
         f.pad(&format!("{}{unit}", self.0 / factor))
     }
@@ -295,3 +295,68 @@ macro_rules! quantity {
 quantity!(Bytes, "an amount of memory such as 64MiB");
 quantity!(NanoCpus, "a number of CPUs such as 0.25 or 250m");
 quantity!(Period, "a length of time such as 5s or 1m30s");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn quantities_read_as_docker_writes_them() {
+        let bytes =
+            |text: &str, value: u64| assert_eq!(Bytes::parse(text), Ok(Bytes(value)), "{text}");
+        bytes("64MiB", 64 << 20);
+        bytes("64Mi", 64 << 20);
+        bytes("64m", 64 << 20);
+        bytes("1.5g", 3 << 29);
+        bytes("1024", 1024);
+        for text in [
+            "64M",
+            "64MB",
+            "1GB",
+            "1K",
+            "",
+            "x",
+            "1.",
+            "-1",
+            "0.3b",
+            "99999999999P",
+        ] {
+            assert!(Bytes::parse(text).is_err(), "{text}");
+        }
+        assert_eq!(NanoCpus::parse("0.25"), NanoCpus::parse("250m"));
+        assert!(NanoCpus::parse("1x").is_err());
+        let period = |text: &str, millis: u64| {
+            assert_eq!(
+                Period::parse(text),
+                Ok(Period(Duration::from_millis(millis))),
+                "{text}"
+            );
+        };
+        period("5s", 5_000);
+        period("1m30s", 90_000);
+        period("250ms", 250);
+        period("1.5h", 5_400_000);
+        period("0", 0);
+        for text in ["", "5", "5d", "s", "1m30", "0.1ms"] {
+            assert!(Period::parse(text).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_reads_back(number in any::<u64>(), millis in 0u64..u64::MAX / 1_000_000_000) {
+            for number in [number, number >> 32, (number >> 34) << 20] {
+                prop_assert_eq!(Bytes::parse(&Bytes(number).to_string()), Ok(Bytes(number)));
+                prop_assert_eq!(NanoCpus::parse(&NanoCpus(number).to_string()), Ok(NanoCpus(number)));
+            }
+            let period = Period(Duration::from_millis(millis));
+            prop_assert_eq!(Period::parse(&period.to_string()), Ok(period));
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in "[0-9.a-zA-Z -]{0,24}") {
+            let _ = (Bytes::parse(&text), NanoCpus::parse(&text), Period::parse(&text));
+        }
+    }
+}

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// What an engine says of itself (`/info` and `/version`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -203,6 +203,8 @@ pub trait Engine: Send + Sync + 'static {
     async fn remove_image(&self, image: &str) -> Result<(), Error>;
 
     /// Follows the events of containers, from now on; the stream is open when this returns.
+    ///
+    /// None is lost, and one of the second before may come as well: look at the container, not at the event.
     async fn events(&self) -> Result<EventStream, Error>;
 
     /// Reads a container's output.
@@ -228,3 +230,7 @@ pub trait Connector: Send + Sync + 'static {
     /// The URL is not one, or the files cannot be read.
     async fn connect(&self, spec: &EngineSpec) -> Result<Arc<dyn Engine>, Error>;
 }
+
+/// A duplex stream under a connection.
+pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}

@@ -53,6 +53,17 @@ pub struct Refused {
     pub message: String,
 }
 
+impl Refused {
+    /// A value with these problems, as the parser found them.
+    pub fn invalid(problems: &[impl ToString]) -> Self {
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        Self {
+            reason: REASON_INVALID,
+            message: problems.join("; "),
+        }
+    }
+}
+
 /// What decisions depend on beside the object itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {

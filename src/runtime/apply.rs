@@ -7,7 +7,8 @@ use super::plan::{Expect, Step, Write};
 use super::shared::SharedCache;
 use crate::api::unit::Revision;
 use crate::metrics::Metrics;
-use crate::store::{Compare, Error, Kv, Op, Unit, UnitOutcome, commit};
+use crate::store::batch::{Committed, Unit, commit};
+use crate::store::{Compare, Error, Kv, Op};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
@@ -73,7 +74,10 @@ impl Writer {
         let units = steps.iter().map(|step| self.unit(step)).collect();
         let (answer, answered) = oneshot::channel();
         let over = |_| WriteError::TermOver("the writer has ended".into());
-        self.requests.send(Request { units, answer }).await.map_err(|_| over(()))?;
+        self.requests
+            .send(Request { units, answer })
+            .await
+            .map_err(|_| over(()))?;
         answered.await.map_err(|_| over(()))?
     }
 
@@ -95,15 +99,23 @@ impl Writer {
             .iter()
             .map(|expect| match expect {
                 Expect::Missing(key) => Compare::Missing(key.full(prefix)),
-                Expect::Unchanged(key, revision) => Compare::ModifiedAt(key.full(prefix), *revision),
+                Expect::Unchanged(key, revision) => {
+                    Compare::ModifiedAt(key.full(prefix), *revision)
+                }
             })
             .collect();
         let ops = step
             .writes
             .iter()
             .map(|write| match write {
-                Write::Put(key, value) => Op::Put { key: key.full(prefix), value: value.clone(), lease: None },
-                Write::Delete(key) => Op::Delete { key: key.full(prefix) },
+                Write::Put(key, value) => Op::Put {
+                    key: key.full(prefix),
+                    value: value.clone(),
+                    lease: None,
+                },
+                Write::Delete(key) => Op::Delete {
+                    key: key.full(prefix),
+                },
             })
             .collect();
         Unit { compares, ops }
@@ -142,21 +154,22 @@ async fn write_batch(
     batch: Vec<Request>,
     metrics: &Metrics,
 ) -> Option<String> {
-    let plans: Vec<Vec<Unit>> = batch.iter().map(|request| request.units.clone()).collect();
     let mut over = None;
-    let outcomes = commit(kv, fence, plans).await;
-    for (request, outcome) in batch.into_iter().zip(outcomes) {
-        let answer = match outcome {
-            UnitOutcome::Committed(revision) => {
-                let writes = request.units.iter().map(|unit| unit.ops.len()).sum::<usize>();
-                metrics.written(controller, writes);
-                Ok(revision)
-            }
-            UnitOutcome::Conflict => Err(WriteError::Conflict),
-            UnitOutcome::FenceLost => Err(WriteError::TermOver("another manager leads".into())),
-            UnitOutcome::Unknown(error) => Err(WriteError::TermOver(format!("the outcome of a write is unknown: {error}"))),
-            UnitOutcome::Failed(error) => Err(WriteError::Store(error)),
-        };
+    let units = batch
+        .iter()
+        .flat_map(|request| request.units.iter().cloned())
+        .collect();
+    let mut outcomes = commit(kv, fence, units).await.into_iter();
+    for request in batch {
+        let answer = answer(outcomes.by_ref().take(request.units.len()));
+        if answer.is_ok() {
+            let writes = request
+                .units
+                .iter()
+                .map(|unit| unit.ops.len())
+                .sum::<usize>();
+            metrics.written(controller, writes);
+        }
         if let Err(WriteError::TermOver(why)) = &answer {
             metrics.fenced(controller);
             over = Some(why.clone());
@@ -164,4 +177,27 @@ async fn write_batch(
         let _ = request.answer.send(answer);
     }
     over
+}
+
+/// How a plan ended: its last step's revision, or the first step that was not written.
+fn answer(outcomes: impl Iterator<Item = Committed>) -> Result<Revision, WriteError> {
+    let mut last = Revision(0);
+    // All of a plan's outcomes are taken, also after the first bad one: the next plan's follow them.
+    let outcomes: Vec<Committed> = outcomes.collect();
+    for outcome in outcomes {
+        last = match outcome {
+            Committed::Committed(revision) => revision,
+            Committed::Conflict => return Err(WriteError::Conflict),
+            Committed::FenceLost => {
+                return Err(WriteError::TermOver("another manager leads".into()));
+            }
+            Committed::Unknown(error) => {
+                return Err(WriteError::TermOver(format!(
+                    "the outcome of a write is unknown: {error}"
+                )));
+            }
+            Committed::Failed(error) => return Err(WriteError::Store(error)),
+        };
+    }
+    Ok(last)
 }

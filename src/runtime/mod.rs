@@ -1,18 +1,28 @@
 //! Layer 2: what every controller runs on.
 //!
-//! One datum's way: a change reaches the `watcher`, which feeds the [`cache`]; subscribers put keys into their
-//! [`queue`]; a [`controller`] plans from the cache ([`plan`], [`view`]) and the executor `apply` writes the plan under
-//! the fence of its `leader`ship; [`recorder`] turns notes into events. The door [`clock`] is the only way to time and
+//! One datum's way: a change reaches the [`watcher`], which feeds the [`cache`]; subscribers put keys into their
+//! [`queue`]; a [`controller`] plans from the cache ([`plan`], [`view`]) and the executor [`apply`] writes the plan under
+//! its leader's fence; [`recorder`] turns notes into events. The door [`clock`] is the only way to time and
 //! randomness.
 
 pub mod accept;
+pub mod apply;
 pub mod backoff;
 pub mod cache;
 pub mod clock;
+pub mod context;
 pub mod controller;
 pub mod measured;
+pub mod orders;
+pub mod pack;
 pub mod plan;
 pub mod queue;
+pub mod reconciler;
 pub mod recorder;
+pub mod register;
 pub mod shared;
 pub mod view;
+pub mod watcher;
+
+#[cfg(test)]
+pub(crate) mod fixture;

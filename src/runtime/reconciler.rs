@@ -12,12 +12,14 @@
 
 use super::apply::{WriteError, Writer};
 use super::backoff::{Backoff, Backoffs};
+use super::context::Context;
 use super::controller::Controller;
-use super::leader::{Context, Leadership};
 use super::plan::Plan;
 use super::queue::Queue;
 use crate::api::uid::Ids;
+use crate::api::unit::Revision;
 use crate::metrics::list;
+use crate::store::election::Leadership;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -35,11 +37,12 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 pub async fn run<C: Controller>(controller: Arc<C>, context: Context, stop: watch::Receiver<bool>) {
     let mut backoff = Backoff::store(context.clock.seed());
     let mut stopped = stop.clone();
+    let mut candidate = context.candidate(C::NAME);
     context.metrics.set(&list::LEADING, &[C::NAME], 0.0);
     loop {
         let campaign = async {
             context.cache.filled().await;
-            Leadership::campaign(&context, C::NAME).await
+            candidate.campaign().await
         };
         let leadership = tokio::select! {
             biased;
@@ -49,12 +52,14 @@ pub async fn run<C: Controller>(controller: Arc<C>, context: Context, stop: watc
         match leadership {
             Ok(leadership) => {
                 backoff.reset();
+                let leadership = Arc::new(leadership);
                 info!(controller = C::NAME, term = %leadership.term, "leads");
                 context.metrics.set(&list::LEADING, &[C::NAME], 1.0);
                 let why = lead(&controller, &context, &leadership, stop.clone()).await;
                 context.metrics.set(&list::LEADING, &[C::NAME], 0.0);
                 info!(controller = C::NAME, term = %leadership.term, why, "leads no longer");
-                leadership.resign().await;
+                // If the store does not answer, the lease runs out by itself.
+                let _ = leadership.session.close().await;
             }
             Err(error) => {
                 warn!(controller = C::NAME, %error, "cannot campaign");
@@ -68,7 +73,7 @@ pub async fn run<C: Controller>(controller: Arc<C>, context: Context, stop: watc
 struct Reign<C: Controller> {
     controller: Arc<C>,
     context: Context,
-    leadership: Leadership,
+    leadership: Arc<Leadership>,
     queue: Arc<Queue<C::Work>>,
     writer: Writer,
     retries: Mutex<Backoffs<C::Work>>,
@@ -78,7 +83,7 @@ struct Reign<C: Controller> {
 async fn lead<C: Controller>(
     controller: &Arc<C>,
     context: &Context,
-    leadership: &Leadership,
+    leadership: &Arc<Leadership>,
     mut stop: watch::Receiver<bool>,
 ) -> String {
     let queue = Arc::new(Queue::new(C::NAME, &context.metrics));
@@ -102,7 +107,9 @@ async fn lead<C: Controller>(
             feed.1.extend(feed.0.work(key, cache));
         }
     });
-    context.metrics.set(&list::MAX_WORKERS, &[C::NAME], C::WORKERS as f64);
+    context
+        .metrics
+        .set(&list::MAX_WORKERS, &[C::NAME], C::WORKERS as f64);
     let mut workers = tokio::task::JoinSet::new();
     for _ in 0..C::WORKERS {
         workers.spawn(reign.clone().work());
@@ -110,7 +117,7 @@ async fn lead<C: Controller>(
     let why = tokio::select! {
         biased;
         _ = stop.wait_for(|stop| *stop) => "stopping".to_owned(),
-        () = leadership.lost() => "the lease is lost".to_owned(),
+        () = leadership.session.lost() => "the lease is lost".to_owned(),
         why = workers.join_next() => match why {
             Some(Ok(why)) => why,
             Some(Err(error)) => format!("a worker ended: {error}"),
@@ -121,16 +128,29 @@ async fn lead<C: Controller>(
     queue.close();
     // A worker that is in the middle of a write ends with it: the outcome belongs to this term. One that waits for a
     // store that does not answer is dropped: what it wrote is found by the next term.
-    let _ = tokio::time::timeout(LAST_WRITES, async { while workers.join_next().await.is_some() {} }).await;
+    let _ = tokio::time::timeout(LAST_WRITES, async {
+        while workers.join_next().await.is_some() {}
+    })
+    .await;
     why
 }
 
 impl<C: Controller> Reign<C> {
     async fn resync(&self) {
         // A leader that has not seen its own election would plan on a view from before it.
-        self.context.cache.reached(crate::api::unit::Revision(self.leadership.term.0), self.context.cache.progress().epoch).await;
+        self.context
+            .cache
+            .reached(
+                Revision(self.leadership.term.0),
+                self.context.cache.progress().epoch,
+            )
+            .await;
         loop {
-            self.queue.extend(self.context.cache.read(|cache| self.controller.all_work(cache)));
+            self.queue.extend(
+                self.context
+                    .cache
+                    .read(|cache| self.controller.all_work(cache)),
+            );
             tokio::time::sleep(RESYNC).await;
         }
     }
@@ -141,7 +161,9 @@ impl<C: Controller> Reign<C> {
             let started = super::clock::timer_now();
             let result = self.reconcile(&work).await;
             let elapsed = super::clock::timer_now() - started;
-            self.context.metrics.observe(&list::RECONCILE_TIME, &[C::NAME], elapsed);
+            self.context
+                .metrics
+                .observe(&list::RECONCILE_TIME, &[C::NAME], elapsed);
             self.queue.done(&work);
             if let Err(why) = result {
                 return why;
@@ -152,7 +174,7 @@ impl<C: Controller> Reign<C> {
 
     /// Looks at one key. An error ends the term.
     async fn reconcile(&self, work: &C::Work) -> Result<(), String> {
-        if !self.leadership.is_valid_now() {
+        if !self.leadership.session.is_valid_now() {
             return Err("the lease's deadline has passed".into());
         }
         let Some(plan) = self.plan(work) else {
@@ -165,10 +187,19 @@ impl<C: Controller> Reign<C> {
         };
         match written {
             Ok(()) => {
-                self.retries.lock().expect("no code panics while it holds the retries").reset(work);
+                self.retries
+                    .lock()
+                    .expect("no code panics while it holds the retries")
+                    .reset(work);
                 self.context.recorder.record(C::NAME, plan.notes);
-                let result = if plan.look_again.is_some() { "requeue_after" } else { "success" };
-                self.context.metrics.add(&list::RECONCILES, &[C::NAME, result], 1);
+                let result = if plan.look_again.is_some() {
+                    "requeue_after"
+                } else {
+                    "success"
+                };
+                self.context
+                    .metrics
+                    .add(&list::RECONCILES, &[C::NAME, result], 1);
                 if let Some(delay) = plan.look_again {
                     self.queue.add_after(work.clone(), delay);
                 }
@@ -179,7 +210,9 @@ impl<C: Controller> Reign<C> {
                 warn!(controller = C::NAME, %work, %error, "the plan was not written");
                 self.retry(work, "error");
                 if !error.is_retryable() {
-                    self.context.metrics.add(&list::RECONCILE_TERMINAL_ERRORS, &[C::NAME], 1);
+                    self.context
+                        .metrics
+                        .add(&list::RECONCILE_TERMINAL_ERRORS, &[C::NAME], 1);
                 }
             }
         }
@@ -190,7 +223,11 @@ impl<C: Controller> Reign<C> {
     fn plan(&self, work: &C::Work) -> Option<Plan> {
         let mut ids = Ids::from_seed(self.context.clock.seed());
         let now = self.context.clock.now();
-        let plan = || self.context.cache.read(|cache| self.controller.plan(work, cache, now, &mut ids));
+        let plan = || {
+            self.context
+                .cache
+                .read(|cache| self.controller.plan(work, cache, now, &mut ids))
+        };
         catch_unwind(AssertUnwindSafe(plan))
             .inspect_err(|_| {
                 error!(controller = C::NAME, %work, "the planner panicked; this object waits, the others go on");
@@ -200,11 +237,19 @@ impl<C: Controller> Reign<C> {
     }
 
     fn retry(&self, work: &C::Work, result: &str) {
-        self.context.metrics.add(&list::RECONCILES, &[C::NAME, result], 1);
+        self.context
+            .metrics
+            .add(&list::RECONCILES, &[C::NAME, result], 1);
         if result != "requeue" {
-            self.context.metrics.add(&list::RECONCILE_ERRORS, &[C::NAME], 1);
+            self.context
+                .metrics
+                .add(&list::RECONCILE_ERRORS, &[C::NAME], 1);
         }
-        let delay = self.retries.lock().expect("no code panics while it holds the retries").next(work);
+        let delay = self
+            .retries
+            .lock()
+            .expect("no code panics while it holds the retries")
+            .next(work);
         self.queue.retry_after(work.clone(), delay);
     }
 }

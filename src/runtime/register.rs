@@ -1,11 +1,12 @@
 //! Registration: `managers/<name>` tells that a manager lives, for as long as its lease does.
 
 use super::backoff::Backoff;
-use super::leader::Context;
+use super::context::Context;
 use super::plan::encode;
 use crate::api::cluster::Manager;
 use crate::api::key::Key;
-use crate::store::{Compare, Error, LEASE_TTL, Op, Outcome, Session, Txn};
+use crate::store::session::Session;
+use crate::store::{Compare, Error, LEASE_TTL, Op, Outcome, Txn};
 use std::time::Duration;
 use tokio::sync::watch;
 use tracing::warn;
@@ -40,14 +41,27 @@ pub async fn register(context: Context, manager: Manager, mut stop: watch::Recei
 /// Registers and waits until the lease is lost.
 async fn hold(context: &Context, manager: &Manager) -> Result<(), Error> {
     let session = Session::open(context.kv.clone(), LEASE_TTL, context.boottime()).await?;
-    let guard = Guard { session: Some(session) };
+    let guard = Guard {
+        session: Some(session),
+    };
     let key = Key::Manager(manager.name.clone()).full(context.cache.prefix());
-    let put = Op::Put { key: key.clone(), value: encode(manager), lease: Some(guard.lease()) };
-    let txn = Txn { compares: vec![Compare::Missing(key)], then: vec![put], otherwise: Vec::new() };
+    let put = Op::Put {
+        key: key.clone(),
+        value: encode(manager),
+        lease: Some(guard.lease()),
+    };
+    let txn = Txn {
+        compares: vec![Compare::Missing(key)],
+        then: vec![put],
+        otherwise: Vec::new(),
+    };
     match context.kv.txn(txn).await? {
         Outcome::Committed { .. } => guard.lost().await,
         Outcome::Refused { .. } => {
-            warn!(name = manager.name, "another manager of this name lives: give each its own --name");
+            warn!(
+                name = manager.name,
+                "another manager of this name lives: give each its own --name"
+            );
             tokio::time::sleep(NAME_TAKEN).await;
         }
         // The lease goes with the guard, and the key with the lease.
@@ -63,11 +77,18 @@ struct Guard {
 
 impl Guard {
     fn lease(&self) -> crate::api::unit::LeaseId {
-        self.session.as_ref().expect("the session is there until the drop").lease()
+        self.session
+            .as_ref()
+            .expect("the session is there until the drop")
+            .lease()
     }
 
     async fn lost(&self) {
-        self.session.as_ref().expect("the session is there until the drop").lost().await;
+        self.session
+            .as_ref()
+            .expect("the session is there until the drop")
+            .lost()
+            .await;
     }
 }
 

@@ -2,12 +2,14 @@
 
 use super::cache::{Cache, Stored};
 use crate::api::accepted::AcceptedNode;
+use crate::api::constraint::Facts;
 use crate::api::key::Key;
 use crate::api::name::{NodeName, ObjectKey};
 use crate::api::node::Availability;
 use crate::api::status::{EngineStatus, Found, NodeState, Truth};
 use crate::api::task::{Desired, Task, TaskState, TaskStatus};
 use crate::api::uid::{TaskId, Uid};
+use std::collections::BTreeMap;
 
 /// The controller that writes what an engine says: `status/nodes/<name>/health`.
 pub const HEALTH: &str = "health";
@@ -100,6 +102,27 @@ pub fn nodes(cache: &Cache) -> Vec<NodeView<'_>> {
         .keys()
         .filter_map(|name| node(cache, name))
         .collect()
+}
+
+/// What placement constraints compare with; what the engine has not said yet is empty.
+pub fn facts<'a>(node: &'a NodeView<'a>) -> Facts<'a> {
+    static NONE: BTreeMap<String, String> = BTreeMap::new();
+    let engine = node.engine;
+    let text = |field: fn(&EngineStatus) -> &Option<String>| {
+        engine
+            .and_then(|engine| field(engine).as_deref())
+            .unwrap_or("")
+    };
+    Facts {
+        id: node.accepted.value.uid.as_str(),
+        name: node.name.as_str(),
+        hostname: text(|engine| &engine.hostname),
+        role: node.accepted.value.spec.role.as_str(),
+        os: text(|engine| &engine.os),
+        arch: text(|engine| &engine.arch),
+        node_labels: &node.accepted.value.metadata.labels,
+        engine_labels: engine.map_or(&NONE, |engine| &engine.labels),
+    }
 }
 
 /// A task with where it is and what was seen of it.

@@ -15,7 +15,8 @@
 use super::backoff::Backoff;
 use super::shared::SharedCache;
 use crate::api::unit::Revision;
-use crate::store::{Error, Kv, RangeRequest, WatchRequest, list};
+use crate::store::list::list;
+use crate::store::{Error, Kv, RangeRequest, WatchRequest};
 use futures::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,7 +48,11 @@ enum Next {
 impl Watcher {
     /// A watcher that feeds `cache`; `seed` is for the jitter of its retries.
     pub fn new(kv: Arc<dyn Kv>, cache: Arc<SharedCache>, seed: u128) -> Self {
-        Self { kv, cache, backoff: Backoff::store(seed) }
+        Self {
+            kv,
+            cache,
+            backoff: Backoff::store(seed),
+        }
     }
 
     /// Follows the store until `stop`.
@@ -98,7 +103,10 @@ impl Watcher {
     /// Watches until the stream ends; says what comes next.
     async fn watch(&mut self) -> Result<Next, (Error, Next)> {
         let from = self.cache.progress().revision;
-        let request = WatchRequest { prefix: self.cache.prefix().to_owned(), start: Revision(from.0 + 1) };
+        let request = WatchRequest {
+            prefix: self.cache.prefix().to_owned(),
+            start: Revision(from.0 + 1),
+        };
         let mut stream = match self.kv.watch(request).await {
             Ok(stream) => stream,
             Err(Error::Compacted { .. }) => return Ok(Next::List { rewound: false }),
@@ -115,7 +123,12 @@ impl Watcher {
                 Err(error) => return Err((error, Next::Watch)),
             }
         }
-        Err((Error::WatchEnded { message: "the store closed it".into() }, Next::Watch))
+        Err((
+            Error::WatchEnded {
+                message: "the store closed it".into(),
+            },
+            Next::Watch,
+        ))
     }
 
     /// Reads the store's revision until it answers; says whether to watch on or to list.
@@ -127,7 +140,9 @@ impl Watcher {
                     return match next {
                         Next::List { rewound } => Next::List { rewound },
                         Next::Watch if response.revision < here => Next::List { rewound: true },
-                        Next::Watch if response.revision.0 - here.0 > FAR_BEHIND => Next::List { rewound: false },
+                        Next::Watch if response.revision.0 - here.0 > FAR_BEHIND => {
+                            Next::List { rewound: false }
+                        }
                         Next::Watch => Next::Watch,
                     };
                 }

@@ -24,6 +24,8 @@ async fn engines_of_several_versions_run_a_container_and_one_returns_after_a_kil
                 "--cap-add",
                 "NET_ADMIN",
                 image::BUSYBOX,
+                "sleep",
+                "1000000",
             ])
             .await;
         assert_eq!(id.len(), 64, "an id: {id}");

@@ -1,0 +1,125 @@
+//! The verbs of this layer: `manager`, `whoami`, `image load`.
+
+use super::manager::CONTROLLERS;
+use crate::api::uid::{Uid, is_identifier};
+use crate::api::unit::{Bytes, Period};
+use crate::cli;
+use crate::store::config::StoreArgs;
+use std::net::SocketAddr;
+
+/// The whole command line.
+#[derive(Clone, Debug, clap::Parser)]
+#[command(name = "skep", version, about = "A Kubernetes-style control plane over plain Docker Engines, with etcd as its API", help_template = cli::HELP_TEMPLATE, subcommand_required = true, arg_required_else_help = true)]
+pub struct Arguments {
+    /// Flags of all verbs.
+    #[command(flatten)]
+    pub globals: StoreArgs,
+    /// The verb.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// All verbs.
+#[derive(Clone, Debug, clap::Subcommand)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one of them in a process"
+)]
+pub enum Command {
+    /// The verbs of the layer below.
+    #[command(flatten)]
+    Cli(cli::Command),
+    /// Runs the controllers
+    Manager(ManagerArgs),
+    /// Answers HTTP requests with who it is and who asks: a workload for trying things out
+    Whoami(WhoamiArgs),
+    /// Puts this program's own image on an engine
+    Image(ImageArgs),
+}
+
+/// Flags of `skep manager`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ManagerArgs {
+    /// Name of this manager, as `spec.manager` of nodes says it [default: the host's name]
+    #[arg(long, env = "SKEP_MANAGER_NAME")]
+    pub name: Option<String>,
+    /// Controllers to run, separated by commas [default: all]
+    #[arg(long, value_delimiter = ',', value_parser = CONTROLLERS)]
+    pub controllers: Vec<String>,
+    /// Where to serve /metrics, /healthz and /readyz
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9730")]
+    pub metrics_listen: SocketAddr,
+    /// How long an engine may fail to answer before its tasks are replaced
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = period)]
+    pub node_grace: Period,
+    /// Id of the cluster to serve where the store has lost it
+    #[arg(long, value_name = "ID", value_parser = cluster_id)]
+    pub cluster_id: Option<Uid>,
+    /// Leave the compaction of the store to somebody else
+    #[arg(long)]
+    pub no_compact: bool,
+    /// The store's quota, where it does not say it itself (etcd before 3.6)
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub store_quota: Option<Bytes>,
+    /// Write logs as JSON lines
+    #[arg(long)]
+    pub log_json: bool,
+}
+
+/// Flags of `skep whoami`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct WhoamiArgs {
+    /// Where to answer
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+}
+
+/// Flags of `skep image`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ImageArgs {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub command: ImageCommand,
+}
+
+/// The verbs of `skep image`.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum ImageCommand {
+    /// Packs this program into the image skep:VERSION and loads it into an engine
+    Load {
+        /// The engine's URL
+        #[arg(
+            long,
+            value_name = "URL",
+            default_value = "unix:///var/run/docker.sock"
+        )]
+        engine: String,
+        /// The certificate authority of an engine with TLS
+        #[arg(long, value_name = "FILE", requires_all = ["tls_cert", "tls_key"])]
+        tls_ca: Option<String>,
+        /// Our certificate for an engine with TLS
+        #[arg(long, value_name = "FILE")]
+        tls_cert: Option<String>,
+        /// Its key
+        #[arg(long, value_name = "FILE")]
+        tls_key: Option<String>,
+    },
+}
+
+fn period(text: &str) -> Result<Period, String> {
+    Period::parse(text)
+}
+
+fn bytes(text: &str) -> Result<Bytes, String> {
+    Bytes::parse(text)
+}
+
+fn cluster_id(text: &str) -> Result<Uid, String> {
+    match is_identifier(text) {
+        true => Ok(Uid::from(text)),
+        false => Err(
+            "a cluster's id has 25 characters: see the label dev.skep.cluster of its containers"
+                .into(),
+        ),
+    }
+}

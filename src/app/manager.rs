@@ -1,0 +1,224 @@
+//! `skep manager`: one process that runs all controllers or some of them.
+//!
+//! Any number of managers run at once. Each controller has one leader among them; the others wait. A manager that
+//! stops gives its leases back; one that dies is replaced when they expire.
+
+use crate::api::cluster::Manager;
+use crate::api::uid::Uid;
+use crate::controllers::cluster::{ProcessMemory, Refusal};
+use crate::controllers::{cluster, network, node, reaper, scheduler, service, task};
+use crate::engine::Connector;
+use crate::metrics::{Metrics, list};
+use crate::runtime::clock::Clock;
+use crate::runtime::context::Context;
+use crate::runtime::reconciler;
+use crate::runtime::recorder::Recorder;
+use crate::runtime::register::register;
+use crate::runtime::shared::SharedCache;
+use crate::runtime::watcher::Watcher;
+use crate::store::Kv;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{error, info};
+
+/// The controllers, in the order that help lists them.
+pub const CONTROLLERS: [&str; 7] = [
+    "cluster",
+    "node",
+    "network",
+    "service",
+    "scheduler",
+    "task",
+    "reaper",
+];
+
+/// What a stopping manager waits for its last writes and the return of its leases: the store's deadline, twice.
+const STOPPING: Duration = Duration::from_secs(5);
+
+/// What a manager is told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Its name: what `spec.manager` of a node compares with.
+    pub name: String,
+    /// The host's name.
+    pub hostname: String,
+    /// The controllers that it runs.
+    pub controllers: Vec<String>,
+    /// Where its metrics are, for `skep status`.
+    pub metrics: Option<String>,
+    /// Settings of controller `cluster`.
+    pub cluster: cluster::Settings,
+    /// Settings of controller `node`.
+    pub node: node::Settings,
+}
+
+/// The doors.
+#[derive(Clone)]
+pub struct Doors {
+    /// The store.
+    pub kv: Arc<dyn Kv>,
+    /// The copy of it that the manager fills, for whoever reads along.
+    pub cache: Arc<SharedCache>,
+    /// Engines.
+    pub connector: Arc<dyn Connector>,
+    /// Time and randomness.
+    pub clock: Arc<dyn Clock>,
+    /// What Prometheus reads.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Why a manager ends by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store's record is not one that this process may serve.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// A part that should run for ever ended.
+    #[error("a part of the manager ended: {0}")]
+    Ended(String),
+}
+
+impl Error {
+    /// Whether starting it again may help without anyone changing anything.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Refused(_) => false,
+            Self::Ended(_) => true,
+        }
+    }
+}
+
+/// Runs a manager until `stop` turns true.
+///
+/// # Errors
+/// The store has a newer format, or a part ended that should not.
+pub async fn run(options: Options, doors: Doors, stop: watch::Receiver<bool>) -> Result<(), Error> {
+    let cache = doors.cache.clone();
+    let context = Context {
+        kv: doors.kv.clone(),
+        cache: cache.clone(),
+        clock: doors.clock.clone(),
+        metrics: doors.metrics.clone(),
+        recorder: Recorder::start(
+            doors.kv.clone(),
+            cache.prefix(),
+            doors.clock.clone(),
+            doors.metrics.clone(),
+        ),
+        manager: options.name.clone(),
+    };
+    doors
+        .metrics
+        .set(&list::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1.0);
+    let mut parts = JoinSet::new();
+    parts
+        .spawn(Watcher::new(doors.kv.clone(), cache.clone(), doors.clock.seed()).run(stop.clone()));
+    parts.spawn(register(
+        context.clone(),
+        record(&options, &*doors.clock),
+        stop.clone(),
+    ));
+    start_controllers(&options, &doors, &context, &stop, &mut parts);
+    info!(
+        name = options.name,
+        controllers = options.controllers.join(","),
+        "manager started"
+    );
+    let result = watch_over(&mut parts, &cache, options.cluster.id.clone(), stop).await;
+    // Parts give their leases back; a store that does not answer must not keep the process.
+    let _ = tokio::time::timeout(STOPPING, async {
+        while parts.join_next().await.is_some() {}
+    })
+    .await;
+    info!("manager stopped; containers go on");
+    result
+}
+
+fn start_controllers(
+    options: &Options,
+    doors: &Doors,
+    context: &Context,
+    stop: &watch::Receiver<bool>,
+    parts: &mut JoinSet<()>,
+) {
+    for name in &options.controllers {
+        let (context, stop) = (context.clone(), stop.clone());
+        match name.as_str() {
+            "service" => parts.spawn(reconciler::run(Arc::new(service::Service), context, stop)),
+            "scheduler" => parts.spawn(reconciler::run(
+                Arc::new(scheduler::Scheduler),
+                context,
+                stop,
+            )),
+            "network" => parts.spawn(reconciler::run(Arc::new(network::Network), context, stop)),
+            "reaper" => parts.spawn(reconciler::run(
+                Arc::new(reaper::Reaper::default()),
+                context,
+                stop,
+            )),
+            "cluster" => parts.spawn(cluster::run(options.cluster.clone(), context, stop)),
+            "node" => parts.spawn(node::run(
+                options.node.clone(),
+                doors.connector.clone(),
+                context,
+                stop,
+            )),
+            "task" => parts.spawn(task::run(doors.connector.clone(), context, stop)),
+            other => {
+                // The command line has checked the names.
+                error!(controller = other, "there is no such controller");
+                continue;
+            }
+        };
+    }
+}
+
+/// Waits for `stop`, for a part that ends by itself, or for a store that this version must not write to.
+async fn watch_over(
+    parts: &mut JoinSet<()>,
+    cache: &Arc<SharedCache>,
+    told_id: Option<Uid>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), Error> {
+    tokio::select! {
+        biased;
+        _ = stop.wait_for(|stop| *stop) => Ok(()),
+        refusal = refused(cache, told_id) => Err(Error::Refused(refusal)),
+        ended = parts.join_next() => match ended {
+            Some(Err(error)) => Err(Error::Ended(error.to_string())),
+            Some(Ok(())) | None => Err(Error::Ended("it should run until it is stopped".into())),
+        },
+    }
+}
+
+/// Remembers what this process served, whoever leads; returns once it must not work on the store any more.
+async fn refused(cache: &SharedCache, told_id: Option<Uid>) -> Refusal {
+    let memory = ProcessMemory::new(told_id);
+    let mut progress = cache.follow();
+    loop {
+        let refusal = cache.read(|cache| {
+            memory.observe(cache);
+            cluster::refusal(cache, memory.known().as_ref())
+        });
+        if let Some(refusal) = refusal {
+            return refusal;
+        }
+        if progress.changed().await.is_err() {
+            // The cache outlives this: there is nothing left to refuse.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+fn record(options: &Options, clock: &dyn Clock) -> Manager {
+    Manager {
+        name: options.name.clone(),
+        hostname: options.hostname.clone(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        controllers: options.controllers.clone(),
+        metrics: options.metrics.clone(),
+        started_at: clock.now().wall,
+    }
+}

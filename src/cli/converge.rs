@@ -1,0 +1,182 @@
+//! Waiting until objects are as asked for, with progress.
+
+use super::error::Error;
+use super::kinds::title;
+use super::object;
+use super::session::{Follow, Session};
+use super::table;
+use crate::api::name::{Kind, ObjectKey};
+use crate::api::status::{NodeState, Truth, UpdateState};
+use crate::api::unit::Revision;
+use crate::runtime::cache::Cache;
+use crate::runtime::view;
+use std::time::Duration;
+
+/// How far something is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// There.
+    Done,
+    /// On the way; what is missing.
+    Waiting(String),
+    /// It will not get there by itself; why.
+    Refused(String),
+    /// A change that was halted; why.
+    Halted(String),
+}
+
+/// Waits until all of these are in force as of `written` and there.
+pub(super) async fn wait(
+    session: &Session,
+    keys: Vec<ObjectKey>,
+    written: Revision,
+    timeout: Duration,
+) -> Result<(), Error> {
+    let named = |cache: &Cache| -> Vec<(String, Standing)> {
+        keys.iter()
+            .map(|key| (title(key), standing(cache, key, written)))
+            .collect()
+    };
+    until(session, timeout, named).await
+}
+
+/// Waits until `look` says that all is done.
+pub(super) async fn until(
+    session: &Session,
+    timeout: Duration,
+    look: impl Fn(&Cache) -> Vec<(String, Standing)>,
+) -> Result<(), Error> {
+    let mut follow = session.follow(session.snapshot().await?);
+    let mut progress = session.terminal.progress();
+    let mut missing = String::new();
+    let waited = tokio::time::timeout(timeout, async {
+        loop {
+            match judge(look(&follow.cache)) {
+                Ok(None) => return Ok(()),
+                Ok(Some(text)) => {
+                    progress.say(&text);
+                    missing = text;
+                }
+                Err(error) => return Err(error),
+            }
+            settle(&mut follow).await?;
+        }
+    })
+    .await;
+    match waited {
+        Ok(result) => result,
+        Err(_) => Err(Error::TimedOut(format!(
+            "accepted, still converging: {missing}"
+        ))),
+    }
+}
+
+async fn settle(follow: &mut Follow) -> Result<(), Error> {
+    follow.changed().await.map(drop)
+}
+
+/// None: all is done; a text: what is missing.
+fn judge(found: Vec<(String, Standing)>) -> Result<Option<String>, Error> {
+    let mut missing = Vec::new();
+    for (name, standing) in found {
+        match standing {
+            Standing::Done => {}
+            Standing::Waiting(why) => missing.push(format!("{name}: {why}")),
+            Standing::Refused(why) => return Err(Error::refused(format!("{name}: {why}"))),
+            Standing::Halted(why) => return Err(Error::RolloutFailed(format!("{name}: {why}"))),
+        }
+    }
+    Ok((!missing.is_empty()).then(|| missing.join("; ")))
+}
+
+/// Where an object stands that was written at or before `written`.
+pub(super) fn standing(cache: &Cache, key: &ObjectKey, written: Revision) -> Standing {
+    if let Some(early) = acceptance(cache, key, written) {
+        return early;
+    }
+    match key.kind {
+        Kind::Service => service(cache, key),
+        Kind::Node => node(cache, key),
+        Kind::Network => Standing::Done,
+    }
+}
+
+/// What is in the way of acceptance; none: the value that was written is in force.
+fn acceptance(cache: &Cache, key: &ObjectKey, written: Revision) -> Option<Standing> {
+    if !cache.users.contains_key(key) {
+        return Some(Standing::Refused("somebody deleted it".into()));
+    }
+    let record = object::record(cache, key);
+    let meaning = object::meaning(cache, key);
+    let in_force = record
+        .as_ref()
+        .zip(meaning.as_ref())
+        .is_some_and(|(record, meaning)| {
+            record.head.deleted_at.is_none()
+                && record.spec == meaning.spec_json()
+                && record.head.metadata == meaning.metadata
+        });
+    if in_force {
+        return None;
+    }
+    // A refusal counts only if it was said about this value, not about the one before.
+    let said = cache
+        .statuses_of(key)
+        .filter(|(_, status)| status.mod_revision > written)
+        .find_map(|(_, status)| status.value.condition("Accepted"));
+    match said {
+        Some(condition)
+            if condition.status == Truth::False && condition.reason != "Terminating" =>
+        {
+            Some(Standing::Refused(format!(
+                "not accepted: {}",
+                condition.message
+            )))
+        }
+        Some(_) | None => Some(Standing::Waiting("waits for acceptance".into())),
+    }
+}
+
+fn service(cache: &Cache, key: &ObjectKey) -> Standing {
+    if !table::is_current(cache, key) {
+        return Standing::Waiting("waits for the service controller".into());
+    }
+    let statuses = object::statuses(cache, key);
+    let update = statuses
+        .iter()
+        .find_map(|(_, status)| status.update.as_ref());
+    if let Some(update) = update.filter(|update| update.state == UpdateState::Paused) {
+        let why = update
+            .message
+            .clone()
+            .unwrap_or_else(|| "a new task failed".into());
+        return Standing::Halted(format!(
+            "the change to revision {} is halted: {why}",
+            update.revision
+        ));
+    }
+    let counts = table::counts(cache, key).unwrap_or_default();
+    let is_updating = update.is_some_and(|update| update.state == UpdateState::Updating);
+    if counts.ready >= counts.wanted && counts.updated >= counts.wanted && !is_updating {
+        return Standing::Done;
+    }
+    let waiting = statuses
+        .iter()
+        .flat_map(|(_, status)| &status.waiting)
+        .next();
+    let why = waiting
+        .map(|waiting| format!(", {}", waiting.message))
+        .unwrap_or_default();
+    Standing::Waiting(format!(
+        "{} of {} ready, {} up to date{why}",
+        counts.ready, counts.wanted, counts.updated
+    ))
+}
+
+fn node(cache: &Cache, key: &ObjectKey) -> Standing {
+    match view::node(cache, &key.node_name()) {
+        Some(node) if node.state == NodeState::Ready => Standing::Done,
+        Some(node) => Standing::Waiting(format!("{}: {}", node.state.as_str(), node.reason)),
+        None => Standing::Waiting("waits for acceptance".into()),
+    }
+}

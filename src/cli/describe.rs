@@ -1,0 +1,341 @@
+//! `skep describe`: all that is known of one object: conditions, tasks by slot with their history, why tasks wait, events.
+
+use super::error::Error;
+use super::events;
+use super::kinds::{self, Resource};
+use super::object;
+use super::print::{self, age, indent, or_none};
+use super::session::Session;
+use super::table::{self, Shape};
+use super::tasks::{self, Named};
+use super::why;
+use crate::api::cluster::Event;
+use crate::api::name::{DEFAULT_NAMESPACE, Kind, ObjectKey};
+use crate::api::service::ServiceSpec;
+use crate::api::time::Timestamp;
+use crate::runtime::cache::Cache;
+use crate::runtime::view;
+
+/// Arguments of `skep describe`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// KIND NAME... or KIND/NAME...
+    #[arg(required = true, value_name = "KIND NAME")]
+    pub targets: Vec<String>,
+    /// The namespace
+    #[arg(short, long, default_value = DEFAULT_NAMESPACE)]
+    pub namespace: String,
+}
+
+pub(super) async fn run(session: &Session, args: Args) -> Result<(), Error> {
+    let cache = session.snapshot().await?;
+    let (events, _) = events::all(session).await?;
+    let now = session.now();
+    let mut texts = Vec::new();
+    for target in kinds::targets(&args.targets)? {
+        match target.resource {
+            Resource::Object(kind) => {
+                let names: Vec<String> = match target.names.is_empty() {
+                    true => every(&cache, kind, &args.namespace),
+                    false => target.names,
+                };
+                for name in names {
+                    let key = kinds::object(kind, &args.namespace, &name);
+                    texts.push(describe(&cache, &key, &events, now)?);
+                }
+            }
+            Resource::Task => {
+                for name in target.names {
+                    let found = tasks::named(&cache, Some(&args.namespace), &name)?;
+                    texts.extend(found.iter().map(|t| task(&cache, t, &events, now)));
+                }
+            }
+            Resource::Event | Resource::Revision => {
+                return Err(Error::Usage("`get` shows all there is of these".into()));
+            }
+        }
+    }
+    session.terminal.line(&texts.join("\n\n"))
+}
+
+fn every(cache: &Cache, kind: Kind, namespace: &str) -> Vec<String> {
+    object::keys(cache, kind)
+        .into_iter()
+        .filter(|key| !kind.is_namespaced() || key.namespace == namespace)
+        .map(|key| key.name)
+        .collect()
+}
+
+/// One object in full.
+pub(super) fn describe(
+    cache: &Cache,
+    key: &ObjectKey,
+    events: &[Event],
+    now: Timestamp,
+) -> Result<String, Error> {
+    let is_there = cache.users.contains_key(key) || object::record(cache, key).is_some();
+    if !is_there {
+        return Err(Error::refused(format!("there is no {}", kinds::title(key))));
+    }
+    let mut parts = vec![head(cache, key, now)];
+    match key.kind {
+        Kind::Service => parts.extend(service(cache, key, now)),
+        Kind::Node => parts.extend(node(cache, key, now)),
+        Kind::Network => {}
+    }
+    parts.push(conditions(cache, key, now));
+    parts.push(happened(events, &key.to_string(), now));
+    parts.retain(|part| !part.is_empty());
+    Ok(parts.join("\n"))
+}
+
+fn head(cache: &Cache, key: &ObjectKey, now: Timestamp) -> String {
+    let (status, message) = table::standing(cache, key);
+    let annotated = object::annotated(cache, key);
+    let mut fields = vec![("Name", key.name.clone())];
+    if key.kind.is_namespaced() {
+        fields.push(("Namespace", key.namespace.clone()));
+    }
+    fields.push(("Labels", or_none(table::pairs(&annotated.labels))));
+    if !annotated.annotations.is_empty() {
+        fields.push(("Annotations", table::pairs(&annotated.annotations)));
+    }
+    fields.push(("Status", tasks::join(&status, &message)));
+    if let Some(record) = object::record(cache, key) {
+        fields.push(("UID", record.head.uid.to_string()));
+        fields.push(("Generation", record.head.generation.to_string()));
+        let created = record.head.created_at;
+        fields.push(("Created", format!("{created} ({} ago)", age(now, created))));
+    }
+    list(&fields)
+}
+
+/// `Name:   value`, the values below each other.
+fn list(fields: &[(&str, String)]) -> String {
+    let rows: Vec<Vec<String>> = fields
+        .iter()
+        .map(|(name, value)| vec![format!("{name}:"), value.clone()])
+        .collect();
+    print::table(&[], &rows)
+}
+
+fn section(title: &str, body: &str) -> String {
+    match body.is_empty() {
+        true => String::new(),
+        false => format!("{title}:\n{}", indent(body, 2)),
+    }
+}
+
+fn service(cache: &Cache, key: &ObjectKey, now: Timestamp) -> Vec<String> {
+    let mut fields = Vec::new();
+    if let Some(spec) = table::spec::<ServiceSpec>(cache, key) {
+        fields.push(("Mode", table::mode(spec.mode).to_owned()));
+        fields.push(("Image", spec.template.container.image.clone()));
+    }
+    if let Some(counts) = table::counts(cache, key) {
+        fields.push((
+            "Replicas",
+            format!(
+                "{} wanted, {} running, {} ready, {} up to date, {} pending",
+                counts.wanted, counts.running, counts.ready, counts.updated, counts.pending
+            ),
+        ));
+    }
+    let update = object::statuses(cache, key)
+        .into_iter()
+        .find_map(|(_, status)| status.update.clone());
+    if let Some(update) = update {
+        let message = update
+            .message
+            .map(|text| format!(": {text}"))
+            .unwrap_or_default();
+        let state = format!("{:?}", update.state).to_lowercase();
+        fields.push((
+            "Change",
+            format!("revision {} {state}{message}", update.revision),
+        ));
+    }
+    let spec = object::meaning(cache, key)
+        .map(|meaning| print::yaml(&meaning.spec_json()))
+        .unwrap_or_default();
+    vec![
+        list(&fields),
+        section("Spec", &spec),
+        section("Tasks", &slots(cache, key, now)),
+        section("Waiting", &why::waiting(cache, key)),
+    ]
+}
+
+fn slots(cache: &Cache, key: &ObjectKey, now: Timestamp) -> String {
+    let shape = Shape {
+        wide: true,
+        namespaces: false,
+    };
+    let rows: Vec<Vec<String>> = tasks::all(cache, Some(&key.namespace))
+        .iter()
+        .filter(|task| task.service.name == key.name)
+        .map(|task| table::task_row(task, now, shape))
+        .collect();
+    print::table(&table::task_header(shape), &rows)
+}
+
+fn node(cache: &Cache, key: &ObjectKey, now: Timestamp) -> Vec<String> {
+    let Some(node) = view::node(cache, &key.node_name()) else {
+        return Vec::new();
+    };
+    let spec = &node.accepted.spec;
+    let engine = node.engine.cloned().unwrap_or_default();
+    let found = node.found.map_or(0, |found| found.total);
+    let fields = [
+        ("State", tasks::join(node.state.as_str(), &node.reason)),
+        ("Availability", spec.availability.as_str().to_owned()),
+        ("Role", spec.role.as_str().to_owned()),
+        ("Engine", spec.engine.url.clone()),
+        ("Manager", or_none(spec.manager.clone().unwrap_or_default())),
+        ("Engine ID", or_none(engine.id.unwrap_or_default())),
+        (
+            "Version",
+            or_none(tasks::join(
+                &engine.version.unwrap_or_default(),
+                &engine
+                    .api_version
+                    .map(|v| format!("API {v}"))
+                    .unwrap_or_default(),
+            )),
+        ),
+        ("Host", or_none(engine.hostname.unwrap_or_default())),
+        (
+            "Capacity",
+            format!("{} CPUs, {} memory", engine.cpus, engine.memory),
+        ),
+        ("Engine labels", or_none(table::pairs(&engine.labels))),
+        ("Unclaimed", format!("{found} containers without a record")),
+    ];
+    let shape = Shape {
+        wide: true,
+        namespaces: true,
+    };
+    let rows: Vec<Vec<String>> = tasks::all(cache, None)
+        .iter()
+        .filter(|task| task.view.node == Some(&node.name))
+        .map(|task| table::task_row(task, now, shape))
+        .collect();
+    let table = print::table(&table::task_header(shape), &rows);
+    vec![list(&fields), section("Tasks", &table)]
+}
+
+fn conditions(cache: &Cache, key: &ObjectKey, now: Timestamp) -> String {
+    let rows: Vec<Vec<String>> = object::conditions(cache, key)
+        .into_iter()
+        .map(|condition| {
+            vec![
+                condition.kind.clone(),
+                condition.status.as_str().into(),
+                condition.reason.clone(),
+                age(now, condition.last_transition_time),
+                condition.message.clone(),
+            ]
+        })
+        .collect();
+    let header = ["TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"];
+    section("Conditions", &print::table(&header, &rows))
+}
+
+fn happened(events: &[Event], object: &str, now: Timestamp) -> String {
+    let shape = Shape::default();
+    let rows: Vec<Vec<String>> = events
+        .iter()
+        .filter(|event| events::is_about(event, object))
+        .map(|event| table::event_row(event, now, shape))
+        .collect();
+    section("Events", &print::table(&table::event_header(shape), &rows))
+}
+
+fn task(cache: &Cache, task: &Named<'_>, events: &[Event], now: Timestamp) -> String {
+    let record = task.view.task;
+    let status = task.view.status;
+    let text = |value: Option<String>| or_none(value.unwrap_or_default());
+    let ports = status.map(|status| status.ports.iter().map(tasks::port).collect::<Vec<_>>());
+    let fields = [
+        ("Task", record.id.to_string()),
+        ("Service", task.service.to_string()),
+        ("Slot", record.slot.to_string()),
+        ("Revision", record.revision.to_string()),
+        (
+            "Desired",
+            tasks::join(
+                table::desired(record.desired),
+                &record.reason.clone().unwrap_or_default(),
+            ),
+        ),
+        ("State", tasks::join(&task.state(), &task.message())),
+        ("Node", text(task.view.node.map(ToString::to_string))),
+        (
+            "Container",
+            text(
+                status
+                    .and_then(|s| s.container.as_ref())
+                    .map(ToString::to_string),
+            ),
+        ),
+        ("Ports", text(ports.map(|ports| ports.join(", ")))),
+        (
+            "Addresses",
+            text(status.map(|s| {
+                s.addresses
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            })),
+        ),
+        (
+            "Exit code",
+            text(
+                status
+                    .and_then(|s| s.exit_code)
+                    .map(|code| code.to_string()),
+            ),
+        ),
+        (
+            "Started",
+            text(
+                status
+                    .and_then(|s| s.started_at)
+                    .map(|time| time.to_string()),
+            ),
+        ),
+        (
+            "Finished",
+            text(
+                status
+                    .and_then(|s| s.finished_at)
+                    .map(|time| time.to_string()),
+            ),
+        ),
+        (
+            "Replaces",
+            text(record.replaces.as_ref().map(ToString::to_string)),
+        ),
+        ("Failures", record.failures.to_string()),
+        (
+            "Created",
+            format!(
+                "{} ({} ago)",
+                record.created_at,
+                age(now, record.created_at)
+            ),
+        ),
+    ];
+    let key = format!("tasks/{}/{}", task.service, record.id);
+    let parts = [
+        list(&fields),
+        section("Waiting", &why::task(cache, task)),
+        happened(events, &key, now),
+    ];
+    parts
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join("\n")
+}

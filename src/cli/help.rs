@@ -1,0 +1,55 @@
+//! What `skep --help` says: the verbs in groups, with examples.
+
+/// One line.
+pub(super) const ABOUT: &str =
+    "A Kubernetes-style control plane over plain Docker Engines, with etcd as its API";
+
+/// The help of the whole. A test checks that no verb is missing.
+pub const TEMPLATE: &str = "\
+{about}
+
+Usage: skep [OPTIONS] <COMMAND>
+
+Write:
+  apply          Create or change objects from manifests
+  diff           Show what apply would change
+  validate       Check manifests; needs no store
+  scale          Change the number of replicas
+  delete         Delete objects
+
+Look:
+  get            List services, nodes, networks, tasks, revisions, events
+  describe       All that is known of one object
+  status         One screen: managers, nodes, services, what is stuck and why
+  why            What a service or task waits for, node by node
+  events         What happened
+  wait           Wait for a condition, or until something is gone
+
+Tasks:
+  logs           Output of a service's tasks
+  exec           Run a command in a task's container
+
+Fleet:
+  node           add, drain, activate, pause and rm nodes
+  manager        Run the controllers
+  reap           List and remove containers without a record
+
+More:
+  api-resources  Kinds, short names, keys
+  completion     Completion for bash, zsh or fish
+  version        Print the version
+
+Examples:
+  skep apply -f web.yaml --wait
+  skep get services,tasks -o wide
+  skep scale web --replicas 5
+  skep why web
+  skep logs -f --tail 20 web
+  skep exec -it web.1 -- sh
+
+Options:
+{options}
+
+Exit codes: 0 done, 1 refused or failed, 2 usage, 3 store or engine cannot be reached,
+4 wait timed out, 5 change halted, 130 interrupted; diff: 1 differs; exec: the command's own.
+";

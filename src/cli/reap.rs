@@ -1,0 +1,177 @@
+//! `skep reap`: lists containers of this cluster without a record, and approves their removal (rule C3).
+//!
+//! Approval is a task record with desired `remove`, made under the condition that there is none: the node's manager
+//! then removes the container as it removes any other. Containers of other clusters and copies are only listed.
+
+use super::error::Error;
+use super::print::{self, age, short};
+use super::session::Session;
+use super::write::{self, CHUNK, Guarded};
+use crate::api::key::Key;
+use crate::api::name::{NodeName, Scoped};
+use crate::api::status::{Unclaimed, UnclaimedKind};
+use crate::api::task::{Desired, Task};
+use crate::api::time::Timestamp;
+use crate::runtime::cache::Cache;
+use crate::runtime::view;
+
+/// Why a task record is there: a person approved the removal.
+const REASON: &str = "Reaped";
+
+/// Arguments of `skep reap`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Remove them
+    #[arg(long)]
+    pub yes: bool,
+    /// Only on these nodes
+    #[arg(value_name = "NODE")]
+    pub nodes: Vec<String>,
+}
+
+pub(super) async fn run(session: &Session, args: Args) -> Result<(), Error> {
+    let cache = session.snapshot().await?;
+    let found = found(&cache, &args.nodes);
+    if found.is_empty() {
+        session
+            .terminal
+            .note("no container without a record is known");
+        return Ok(());
+    }
+    let now = session.now();
+    if args.yes {
+        return approve(session, &cache, &found, now).await;
+    }
+    let rows: Vec<Vec<String>> = found
+        .iter()
+        .map(|(node, container)| row(&cache, node, container, now))
+        .collect();
+    let header = [
+        "NODE",
+        "CONTAINER",
+        "NAME",
+        "SERVICE",
+        "RUNS",
+        "SEEN",
+        "WHY",
+    ];
+    session.terminal.line(&print::table(&header, &rows))?;
+    session
+        .terminal
+        .note("`skep reap --yes` removes those that can be");
+    Ok(())
+}
+
+fn found<'a>(cache: &'a Cache, nodes: &[String]) -> Vec<(NodeName, &'a Unclaimed)> {
+    view::nodes(cache)
+        .into_iter()
+        .filter(|node| nodes.is_empty() || nodes.contains(&node.name.0))
+        .flat_map(|node| {
+            let unclaimed = node.found.map(|found| found.unclaimed.as_slice());
+            let name = node.name;
+            unclaimed
+                .unwrap_or_default()
+                .iter()
+                .map(move |one| (name.clone(), one))
+        })
+        .collect()
+}
+
+fn row(cache: &Cache, node: &NodeName, container: &Unclaimed, now: Timestamp) -> Vec<String> {
+    let service = container
+        .claim
+        .as_ref()
+        .map(|claim| format!("{}/{}", claim.namespace, claim.name));
+    let why = match (container.kind, record(cache, node, container, now)) {
+        (UnclaimedKind::ForeignCluster, _) => "of another cluster: never touched",
+        (UnclaimedKind::Imposter, _) => "a copy of a task's container: never touched",
+        (UnclaimedKind::Lost, None) => "its labels do not belong to this node: never touched",
+        (UnclaimedKind::Lost, Some(_)) => "its record is lost: can be removed",
+    };
+    vec![
+        node.to_string(),
+        short(container.container.as_str()).to_owned(),
+        container.name.clone(),
+        print::or_none(service.unwrap_or_default()),
+        if container.running { "yes" } else { "no" }.to_owned(),
+        age(now, container.since),
+        why.to_owned(),
+    ]
+}
+
+/// The record that removes a container; none: it is not ours to remove.
+fn record(
+    cache: &Cache,
+    node: &NodeName,
+    container: &Unclaimed,
+    now: Timestamp,
+) -> Option<(Scoped, Task)> {
+    let claim = container.claim.as_ref()?;
+    let is_ours = container.kind == UnclaimedKind::Lost
+        && cache
+            .cluster
+            .as_ref()
+            .is_some_and(|cluster| cluster.id == claim.cluster)
+        && cache
+            .nodes
+            .get(node)
+            .is_some_and(|accepted| accepted.uid == claim.node);
+    let task = || Task {
+        id: claim.task.clone(),
+        service: claim.service.clone(),
+        revision: claim.revision,
+        slot: claim.slot.clone(),
+        desired: Desired::Remove,
+        reason: Some(REASON.into()),
+        replaces: None,
+        failures: 0,
+        not_before: None,
+        created_at: now,
+        ended_at: Some(now),
+        adopted_from: Some(node.clone()),
+    };
+    is_ours.then(|| (Scoped::new(&claim.namespace, &claim.name), task()))
+}
+
+async fn approve(
+    session: &Session,
+    cache: &Cache,
+    found: &[(NodeName, &Unclaimed)],
+    now: Timestamp,
+) -> Result<(), Error> {
+    let mut left = 0;
+    let mut writes = Vec::new();
+    let mut lines = Vec::new();
+    for (node, container) in found {
+        let Some((service, task)) = record(cache, node, container, now) else {
+            left += 1;
+            continue;
+        };
+        if cache.task(&task.id).is_some() {
+            continue;
+        }
+        let value = serde_json::to_vec(&task).expect("a task has only text keys");
+        writes.push(Guarded {
+            key: session.key(&Key::Task(service, task.id.clone())),
+            value: Some(value),
+            read: None,
+        });
+        lines.push(format!(
+            "container {} on node {node}: removal ordered",
+            container.name
+        ));
+    }
+    for (chunk, lines) in writes.chunks(CHUNK).zip(lines.chunks(CHUNK)) {
+        write::commit(session, chunk).await?;
+        lines
+            .iter()
+            .try_for_each(|line| session.terminal.line(line))?;
+    }
+    if left > 0 {
+        let containers = print::count(left, "container");
+        session
+            .terminal
+            .note(&format!("{containers} left alone: `skep reap` says why"));
+    }
+    Ok(())
+}

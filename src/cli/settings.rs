@@ -1,0 +1,151 @@
+//! Where the store is: flag, `SKEP_*`, `ETCDCTL_*`, the configuration file, the default.
+//!
+//! The configuration file describes one store: where a flag or variable names endpoints, nothing of it counts.
+
+use crate::store::config::{StoreArgs, StoreConfig};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The file that `make up` writes, looked for from the current directory upwards.
+const FILE: &str = ".skep/config.yaml";
+
+/// Variables that name the endpoints.
+const ENDPOINTS: [&str; 2] = ["SKEP_ENDPOINTS", "ETCDCTL_ENDPOINTS"];
+
+/// The configuration file. Paths are relative to the directory that holds `.skep`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct File {
+    endpoints: Option<Endpoints>,
+    prefix: Option<String>,
+    cacert: Option<String>,
+    cert: Option<String>,
+    key: Option<String>,
+    user: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum Endpoints {
+    One(String),
+    Many(Vec<String>),
+}
+
+/// Finds the settings.
+///
+/// # Errors
+/// The configuration file is there and cannot be read, or the settings contradict each other.
+pub fn resolve(
+    args: &StoreArgs,
+    environment: &BTreeMap<String, String>,
+    directory: &Path,
+) -> Result<StoreConfig, String> {
+    let set = |name: &str| {
+        environment
+            .get(name)
+            .filter(|text| !text.is_empty())
+            .cloned()
+    };
+    let is_named = args.endpoints.is_some() || ENDPOINTS.iter().any(|name| set(name).is_some());
+    let file = match is_named {
+        true => BTreeMap::new(),
+        false => variables(directory)?,
+    };
+    // The last that is asked for is `ETCDCTL_*`: the file comes behind it.
+    args.resolve(|name| {
+        let behind = name
+            .strip_prefix("ETCDCTL_")
+            .and_then(|name| file.get(name).cloned());
+        set(name).or(behind)
+    })
+    .map_err(|error| error.to_string())
+}
+
+/// What the nearest configuration file says, by the variables' names without `SKEP_`.
+fn variables(directory: &Path) -> Result<BTreeMap<&'static str, String>, String> {
+    let Some((path, base)) = directory
+        .ancestors()
+        .map(|base| (base.join(FILE), base))
+        .find(|(path, _)| path.is_file())
+    else {
+        return Ok(BTreeMap::new());
+    };
+    let unreadable = |why: String| format!("{}: {why}", path.display());
+    let text = std::fs::read_to_string(&path).map_err(|error| unreadable(error.to_string()))?;
+    let file: File = serde_yaml::from_str(&text).map_err(|error| unreadable(error.to_string()))?;
+    let at = |text: Option<String>| text.map(|text| absolute(base, &text));
+    let values = [
+        ("ENDPOINTS", file.endpoints.map(joined)),
+        ("PREFIX", file.prefix),
+        ("CACERT", at(file.cacert)),
+        ("CERT", at(file.cert)),
+        ("KEY", at(file.key)),
+        ("USER", file.user),
+    ];
+    let set = values
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)));
+    Ok(set.collect())
+}
+
+fn absolute(base: &Path, path: &str) -> String {
+    base.join(PathBuf::from(path)).display().to_string()
+}
+
+fn joined(endpoints: Endpoints) -> String {
+    match endpoints {
+        Endpoints::One(text) => text,
+        Endpoints::Many(list) => list.join(","),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(flag: &str, variables: &[(&str, &str)], file: &str, expected: &str) {
+        let directory = tempfile::tempdir().unwrap();
+        let below = directory.path().join("a/b");
+        std::fs::create_dir_all(&below).unwrap();
+        std::fs::create_dir_all(directory.path().join(".skep")).unwrap();
+        std::fs::write(directory.path().join(FILE), file).unwrap();
+        let args = StoreArgs {
+            endpoints: Some(flag.to_owned()).filter(|flag| !flag.is_empty()),
+            ..StoreArgs::default()
+        };
+        let environment = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let found = resolve(&args, &environment, &below).unwrap();
+        assert_eq!(
+            format!("{} {}", found.endpoints.join(","), found.prefix),
+            expected
+        );
+    }
+
+    #[test]
+    fn the_nearest_word_wins() {
+        let skep = ("SKEP_ENDPOINTS", "s:1,s:2");
+        let etcdctl = ("ETCDCTL_ENDPOINTS", "e:1");
+        let file = "{endpoints: 'c:1', prefix: /other/}";
+        check("f:1", &[skep, etcdctl], file, "http://f:1 /skep/");
+        check("", &[skep, etcdctl], file, "http://s:1,http://s:2 /skep/");
+        check("", &[etcdctl], file, "http://e:1 /skep/");
+        check("", &[], file, "http://c:1 /other/");
+        check(
+            "",
+            &[],
+            "endpoints: ['c:1', 'c:2']",
+            "http://c:1,http://c:2 /skep/",
+        );
+        check(
+            "",
+            &[("SKEP_ENDPOINTS", "")],
+            "{}",
+            "http://127.0.0.1:2379 /skep/",
+        );
+        check("", &[("SKEP_PREFIX", "/mine")], file, "http://c:1 /mine/");
+    }
+}

@@ -1,0 +1,131 @@
+//! What users wrote, as verbs need it: documents with their bytes, their meaning, and edits. Pure.
+//!
+//! The one place of the command line that knows how `api` parses. A document's bytes are kept as they are, comments
+//! included.
+
+use crate::api::diff::{self, Change};
+use crate::api::edit;
+use crate::api::manifest::{self, Manifest};
+use crate::api::name::ObjectKey;
+use crate::api::node::Availability;
+use crate::api::service::Annotated;
+use serde_json::{Value, json};
+
+/// A value above this is refused: the accepted record has to fit below etcd's 1.5 MiB as well.
+pub(super) const LARGEST: usize = manifest::MAX_BYTES;
+
+/// What a value means.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Meaning {
+    /// Labels and annotations.
+    pub(super) metadata: Annotated,
+    /// The spec with its defaults.
+    pub(super) spec: manifest::Spec,
+}
+
+impl Meaning {
+    fn of(manifest: Manifest) -> Self {
+        Self {
+            metadata: manifest.metadata,
+            spec: manifest.spec,
+        }
+    }
+
+    /// The spec as JSON.
+    pub(super) fn spec_json(&self) -> Value {
+        self.spec.to_value()
+    }
+
+    /// What a user says of an object, as JSON: labels, annotations and spec.
+    pub(super) fn json(&self) -> Value {
+        json!({"metadata": self.metadata, "spec": self.spec_json()})
+    }
+}
+
+/// One document of a file.
+#[derive(Clone, Debug)]
+pub(super) struct Document {
+    /// The object, with its text.
+    pub(super) manifest: Manifest,
+}
+
+impl Document {
+    /// The object's key.
+    pub(super) fn key(&self) -> &ObjectKey {
+        &self.manifest.key
+    }
+
+    /// What it means.
+    pub(super) fn meaning(&self) -> Meaning {
+        Meaning::of(self.manifest.clone())
+    }
+}
+
+/// Reads a file; problems are lines for people, with file, line and field.
+pub(super) fn documents(text: &str, file: &str) -> (Vec<Document>, Vec<String>) {
+    let mut documents = Vec::new();
+    let mut problems = Vec::new();
+    for result in manifest::parse_documents(text, file) {
+        match result {
+            Ok(manifest) if manifest.text.len() > LARGEST => problems.push(format!(
+                "{file}: {} has {} bytes; a value may have {LARGEST}",
+                manifest.key,
+                manifest.text.len()
+            )),
+            Ok(manifest) => documents.push(Document { manifest }),
+            Err(found) => problems.extend(found.iter().map(ToString::to_string)),
+        }
+    }
+    (documents, problems)
+}
+
+/// What a stored value means.
+pub(super) fn meaning(key: &ObjectKey, value: &[u8]) -> Result<Meaning, String> {
+    manifest::parse_value(key, value)
+        .map(Meaning::of)
+        .map_err(|problems| {
+            let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            lines.join("\n")
+        })
+}
+
+/// The fields in which two meanings differ.
+pub(super) fn changes(before: &Meaning, after: &Meaning) -> Vec<Change> {
+    diff::changes(&before.json(), &after.json())
+}
+
+/// The changes in one line, the first few of them.
+pub(super) fn summary(changes: &[Change]) -> String {
+    const SHOWN: usize = 4;
+    let mut parts: Vec<String> = changes.iter().take(SHOWN).map(shortened).collect();
+    if changes.len() > SHOWN {
+        parts.push(format!("and {} more", changes.len() - SHOWN));
+    }
+    parts.join(", ")
+}
+
+fn shortened(change: &Change) -> String {
+    const LONGEST: usize = 120;
+    let text = change.to_string();
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
+}
+
+/// The user's text with another number of replicas, everything else as it is.
+pub(super) fn with_replicas(value: &[u8], replicas: u32) -> Result<Vec<u8>, String> {
+    edited(value, "replicas", &json!(replicas))
+}
+
+/// The user's text with another availability, everything else as it is.
+pub(super) fn with_availability(value: &[u8], wanted: Availability) -> Result<Vec<u8>, String> {
+    edited(value, "availability", &json!(wanted.as_str()))
+}
+
+fn edited(value: &[u8], field: &str, to: &Value) -> Result<Vec<u8>, String> {
+    let text = std::str::from_utf8(value).map_err(|error| error.to_string())?;
+    edit::set_spec_field(text, field, to)
+        .map(String::into_bytes)
+        .map_err(|error| error.to_string())
+}

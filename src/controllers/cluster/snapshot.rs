@@ -1,0 +1,102 @@
+//! What is seen of the cluster, as plain data.
+
+use super::memory::Remembered;
+use crate::api::name::{NodeName, ObjectKey};
+use crate::api::status::{NodeState, UnclaimedKind};
+use crate::api::time::Timestamp;
+use crate::api::uid::Uid;
+use crate::api::unit::{Incarnation, Revision};
+use crate::runtime::cache::Cache;
+use crate::runtime::clock::Now;
+use crate::runtime::view::{self, NodeView};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Everything that the plan rests on.
+pub(super) struct Snapshot<'a> {
+    pub(super) cache: &'a Cache,
+    pub(super) memory: Remembered,
+    /// `--cluster-id`.
+    pub(super) told_id: Option<Uid>,
+    pub(super) nodes: Vec<Node>,
+    /// How long what runs has certainly been adopted (rule N4).
+    pub(super) adopting: Duration,
+    pub(super) now: Now,
+}
+
+/// What the cluster needs to know of a node.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub(super) name: NodeName,
+    pub(super) state: NodeState,
+    /// Whether that was written after the cluster's record: a restored state says nothing of today.
+    pub(super) is_state_fresh: bool,
+    pub(super) created_at: Timestamp,
+    /// The store's life in which its engine was listed last.
+    pub(super) looked_at_in: Option<Incarnation>,
+    /// The newest label of a container that is ours.
+    pub(super) highest: Option<(Incarnation, Revision)>,
+    /// The revision of the status that says so: made after the label was read.
+    pub(super) said_at: Revision,
+    /// Ids of other clusters whose containers run there.
+    pub(super) foreign: BTreeSet<Uid>,
+}
+
+pub(super) fn take(
+    cache: &Cache,
+    memory: Remembered,
+    told_id: Option<Uid>,
+    now: Now,
+) -> Snapshot<'_> {
+    let since = cache
+        .cluster
+        .as_ref()
+        .and_then(|cluster| cluster.adopting_since);
+    let adopting = since.map_or(Duration::ZERO, |since| {
+        now.wall.since(since).min(memory.adopting)
+    });
+    let nodes = view::nodes(cache)
+        .iter()
+        .map(|node| look(cache, node))
+        .collect();
+    Snapshot {
+        cache,
+        memory,
+        told_id,
+        nodes,
+        adopting,
+        now,
+    }
+}
+
+fn look(cache: &Cache, node: &NodeView<'_>) -> Node {
+    let object = ObjectKey::node(&node.name);
+    let written = |controller| {
+        cache
+            .status(&object, controller)
+            .map_or(Revision(0), |status| status.mod_revision)
+    };
+    let record = cache
+        .cluster
+        .as_ref()
+        .map_or(Revision(0), |cluster| cluster.mod_revision);
+    Node {
+        name: node.name.clone(),
+        state: node.state,
+        is_state_fresh: written(view::HEALTH).max(written(view::NODE)) > record,
+        created_at: node.accepted.created_at,
+        looked_at_in: node.found.map(|found| found.incarnation),
+        highest: node.found.and_then(|found| found.highest),
+        said_at: written(view::TASK),
+        foreign: foreign(node),
+    }
+}
+
+fn foreign(node: &NodeView<'_>) -> BTreeSet<Uid> {
+    node.found
+        .iter()
+        .flat_map(|found| &found.unclaimed)
+        .filter(|container| container.kind == UnclaimedKind::ForeignCluster)
+        .filter_map(|container| Some(container.claim.as_ref()?.cluster.clone()))
+        .collect()
+}

@@ -1,0 +1,79 @@
+//! Acceptance of networks, and the network's part of a service's status.
+
+use super::snapshot::{Network, Service};
+use super::status;
+use crate::api::key::Key;
+use crate::api::name::ObjectKey;
+use crate::api::status::Status;
+use crate::api::uid::Ids;
+use crate::runtime::accept::{Context, decide};
+use crate::runtime::cache::Stored;
+use crate::runtime::plan::{Plan, Step};
+
+/// Accepts, refuses or forgets a network.
+pub(super) fn network(snapshot: Network<'_>, ids: &mut Ids) -> Plan {
+    let mut plan = Plan::default();
+    let before = snapshot.status.map_or(&[][..], |status| &status.conditions);
+    let context = Context {
+        incarnation: snapshot.incarnation,
+        now: snapshot.now.wall,
+        before,
+    };
+    let acceptance = decide(snapshot.written, snapshot.accepted, &context, ids);
+    acceptance.tell(snapshot.key, before, &mut plan);
+
+    let record = Key::Accepted(snapshot.key.clone());
+    let is_deleted = acceptance
+        .record
+        .get()
+        .is_some_and(|record| record.deleted_at.is_some());
+    if is_deleted {
+        // Nothing follows from a network yet, so its clean-up is done. What was made anew is accepted at the next look.
+        let step = forget(
+            Step::default().delete(record),
+            snapshot.key,
+            snapshot.status,
+        );
+        plan.push(step);
+        return plan;
+    }
+    let mut step = Step::default();
+    if let Some(accepted) = acceptance.record.to_write() {
+        step = step.put(record, accepted);
+    }
+    let step = match status::network(&acceptance, &context) {
+        Some(next) => report(step, snapshot.key, snapshot.status, &next),
+        None => forget(step, snapshot.key, snapshot.status),
+    };
+    plan.push(step);
+    plan
+}
+
+/// Reports what a service asks for and what of it is provided.
+pub(super) fn service(snapshot: &Service<'_>) -> Plan {
+    let mut plan = Plan::default();
+    let step = match snapshot.accepted {
+        Some(accepted) => {
+            let before = snapshot.status.map(|status| &*status.value);
+            let next = status::service(accepted, before, snapshot.now.wall);
+            report(Step::default(), snapshot.key, snapshot.status, &next)
+        }
+        None => forget(Step::default(), snapshot.key, snapshot.status),
+    };
+    plan.push(step);
+    plan
+}
+
+fn report(step: Step, key: &ObjectKey, before: Option<&Stored<Status>>, next: &Status) -> Step {
+    match before {
+        Some(before) if *before.value == *next => step,
+        Some(_) | None => step.put(Key::Status(key.clone(), status::CONTROLLER.into()), next),
+    }
+}
+
+fn forget(step: Step, key: &ObjectKey, before: Option<&Stored<Status>>) -> Step {
+    match before {
+        Some(_) => step.delete(Key::Status(key.clone(), status::CONTROLLER.into())),
+        None => step,
+    }
+}

@@ -1,0 +1,67 @@
+//! What the network controller may see, as plain data.
+
+use super::status::CONTROLLER;
+use crate::api::accepted::{AcceptedNetwork, AcceptedService};
+use crate::api::manifest::{Spec, parse_value};
+use crate::api::name::ObjectKey;
+use crate::api::network::NetworkSpec;
+use crate::api::service::Annotated;
+use crate::api::status::Status;
+use crate::api::unit::Incarnation;
+use crate::runtime::accept::{Refused, Written};
+use crate::runtime::cache::{Cache, Stored};
+use crate::runtime::clock::Now;
+
+/// One network.
+pub(super) struct Network<'a> {
+    pub(super) key: &'a ObjectKey,
+    pub(super) written: Option<Written<'a, NetworkSpec>>,
+    pub(super) accepted: Option<&'a Stored<AcceptedNetwork>>,
+    pub(super) status: Option<&'a Stored<Status>>,
+    pub(super) incarnation: Incarnation,
+    pub(super) now: Now,
+}
+
+/// One service, as far as networks and ports go.
+pub(super) struct Service<'a> {
+    pub(super) key: &'a ObjectKey,
+    pub(super) accepted: Option<&'a Stored<AcceptedService>>,
+    pub(super) status: Option<&'a Stored<Status>>,
+    pub(super) now: Now,
+}
+
+/// None until the cluster has its record: no number of the store means anything before.
+pub(super) fn network<'a>(cache: &'a Cache, key: &'a ObjectKey, now: Now) -> Option<Network<'a>> {
+    let incarnation = cache.cluster.as_ref()?.incarnation;
+    let written = cache.users.get(key).map(|stored| Written {
+        stored,
+        parsed: parse(key, stored),
+    });
+    Some(Network {
+        key,
+        written,
+        accepted: cache.networks.get(&key.scoped()),
+        status: cache.status(key, CONTROLLER),
+        incarnation,
+        now,
+    })
+}
+
+pub(super) fn service<'a>(cache: &'a Cache, key: &'a ObjectKey, now: Now) -> Service<'a> {
+    Service {
+        key,
+        accepted: cache.services.get(&key.scoped()),
+        status: cache.status(key, CONTROLLER),
+        now,
+    }
+}
+
+fn parse(key: &ObjectKey, value: &[u8]) -> Result<(Annotated, NetworkSpec), Refused> {
+    let manifest = parse_value(key, value).map_err(|problems| Refused::invalid(&problems))?;
+    match manifest.spec {
+        Spec::Network(spec) => Ok((manifest.metadata, *spec)),
+        Spec::Service(_) | Spec::Node(_) => Err(Refused::invalid(&[format!(
+            "{key}: the value is not a Network"
+        )])),
+    }
+}

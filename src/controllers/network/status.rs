@@ -1,0 +1,119 @@
+//! Conditions of networks, and of services as far as networks and ports go.
+
+use crate::api::accepted::AcceptedService;
+use crate::api::network::NetworkSpec;
+use crate::api::service::{PortMode, ServiceSpec};
+use crate::api::status::{Condition, Status, Truth};
+use crate::api::time::Timestamp;
+use crate::runtime::accept::{Acceptance, Context};
+
+/// The controller's name in status keys.
+pub(super) const CONTROLLER: &str = "network";
+
+/// Condition of a network: it exists on the nodes that need it.
+const AVAILABLE: &str = "Available";
+/// Condition of a service: the overlay networks that it asks for are provided.
+const NETWORKS_READY: &str = "NetworksReady";
+/// Condition of a service: the ingress ports that it asks for are open.
+const PORTS_READY: &str = "PortsReady";
+/// Reason: asked for, and this version does not do it.
+const NOT_PROVIDED: &str = "NotProvided";
+/// Reason: not asked for.
+const NOT_NEEDED: &str = "NotNeeded";
+
+/// The status of a network; none if there is nothing to speak of.
+pub(super) fn network(
+    acceptance: &Acceptance<NetworkSpec>,
+    context: &Context<'_>,
+) -> Option<Status> {
+    let accepted = acceptance.condition.clone()?;
+    let record = acceptance.record.get();
+    let available = record.map(|_| {
+        Condition::new(
+            context.before,
+            context.now,
+            AVAILABLE,
+            Truth::False,
+            NOT_PROVIDED,
+            "overlay networks are accepted and not realised by this version: tasks join their engine's bridge",
+        )
+    });
+    Some(Status {
+        uid: record.map(|record| record.uid.clone()),
+        observed_generation: record.map(|record| record.generation),
+        conditions: [Some(accepted), available].into_iter().flatten().collect(),
+        ..Status::default()
+    })
+}
+
+/// The network's part of a service's status.
+pub(super) fn service(
+    accepted: &AcceptedService,
+    before: Option<&Status>,
+    now: Timestamp,
+) -> Status {
+    let before = before
+        .filter(|status| status.uid.as_ref() == Some(&accepted.uid))
+        .map_or(&[][..], |status| &status.conditions);
+    let said = |kind, (status, reason, message): (Truth, &str, String)| {
+        Condition::new(before, now, kind, status, reason, message)
+    };
+    Status {
+        uid: Some(accepted.uid.clone()),
+        observed_generation: Some(accepted.generation),
+        conditions: vec![
+            said(NETWORKS_READY, networks(&accepted.spec)),
+            said(PORTS_READY, ports(&accepted.spec)),
+        ],
+        ..Status::default()
+    }
+}
+
+/// Networks that were left out mean the namespace's own, which nobody asked for by name: nothing is missing.
+fn networks(spec: &ServiceSpec) -> (Truth, &'static str, String) {
+    let asked = spec.template.networks.as_deref().unwrap_or_default();
+    let names: Vec<&str> = asked.iter().map(|network| network.name.as_str()).collect();
+    match names.is_empty() {
+        true => (
+            Truth::True,
+            NOT_NEEDED,
+            "no overlay network is asked for".into(),
+        ),
+        false => {
+            let message = format!(
+                "overlay networks are not provided by this version: tasks join their engine's bridge instead of {}",
+                names.join(", ")
+            );
+            (Truth::False, NOT_PROVIDED, message)
+        }
+    }
+}
+
+fn ports(spec: &ServiceSpec) -> (Truth, &'static str, String) {
+    let ingress: Vec<String> = spec
+        .ports
+        .iter()
+        .filter(|port| port.mode == PortMode::Ingress)
+        .map(|port| {
+            format!(
+                "{}/{}",
+                port.published.unwrap_or(port.target),
+                port.protocol.as_str()
+            )
+        })
+        .collect();
+    match ingress.is_empty() {
+        true => (
+            Truth::True,
+            NOT_NEEDED,
+            "no ingress port is asked for".into(),
+        ),
+        false => {
+            let message = format!(
+                "ingress ports are not provided by this version: {} stay closed; mode host opens ports on the tasks' nodes",
+                ingress.join(", ")
+            );
+            (Truth::False, NOT_PROVIDED, message)
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! Networks in their own words, three properties, and one golden trace.
+
+use super::*;
+use crate::api::accepted::{Accepted, AcceptedNetwork};
+use crate::api::cluster::Cluster;
+use crate::api::manifest::{Spec, parse_value};
+use crate::api::name::Scoped;
+use crate::api::status::Status;
+use crate::api::time::Timestamp;
+use crate::api::uid::Uid;
+use crate::api::unit::{Generation, Incarnation, Revision};
+use crate::runtime::fixture::{World, lines};
+use proptest::prelude::*;
+
+fn front() -> ObjectKey {
+    ObjectKey::network(&Scoped::new("shop", "front"))
+}
+
+fn web() -> ObjectKey {
+    ObjectKey::service(&Scoped::new("shop", "web"))
+}
+
+fn world() -> World {
+    let mut world = World::default();
+    let cluster = Cluster {
+        id: Uid("c".into()),
+        incarnation: Incarnation(1),
+        format: 1,
+        adopting_since: None,
+    };
+    world.put(Key::Cluster, &cluster);
+    world
+}
+
+/// A service in force, as its controller would have accepted it.
+fn accept_service(world: &mut World, value: &str) {
+    let manifest = parse_value(&web(), value.as_bytes()).unwrap();
+    let Spec::Service(spec) = manifest.spec else {
+        panic!("{value} is no service");
+    };
+    let accepted = Accepted {
+        uid: Uid("s".into()),
+        generation: Generation(1),
+        metadata: manifest.metadata,
+        spec: *spec,
+        create_revision: Revision(1),
+        mod_revision: Revision(1),
+        incarnation: Incarnation(1),
+        created_at: Timestamp(0),
+        deleted_at: None,
+    };
+    world.put(Key::Accepted(web()), &accepted);
+}
+
+/// `Type=Truth/Reason` of each condition.
+fn said(world: &World, object: &ObjectKey) -> String {
+    let status = world.cache.status(object, "network");
+    let conditions = status.map_or(&[][..], |status| &status.conditions);
+    let words: Vec<_> = conditions
+        .iter()
+        .map(|said| format!("{}={}/{}", said.kind, said.status.as_str(), said.reason))
+        .collect();
+    words.join(" ")
+}
+
+fn record(world: &World) -> Option<&AcceptedNetwork> {
+    world
+        .cache
+        .networks
+        .get(&front().scoped())
+        .map(|stored| &*stored.value)
+}
+
+#[test]
+fn a_network_is_accepted_and_not_provided() {
+    let mut world = world();
+    world.raw("networks/shop/front", b"{internal: true}".to_vec());
+    world.settle(&Network);
+    assert!(record(&world).unwrap().spec.internal);
+    assert_eq!(
+        said(&world, &front()),
+        "Accepted=True/Accepted Available=False/NotProvided"
+    );
+}
+
+#[test]
+fn a_bad_value_keeps_the_network_in_force_and_is_told_once() {
+    let mut world = world();
+    world.raw("networks/shop/front", b"{mtu: 1400}".to_vec());
+    world.settle(&Network);
+    world.raw("networks/shop/front", b"garbage: [".to_vec());
+    let plan = world.settle(&Network);
+    assert_eq!(record(&world).unwrap().spec.mtu, 1400);
+    assert_eq!(
+        said(&world, &front()),
+        "Accepted=False/Invalid Available=False/NotProvided"
+    );
+    let notes: Vec<_> = plan.notes.iter().map(|note| note.reason).collect();
+    assert_eq!(notes, ["NotAccepted"]);
+    assert!(world.plan_all(&Network).notes.is_empty());
+}
+
+#[test]
+fn a_deleted_network_leaves_at_once_also_when_it_was_refused() {
+    for value in ["{mtu: 1400}", "garbage: ["] {
+        let mut world = world();
+        world.raw("networks/shop/front", value.into());
+        world.settle(&Network);
+        world.del(&Key::User(front()));
+        world.settle(&Network);
+        assert_eq!(record(&world), None);
+        assert_eq!(world.cache.status(&front(), "network").map(|_| ()), None);
+    }
+}
+
+#[test]
+fn a_network_that_was_made_anew_gets_a_new_uid() {
+    let mut world = world();
+    world.raw("networks/shop/front", b"{mtu: 1400}".to_vec());
+    world.settle(&Network);
+    let before = record(&world).unwrap().uid.clone();
+    world.del(&Key::User(front()));
+    world.raw("networks/shop/front", b"{mtu: 1400}".to_vec());
+    world.settle(&Network);
+    assert_ne!(record(&world).unwrap().uid, before);
+}
+
+#[test]
+fn nothing_is_accepted_before_the_cluster_has_its_record() {
+    let mut world = World::default();
+    world.raw("networks/shop/front", b"{mtu: 1400}".to_vec());
+    assert!(world.settle(&Network).is_in_step());
+}
+
+fn check_service(fields: &str, expected: &str) {
+    let mut world = world();
+    accept_service(
+        &mut world,
+        &format!("{{template: {{container: nginx{fields}}}"),
+    );
+    world.settle(&Network);
+    assert_eq!(said(&world, &web()), expected, "{fields}");
+}
+
+#[test]
+fn services_are_told_what_is_not_provided() {
+    const NONE: &str = "NetworksReady=True/NotNeeded PortsReady=True/NotNeeded";
+    check_service("}", NONE);
+    check_service(", networks: []}", NONE);
+    check_service("}, ports: [\"host:8080:80\"]", NONE);
+    check_service(
+        ", networks: [front]}",
+        "NetworksReady=False/NotProvided PortsReady=True/NotNeeded",
+    );
+    check_service(
+        "}, ports: [\"8080:80\", \"host:81:81\"]",
+        "NetworksReady=True/NotNeeded PortsReady=False/NotProvided",
+    );
+}
+
+#[test]
+fn a_forgotten_service_takes_its_status_along() {
+    let mut world = world();
+    accept_service(&mut world, "{template: {container: nginx}}");
+    world.settle(&Network);
+    world.del(&Key::Accepted(web()));
+    world.settle(&Network);
+    assert!(world.cache.status(&web(), "network").is_none());
+}
+
+#[test]
+fn golden_trace() {
+    let mut world = world();
+    let mut trace = Vec::new();
+    for value in [
+        Some("{mtu: 1400}"),
+        Some("{mtu: 1500}"),
+        Some("{mtu: x}"),
+        None,
+    ] {
+        match value {
+            Some(value) => world.raw("networks/shop/front", value.into()),
+            None => world.del(&Key::User(front())),
+        }
+        trace.extend(lines(&world.settle(&Network)));
+    }
+    let both = "put accepted/networks/shop/front, put status/networks/shop/front/network";
+    assert_eq!(
+        trace,
+        [
+            both,
+            both,
+            "put status/networks/shop/front/network",
+            "del accepted/networks/shop/front, del status/networks/shop/front/network",
+        ]
+    );
+}
+
+fn actions() -> impl Strategy<Value = Vec<usize>> {
+    prop::collection::vec(0..6usize, 1..20)
+}
+
+fn act(world: &mut World, action: usize) {
+    match action {
+        0 => world.raw("networks/shop/front", b"{mtu: 1400}".to_vec()),
+        1 => world.raw("networks/shop/front", b"{mtu: 1500}".to_vec()),
+        2 => world.raw("networks/shop/front", b"garbage: [".to_vec()),
+        3 => world.del(&Key::User(front())),
+        4 => accept_service(world, "{template: {container: nginx, networks: [front]}}"),
+        _ => world.del(&Key::Accepted(web())),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn planning_again_plans_nothing(actions in actions()) {
+        let mut world = world();
+        for action in actions {
+            act(&mut world, action);
+            world.settle(&Network);
+            let again = world.plan_all(&Network);
+            prop_assert!(again.is_in_step() && again.notes.is_empty(), "{again:?}");
+        }
+    }
+
+    #[test]
+    fn the_order_of_looks_does_not_matter(actions in actions()) {
+        let mut world = world();
+        actions.into_iter().for_each(|action| act(&mut world, action));
+        let mut other = world.clone();
+        let mut works = Network.all_work(&world.cache);
+        let mut ends = Vec::new();
+        for world in [&mut world, &mut other] {
+            for _ in 0..4 {
+                for work in &works {
+                    let plan = Network.plan(work, &world.cache, world.now, &mut Ids::from_seed(1));
+                    plan.steps.iter().for_each(|step| { world.apply(step); });
+                }
+            }
+            works.reverse();
+            let mut statuses: Vec<(String, Status)> = Vec::new();
+            for ((object, _), status) in &world.cache.statuses {
+                statuses.push((object.to_string(), status.value.as_ref().clone()));
+            }
+            let specs: Vec<_> = world.cache.networks.values().map(|record| record.spec.clone()).collect();
+            ends.push((statuses, specs));
+        }
+        prop_assert_eq!(&ends[0], &ends[1]);
+    }
+
+    #[test]
+    fn only_its_own_keys_are_written(actions in actions()) {
+        let mut world = world();
+        for action in actions {
+            act(&mut world, action);
+            for line in lines(&world.settle(&Network)) {
+                for write in line.split(", ") {
+                    let key = write.split(' ').nth(1).unwrap();
+                    prop_assert!(
+                        key.starts_with("accepted/networks/") || key.ends_with("/network"),
+                        "{key}"
+                    );
+                }
+            }
+        }
+    }
+}

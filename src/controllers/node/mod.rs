@@ -1,0 +1,173 @@
+//! Nodes: acceptance, and the health of their engines.
+//!
+//! Watches `nodes/*`, `accepted/nodes/*`, `status/nodes/*`, `bindings/*`, `status/tasks/*`, `shards/health-*`.
+//! The elected part ([`Nodes`]) writes `accepted/nodes/*` and `status/nodes/<name>/node`; the holder of an engine's
+//! health (leader of `health`, for a socket the manager that its spec names) writes `status/nodes/<name>/health`:
+//! `pulse` contacts, [`health`] judges.
+//!
+//! Invariants:
+//! - A node leaves only when no task is bound to it or was seen on it: the record is the tombstone (rule I1).
+//! - Down rests on one's own failed contacts on one's own clock (rule N1), and is held while a manager suspects itself
+//!   (rule N2).
+//! - Another engine id than the recorded one is a condition and no action (rule I4).
+//!
+//! Deliberately absent: pressure on disks; moving tasks away (the service controller reads the verdicts).
+
+pub mod accept;
+pub mod health;
+pub mod plan;
+mod pulse;
+pub mod snapshot;
+pub mod status;
+#[cfg(test)]
+mod tests;
+
+use crate::api::key::Key;
+use crate::api::manifest::{self, Spec};
+use crate::api::name::{Kind, NodeName, ObjectKey};
+use crate::api::node::NodeSpec;
+use crate::api::service::Annotated;
+use crate::api::uid::Ids;
+use crate::engine::Connector;
+use crate::runtime::cache::Cache;
+use crate::runtime::clock::Now;
+use crate::runtime::context::Context;
+use crate::runtime::controller::Controller;
+use crate::runtime::plan::Plan;
+use crate::runtime::reconciler;
+use snapshot::Snapshot;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Reads a user's value: labels and annotations, and the normalised spec; or all that is wrong with it.
+pub type Read = fn(&ObjectKey, &[u8]) -> Result<(Annotated, NodeSpec), String>;
+
+/// How long failed contacts last before a node counts as down, unless configured otherwise.
+pub const GRACE: Duration = Duration::from_secs(10);
+
+/// Settings of controller `node`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How long failed contacts last before a node counts as down.
+    pub grace: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { grace: GRACE }
+    }
+}
+
+/// Accepts nodes and judges engines until `stop`.
+pub async fn run(
+    settings: Settings,
+    connector: Arc<dyn Connector>,
+    context: Context,
+    stop: watch::Receiver<bool>,
+) {
+    let nodes = Arc::new(Nodes::new(read, settings.grace));
+    tokio::join!(
+        reconciler::run(nodes, context.clone(), stop.clone()),
+        pulse::run(settings.grace, connector, context, stop),
+    );
+}
+
+/// Reads a user's value as a node's manifest.
+fn read(object: &ObjectKey, value: &[u8]) -> Result<(Annotated, NodeSpec), String> {
+    let manifest = manifest::parse_value(object, value).map_err(|problems| {
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        problems.join("; ")
+    })?;
+    match manifest.spec {
+        Spec::Node(spec) => Ok((manifest.metadata, *spec)),
+        Spec::Service(_) | Spec::Network(_) => {
+            Err("the key is for a Node, the value is not".into())
+        }
+    }
+}
+
+/// Looks further apart than this were not one watch: somebody else led in between, and the count starts anew.
+const GAP: Duration = Duration::from_secs(5);
+
+/// The elected controller of nodes.
+pub struct Nodes {
+    read: Read,
+    grace: Duration,
+    /// Since when sockets have had no holder, and when that was last looked at; on one's own clock since boot.
+    missing: Mutex<BTreeMap<NodeName, (Duration, Duration)>>,
+}
+
+impl Nodes {
+    /// A controller that reads values with `read`.
+    pub fn new(read: Read, grace: Duration) -> Self {
+        Self {
+            read,
+            grace,
+            missing: Mutex::default(),
+        }
+    }
+
+    /// How long this process has seen a socket without its manager; none: it has one, or is no socket.
+    fn missing(&self, snapshot: &Snapshot<'_>) -> Option<Duration> {
+        let mut missing = self
+            .missing
+            .lock()
+            .expect("no code panics while it holds the lock");
+        if !snapshot.is_socket() || snapshot.is_held {
+            missing.remove(snapshot.name);
+            return None;
+        }
+        let now = snapshot.now.since_boot;
+        let watch = missing.entry(snapshot.name.clone()).or_insert((now, now));
+        if now.saturating_sub(watch.1) > GAP {
+            watch.0 = now;
+        }
+        watch.1 = now;
+        Some(now.saturating_sub(watch.0))
+    }
+}
+
+impl Controller for Nodes {
+    const NAME: &'static str = crate::runtime::view::NODE;
+    type Work = NodeName;
+
+    fn work(&self, key: &Key, cache: &Cache) -> Vec<NodeName> {
+        match key {
+            Key::User(object) | Key::Accepted(object) | Key::Status(object, _)
+                if object.kind == Kind::Node =>
+            {
+                vec![object.node_name()]
+            }
+            Key::Binding(node, _) | Key::TaskStatus(node, _) => vec![node.clone()],
+            Key::Shard(name) => name
+                .strip_prefix("health-")
+                .map(NodeName::from)
+                .into_iter()
+                .collect(),
+            Key::Cluster => self.all_work(cache),
+            _ => Vec::new(),
+        }
+    }
+
+    fn all_work(&self, cache: &Cache) -> Vec<NodeName> {
+        let written = cache
+            .users
+            .keys()
+            .filter(|object| object.kind == Kind::Node)
+            .map(ObjectKey::node_name);
+        let mut names: Vec<NodeName> = cache.nodes.keys().cloned().chain(written).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    fn plan(&self, work: &NodeName, cache: &Cache, now: Now, ids: &mut Ids) -> Plan {
+        let Some(snapshot) = Snapshot::new(cache, work, now) else {
+            return Plan::default();
+        };
+        let missing = self.missing(&snapshot);
+        plan::plan(&snapshot, self.read, missing, self.grace, ids)
+    }
+}

@@ -1,0 +1,69 @@
+//! The decision for one node: accept, report, forget. Pure.
+
+use super::Read;
+use super::accept::accept;
+use super::snapshot::Snapshot;
+use super::status::status;
+use crate::api::cluster::Severity;
+use crate::api::key::Key;
+use crate::api::name::ObjectKey;
+use crate::api::uid::Ids;
+use crate::runtime::plan::{Plan, Step};
+use crate::runtime::view;
+use std::time::Duration;
+
+/// While a socket's manager is missing it is looked at this often: the grace is counted between looks.
+pub const LOOK: Duration = Duration::from_secs(1);
+
+/// Decides. `missing` is how long this leader itself has seen the socket's manager missing (rule N1); none: it is not.
+pub fn plan(
+    snapshot: &Snapshot<'_>,
+    read: Read,
+    missing: Option<Duration>,
+    grace: Duration,
+    ids: &mut Ids,
+) -> Plan {
+    let mut plan = Plan::default();
+    let object = ObjectKey::node(snapshot.name);
+    let accepted = accept(snapshot, read, ids);
+    let record = accepted.record.get();
+
+    if record.is_some_and(|record| record.deleted_at.is_some()) && snapshot.is_clean() {
+        plan.push(forget(snapshot, &object));
+        let uid = record.map(|record| &record.uid);
+        let message = "nothing of ours is left on it";
+        plan.note(&object, uid, Severity::Normal, "Forgotten", message);
+        return plan;
+    }
+
+    let mut step = Step::default();
+    if let Some(record) = accepted.record.to_write() {
+        step = step.put(Key::Accepted(object.clone()), record);
+    }
+    let is_gone = missing.is_some_and(|missing| missing > grace);
+    let reported = status(snapshot, record, accepted.condition.clone(), is_gone);
+    let key = Key::Status(object.clone(), view::NODE.into());
+    match &reported {
+        Some(reported) if snapshot.status != Some(reported) => step = step.put(key, reported),
+        None if snapshot.status.is_some() => step = step.delete(key),
+        Some(_) | None => {}
+    }
+    plan.push(step);
+    accepted.tell(&object, snapshot.conditions(), &mut plan);
+    if missing.is_some() {
+        plan.look_again(LOOK);
+    }
+    plan
+}
+
+/// The tombstone leaves, and with it what was reported of the node.
+fn forget(snapshot: &Snapshot<'_>, object: &ObjectKey) -> Step {
+    let mut step = Step::default();
+    if snapshot.accepted.is_some() {
+        step = step.delete(Key::Accepted(object.clone()));
+    }
+    for reporter in &snapshot.reporters {
+        step = step.delete(Key::Status(object.clone(), (*reporter).to_owned()));
+    }
+    step
+}

@@ -1,0 +1,416 @@
+//! The loops of health: every engine is contacted by itself, once a second, and all are judged together.
+//!
+//! The leader of `health` judges the engines that any manager can reach; a socket is judged by the manager that its spec
+//! names, under the key `shards/health-<name>`. Each status is written only when it changes.
+
+use super::accept::is_socket;
+use super::health::{Contact, Doubt, Evidence, judge};
+use super::snapshot::health_shard;
+use super::status::engine_status;
+use crate::api::key::Key;
+use crate::api::name::{NodeName, ObjectKey};
+use crate::api::node::EngineSpec;
+use crate::api::status::NodeState;
+use crate::api::unit::Revision;
+use crate::engine::{Connector, Engine, Error, Identity};
+use crate::runtime::apply::{WriteError, Writer};
+use crate::runtime::backoff::Backoff;
+use crate::runtime::cache::Cache;
+use crate::runtime::context::Context;
+use crate::runtime::plan::{Step, encode};
+use crate::runtime::view::HEALTH;
+use crate::store::{Compare, LEASE_TTL, Session, election};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+/// How often each engine is contacted and judged.
+const PING: Duration = Duration::from_secs(1);
+/// How long an engine has to answer a ping; below the grace, so that a slow engine has several tries.
+const PING_DEADLINE: Duration = Duration::from_secs(3);
+/// How often what an engine says of itself is read again.
+const IDENTITY: Duration = Duration::from_secs(60);
+
+/// Judges engines until `stop`.
+pub(super) async fn run(
+    grace: Duration,
+    connector: Arc<dyn Connector>,
+    context: Context,
+    stop: watch::Receiver<bool>,
+) {
+    let wards = Wards {
+        grace,
+        connector,
+        context,
+    };
+    tokio::join!(wards.common(stop.clone()), wards.sockets(stop));
+}
+
+struct Wards {
+    grace: Duration,
+    connector: Arc<dyn Connector>,
+    context: Context,
+}
+
+impl Wards {
+    /// Leads `health` and judges the engines that any manager can reach.
+    async fn common(&self, mut stop: watch::Receiver<bool>) {
+        let mut backoff = Backoff::store(self.context.clock.seed());
+        let mut candidate = self.context.candidate(HEALTH);
+        loop {
+            let campaign = async {
+                self.context.cache.filled().await;
+                candidate.campaign().await
+            };
+            let leadership = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return,
+                leadership = campaign => leadership,
+            };
+            let leadership = match leadership {
+                Ok(leadership) => leadership,
+                Err(error) => {
+                    warn!(%error, "cannot campaign for health");
+                    tokio::time::sleep(backoff.next()).await;
+                    continue;
+                }
+            };
+            backoff.reset();
+            let ward = self.ward(None, leadership.fence());
+            let why = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => "stopping".to_owned(),
+                () = leadership.session.lost() => "the lease is lost".to_owned(),
+                why = ward.tend() => why,
+            };
+            info!(why, "judges engines no longer");
+            // If the store does not answer, the lease runs out by itself.
+            let _ = leadership.session.close().await;
+        }
+    }
+
+    /// Judges the sockets of this manager's machine.
+    async fn sockets(&self, mut stop: watch::Receiver<bool>) {
+        let mut backoff = Backoff::store(self.context.clock.seed());
+        loop {
+            let opened = async {
+                self.context.cache.filled().await;
+                Session::open(self.context.kv.clone(), LEASE_TTL, self.context.boottime()).await
+            };
+            let session = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return,
+                session = opened => session,
+            };
+            match session {
+                Ok(session) => {
+                    backoff.reset();
+                    let why = tokio::select! {
+                        biased;
+                        _ = stop.wait_for(|stop| *stop) => "stopping".to_owned(),
+                        () = session.lost() => "the lease is lost".to_owned(),
+                        why = self.claim_sockets(&session) => why,
+                    };
+                    info!(why, "judges sockets no longer");
+                    let _ = session.close().await;
+                }
+                Err(error) => {
+                    warn!(%error, "cannot open the session of health");
+                    tokio::time::sleep(backoff.next()).await;
+                }
+            }
+        }
+    }
+
+    async fn claim_sockets(&self, session: &Session) -> String {
+        let mut held: BTreeSet<NodeName> = BTreeSet::new();
+        let mut wards: JoinSet<String> = JoinSet::new();
+        loop {
+            for node in self.context.cache.read(|cache| self.free(cache, &held)) {
+                let key = Key::Shard(health_shard(&node)).full(self.context.cache.prefix());
+                let value = encode(&self.context.holder());
+                match election::claim(&*self.context.kv, &key, session.lease(), value).await {
+                    Ok(election::Claim::Ours(term)) => {
+                        let fence = Compare::CreatedAt(key, Revision(term.0));
+                        let ward = self.ward(Some(node.clone()), fence);
+                        held.insert(node);
+                        wards.spawn(async move { ward.tend().await });
+                    }
+                    Ok(election::Claim::Taken(_)) => {}
+                    Ok(election::Claim::Unknown(error)) => {
+                        return format!("the outcome of a claim is unknown: {error}");
+                    }
+                    Err(error) => warn!(%node, %error, "cannot claim the health of a socket"),
+                }
+            }
+            tokio::select! {
+                biased;
+                Some(ended) = wards.join_next() => {
+                    return ended.unwrap_or_else(|error| format!("a ward ended: {error}"));
+                }
+                () = tokio::time::sleep(PING) => {}
+            }
+        }
+    }
+
+    fn free(&self, cache: &Cache, held: &BTreeSet<NodeName>) -> Vec<NodeName> {
+        cache
+            .nodes
+            .iter()
+            .filter(|(_, node)| is_socket(&node.spec))
+            .filter(|(_, node)| node.spec.manager.as_deref() == Some(&self.context.manager))
+            .map(|(name, _)| name.clone())
+            .filter(|name| !held.contains(name) && !cache.shards.contains_key(&health_shard(name)))
+            .collect()
+    }
+
+    fn ward(&self, only: Option<NodeName>, fence: Compare) -> Ward {
+        let context = self.context.clone();
+        let writer = Writer::start(
+            context.kv.clone(),
+            context.cache.clone(),
+            HEALTH,
+            vec![fence],
+            context.metrics.clone(),
+        );
+        Ward {
+            only,
+            writer,
+            grace: self.grace,
+            connector: self.connector.clone(),
+            context,
+            beats: Arc::default(),
+        }
+    }
+}
+
+/// What is known of one engine from one's own contacts.
+struct Beat {
+    contact: Contact,
+    identity: Option<Identity>,
+}
+
+type Beats = Arc<Mutex<BTreeMap<NodeName, Beat>>>;
+
+/// Engines judged under one fence.
+struct Ward {
+    /// One socket; none: every engine that is no socket.
+    only: Option<NodeName>,
+    writer: Writer,
+    grace: Duration,
+    connector: Arc<dyn Connector>,
+    context: Context,
+    beats: Beats,
+}
+
+impl Ward {
+    /// Contacts and judges until the term is over; says why.
+    async fn tend(&self) -> String {
+        let mut doubt = Doubt::default();
+        let mut pulses: JoinSet<()> = JoinSet::new();
+        let mut feeling: BTreeMap<(NodeName, EngineSpec), AbortHandle> = BTreeMap::new();
+        loop {
+            let targets = self.context.cache.read(|cache| self.targets(cache));
+            feeling.retain(|target, pulse| {
+                let keeps = targets.contains(target);
+                if !keeps {
+                    pulse.abort();
+                    lock(&self.beats).remove(&target.0);
+                }
+                keeps
+            });
+            for target in targets {
+                if let Entry::Vacant(vacant) = feeling.entry(target.clone()) {
+                    let beat = Beat {
+                        contact: Contact::taken(self.now()),
+                        identity: None,
+                    };
+                    lock(&self.beats).insert(target.0.clone(), beat);
+                    let pulse = self.pulse(&target);
+                    vacant.insert(pulses.spawn(pulse.run()));
+                }
+            }
+            let steps = self.judge(&mut doubt);
+            if !steps.is_empty() {
+                match self.writer.write_and_see(&steps).await {
+                    Ok(_) => {}
+                    Err(WriteError::TermOver(why)) => return why,
+                    Err(error) => warn!(%error, "verdicts are not written yet"),
+                }
+            }
+            while pulses.try_join_next().is_some() {}
+            // A quick look at first contact: a node must not wait a second to become ready.
+            let is_new = lock(&self.beats)
+                .values()
+                .any(|beat| beat.contact.error.is_none() && beat.identity.is_none());
+            tokio::time::sleep(if is_new { PING / 20 } else { PING }).await;
+        }
+    }
+
+    fn targets(&self, cache: &Cache) -> BTreeSet<(NodeName, EngineSpec)> {
+        cache
+            .nodes
+            .iter()
+            .filter(|(name, node)| match &self.only {
+                Some(only) => only == *name,
+                None => !is_socket(&node.spec),
+            })
+            .map(|(name, node)| (name.clone(), node.spec.engine.clone()))
+            .collect()
+    }
+
+    /// Judges all engines at once; gives what has to be written.
+    fn judge(&self, doubt: &mut Doubt) -> Vec<Step> {
+        let now = self.context.clock.now();
+        let beats = lock(&self.beats);
+        let contacts = beats.values().map(|beat| &beat.contact);
+        let holds = doubt.look(contacts, self.grace, now.since_boot);
+        self.context.cache.read(|cache| {
+            beats
+                .iter()
+                .filter_map(|(name, beat)| {
+                    let node = cache.nodes.get(name)?;
+                    let object = ObjectKey::node(name);
+                    let before = cache
+                        .status(&object, HEALTH)
+                        .map(|status| &*status.value)
+                        .filter(|status| status.uid.as_ref() == Some(&node.uid));
+                    let engine = before.and_then(|before| before.engine.as_ref());
+                    let recorded = engine.and_then(|engine| engine.id.as_deref());
+                    let twin = twin(cache, name, recorded.or(beat.contact.id.as_deref()));
+                    let verdict = judge(&Evidence {
+                        contact: &beat.contact,
+                        recorded,
+                        twin: twin.as_ref().map(NodeName::as_str),
+                        before: engine.map_or(NodeState::Unknown, |engine| engine.state),
+                        grace: self.grace,
+                        holds,
+                        now: now.since_boot,
+                    });
+                    let status =
+                        engine_status(node, before, beat.identity.as_ref(), &verdict, now.wall);
+                    let key = Key::Status(object, HEALTH.into());
+                    (before != Some(&status)).then(|| Step::default().put(key, &status))
+                })
+                .collect()
+        })
+    }
+
+    fn pulse(&self, target: &(NodeName, EngineSpec)) -> Pulse {
+        Pulse {
+            node: target.0.clone(),
+            spec: target.1.clone(),
+            connector: self.connector.clone(),
+            context: self.context.clone(),
+            beats: self.beats.clone(),
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.context.clock.now().since_boot
+    }
+}
+
+/// An older node on record with the same engine: the younger one is the doubtful one, so that adding an engine twice
+/// takes nothing from the node that is there.
+fn twin(cache: &Cache, name: &NodeName, id: Option<&str>) -> Option<NodeName> {
+    let id = id?;
+    let own = cache.nodes.get(name)?.create_revision;
+    cache
+        .nodes
+        .iter()
+        .filter(|(other, node)| *other != name && node.create_revision < own)
+        .find(|(other, node)| {
+            cache
+                .status(&ObjectKey::node(other), HEALTH)
+                .filter(|status| status.uid.as_ref() == Some(&node.uid))
+                .and_then(|status| status.engine.as_ref())
+                .is_some_and(|engine| engine.id.as_deref() == Some(id))
+        })
+        .map(|(other, _)| other.clone())
+}
+
+/// The contacts with one engine.
+struct Pulse {
+    node: NodeName,
+    spec: EngineSpec,
+    connector: Arc<dyn Connector>,
+    context: Context,
+    beats: Beats,
+}
+
+impl Pulse {
+    async fn run(self) {
+        let mut engine: Option<Arc<dyn Engine>> = None;
+        let mut identified = Duration::ZERO;
+        loop {
+            let is_due = self.now().saturating_sub(identified) >= IDENTITY;
+            let contact = match &engine {
+                Some(engine) if !is_due => within(&**engine, engine.ping()).await.map(|()| None),
+                _ => self.identify(&mut engine).await.map(Some),
+            };
+            match contact {
+                Ok(identity) => {
+                    if identity.is_some() {
+                        identified = self.now();
+                    }
+                    self.note(|beat, now| {
+                        beat.contact.answered(now);
+                        if let Some(identity) = identity {
+                            beat.contact.id = Some(identity.id.clone());
+                            beat.identity = Some(identity);
+                        }
+                    });
+                }
+                Err(error) => {
+                    // Whoever answers next is asked who it is (rule I4).
+                    engine = None;
+                    self.note(|beat, _| beat.contact.error = Some(error));
+                }
+            }
+            tokio::time::sleep(PING).await;
+        }
+    }
+
+    async fn identify(&self, engine: &mut Option<Arc<dyn Engine>>) -> Result<Identity, Error> {
+        let connected = self.connector.connect(&self.spec).await?;
+        let identity = within(&*connected, connected.identity()).await?;
+        *engine = Some(connected);
+        Ok(identity)
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Beat, Duration)) {
+        let now = self.now();
+        if let Some(beat) = lock(&self.beats).get_mut(&self.node) {
+            change(beat, now);
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.context.clock.now().since_boot
+    }
+}
+
+fn lock(beats: &Mutex<BTreeMap<NodeName, Beat>>) -> MutexGuard<'_, BTreeMap<NodeName, Beat>> {
+    beats
+        .lock()
+        .expect("no code panics while it holds the contacts")
+}
+
+async fn within<T>(
+    engine: &dyn Engine,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    timeout(PING_DEADLINE, work).await.unwrap_or_else(|_| {
+        Err(Error::Timeout {
+            address: engine.address().to_owned(),
+            call: "ping",
+            deadline: PING_DEADLINE,
+        })
+    })
+}

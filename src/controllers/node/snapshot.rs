@@ -1,0 +1,103 @@
+//! What one plan for one node rests on. Pure.
+
+use super::accept::is_socket;
+use crate::api::accepted::AcceptedNode;
+use crate::api::name::{NodeName, ObjectKey};
+use crate::api::status::{Condition, Found, Status, UnclaimedKind};
+use crate::api::unit::Incarnation;
+use crate::runtime::cache::{Cache, Stored};
+use crate::runtime::clock::Now;
+use crate::runtime::view;
+
+/// What one plan rests on.
+#[derive(Clone, Debug)]
+pub struct Snapshot<'a> {
+    /// The node.
+    pub name: &'a NodeName,
+    /// What the user wrote.
+    pub user: Option<&'a Stored<Vec<u8>>>,
+    /// The record in force.
+    pub accepted: Option<&'a Stored<AcceptedNode>>,
+    /// What this controller reported last.
+    pub status: Option<&'a Status>,
+    /// What the holder of the node's shard found.
+    pub found: Option<&'a Found>,
+    /// Who reports of the node, to clean up after it.
+    pub reporters: Vec<&'a str>,
+    /// Whether tasks are bound to it or were seen on it.
+    pub has_tasks: bool,
+    /// For a socket: whether its manager holds `shards/health-<name>`.
+    pub is_held: bool,
+    /// The managers that are registered.
+    pub managers: Vec<String>,
+    /// The store's life.
+    pub incarnation: Incarnation,
+    /// Now.
+    pub now: Now,
+}
+
+impl<'a> Snapshot<'a> {
+    /// Gathers what concerns one node; none as long as the cluster has no identity.
+    pub fn new(cache: &'a Cache, name: &'a NodeName, now: Now) -> Option<Self> {
+        let object = ObjectKey::node(name);
+        let accepted = cache.nodes.get(name);
+        let reporters: Vec<(&str, &Status)> = cache
+            .statuses
+            .iter()
+            .filter(|((owner, _), _)| *owner == object)
+            .map(|((_, controller), status)| (controller.as_str(), &*status.value))
+            .collect();
+        let of = |controller: &str| {
+            reporters
+                .iter()
+                .find(|(name, _)| *name == controller)
+                .map(|(_, status)| *status)
+        };
+        Some(Self {
+            name,
+            user: cache.users.get(&object),
+            accepted,
+            status: of(view::NODE),
+            found: of(view::TASK)
+                .filter(|status| status.uid.as_ref() == accepted.map(|node| &node.uid))
+                .and_then(|status| status.found.as_ref()),
+            reporters: reporters.iter().map(|(name, _)| *name).collect(),
+            has_tasks: cache.bindings_on(name).next().is_some()
+                || cache.task_statuses_on(name).next().is_some(),
+            is_held: cache.shards.contains_key(&health_shard(name)),
+            managers: cache
+                .managers
+                .values()
+                .map(|manager| manager.name.clone())
+                .collect(),
+            incarnation: cache.cluster.as_ref()?.incarnation,
+            now,
+        })
+    }
+
+    /// The conditions that were reported last.
+    pub fn conditions(&self) -> &'a [Condition] {
+        self.status.map_or(&[], |status| &status.conditions)
+    }
+
+    /// Whether the node is a socket of a manager's machine.
+    pub fn is_socket(&self) -> bool {
+        self.accepted.is_some_and(|node| is_socket(&node.spec))
+    }
+
+    /// Whether nothing of ours is left on the node, as far as its engine says.
+    pub fn is_clean(&self) -> bool {
+        let runs_lost = self.found.is_some_and(|found| {
+            found
+                .unclaimed
+                .iter()
+                .any(|found| found.running && found.kind == UnclaimedKind::Lost)
+        });
+        !self.has_tasks && !runs_lost
+    }
+}
+
+/// The shard whose holder judges a socket's engine.
+pub fn health_shard(node: &NodeName) -> String {
+    format!("health-{node}")
+}

@@ -1,0 +1,148 @@
+//! History and the end of task records.
+
+use super::snapshot::{Place, Record, Service, UNCLAIMED};
+use crate::api::key::Key;
+use crate::api::name::Scoped;
+use crate::api::task::{Desired, Slot, Task};
+use crate::api::time::Timestamp;
+use crate::api::uid::Uid;
+use crate::runtime::cache::{Cache, Stored};
+use crate::runtime::clock::Now;
+use crate::runtime::plan::{Plan, Step};
+use crate::runtime::view::{self, TaskView};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Ended tasks that are kept per slot: enough to see a crash loop (rule S8; Swarm keeps as many).
+pub(super) const PER_SLOT: usize = 5;
+/// Ended tasks that are kept in all: with records of about 500 bytes a few MB of the store (rule S8).
+pub(super) const PER_CLUSTER: usize = 10_000;
+/// The reason of a task whose container is confirmed gone.
+const REMOVED: &str = "Removed";
+/// How long a lost container waits, and how long its record is counted (rule C3).
+pub(super) const WAIT: Duration = Duration::from_secs(600);
+
+/// Deletes what nothing is left of, and lets go of history beyond [`PER_SLOT`].
+pub(super) fn service(snapshot: &Service<'_>) -> Plan {
+    let mut plan = Plan::default();
+    let mut history: BTreeMap<(&Uid, &Slot), Vec<&Stored<Task>>> = BTreeMap::new();
+    for record in &snapshot.tasks {
+        let task = record.view.task;
+        match fate(record) {
+            Fate::Stays => {}
+            Fate::History => history
+                .entry((&task.service, &task.slot))
+                .or_default()
+                .push(task),
+            Fate::Goes => plan.push(remove(snapshot.cache, snapshot.name, task, snapshot.now)),
+            Fate::Gone => plan.push(delete(snapshot.cache, snapshot.name, task)),
+            Fate::GoneLater(delay) => plan.look_again(delay),
+        }
+    }
+    for mut tasks in history.into_values() {
+        tasks.sort_by_key(|task| Reverse(age_order(task)));
+        for task in tasks.into_iter().skip(PER_SLOT) {
+            plan.push(remove(snapshot.cache, snapshot.name, task, snapshot.now));
+        }
+    }
+    plan
+}
+
+/// Lets go of the oldest history beyond [`PER_CLUSTER`].
+pub(super) fn history(cache: &Cache, now: Now) -> Plan {
+    history_beyond(PER_CLUSTER, cache, now)
+}
+
+pub(super) fn history_beyond(limit: usize, cache: &Cache, now: Now) -> Plan {
+    let mut plan = Plan::default();
+    // Cheaper than looking at each: most clusters never have so many records.
+    if cache.tasks.len() <= limit {
+        return plan;
+    }
+    let ended = |task: &&Stored<Task>| {
+        task.desired == Desired::Shutdown && view::task(cache, task).is_terminal()
+    };
+    let mut tasks: Vec<(&Scoped, &Stored<Task>)> = cache
+        .tasks
+        .iter()
+        .filter(|(_, task)| ended(task))
+        .map(|((name, _), task)| (name, task))
+        .collect();
+    tasks.sort_by_key(|(_, task)| Reverse(age_order(task)));
+    for (name, task) in tasks.into_iter().skip(limit) {
+        plan.push(remove(cache, name, task, now));
+    }
+    plan
+}
+
+/// What becomes of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// Nothing yet: somebody else moves it.
+    Stays,
+    /// It ended and is kept, within bounds.
+    History,
+    /// Its container is to be removed.
+    Goes,
+    /// Nothing is left of it.
+    Gone,
+    /// Nothing is left of it, but it is still counted.
+    GoneLater(Duration),
+}
+
+fn fate(record: &Record<'_>) -> Fate {
+    match (record.view.task.desired, record.place) {
+        (Desired::Ready | Desired::Running, _) => Fate::Stays,
+        (Desired::Shutdown, Place::Nowhere) => Fate::Gone,
+        (Desired::Shutdown, Place::Forgotten) => Fate::Goes,
+        (Desired::Shutdown, Place::Node | Place::Expected) => match record.view.is_terminal() {
+            true => Fate::History,
+            false => Fate::Stays,
+        },
+        (Desired::Remove, Place::Nowhere | Place::Forgotten) => end(record),
+        (Desired::Remove, Place::Expected) => Fate::Stays,
+        (Desired::Remove, Place::Node) if is_removed(&record.view) => end(record),
+        (Desired::Remove, Place::Node) => Fate::Stays,
+    }
+}
+
+/// A record that the reaper made is the counter of its rate for [`WAIT`].
+fn end(record: &Record<'_>) -> Fate {
+    let is_counted = record.view.task.reason.as_deref() == Some(UNCLAIMED) && record.age < WAIT;
+    match is_counted {
+        true => Fate::GoneLater(WAIT - record.age),
+        false => Fate::Gone,
+    }
+}
+
+/// A terminal state alone does not do: a create whose answer was lost may have left a container.
+fn is_removed(view: &TaskView<'_>) -> bool {
+    view.status.is_some_and(|status| {
+        status.state.is_terminal()
+            && status.container.is_none()
+            && status.reason.as_deref() == Some(REMOVED)
+    })
+}
+
+fn remove(cache: &Cache, name: &Scoped, task: &Stored<Task>, now: Now) -> Step {
+    let key = Key::Task(name.clone(), task.id.clone());
+    let removed = Task {
+        desired: Desired::Remove,
+        ended_at: task.ended_at.or(Some(now.wall)),
+        ..task.value.as_ref().clone()
+    };
+    Step::default()
+        .if_unchanged(cache, key.clone())
+        .put(key, &removed)
+}
+
+fn delete(cache: &Cache, name: &Scoped, task: &Stored<Task>) -> Step {
+    let key = Key::Task(name.clone(), task.id.clone());
+    Step::default().if_unchanged(cache, key.clone()).delete(key)
+}
+
+/// The order of history: by when a task was made; ids settle ties.
+fn age_order(task: &Task) -> (Timestamp, &str) {
+    (task.created_at, task.id.as_str())
+}

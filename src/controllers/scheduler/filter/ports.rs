@@ -1,0 +1,44 @@
+//! The host ports that the task takes are free on the node (rule C6: until whoever holds one was seen stopped, it is not).
+
+use super::super::snapshot::{Candidate, Request};
+use super::Refused;
+use crate::api::task::HostPort;
+use crate::api::uid::TaskId;
+
+pub(super) const NAME: &str = "ports";
+
+pub(super) fn are_free(request: &Request<'_>, candidate: &Candidate<'_>) -> bool {
+    taken(request, candidate).is_none()
+}
+
+pub(super) fn check(request: &Request<'_>, candidate: &Candidate<'_>) -> Option<Refused> {
+    let (port, holder) = taken(request, candidate)?;
+    let (number, protocol) = (port.published, port.protocol.as_str());
+    Some(Refused {
+        filter: NAME,
+        message: format!("host port {number}/{protocol} is held by task {holder}"),
+        remedy: format!("add a node, or publish another port than {number}/{protocol}"),
+    })
+}
+
+fn taken<'c>(
+    request: &Request<'_>,
+    candidate: &'c Candidate<'_>,
+) -> Option<(&'c HostPort, &'c TaskId)> {
+    if request.ports.is_empty() {
+        return None;
+    }
+    candidate
+        .ports
+        .iter()
+        .find(|(held, _)| request.ports.iter().any(|wanted| collide(held, wanted)))
+}
+
+/// Two ports collide where both would be open on one address.
+fn collide(a: &HostPort, b: &HostPort) -> bool {
+    let same_address = match (a.host_ip, b.host_ip) {
+        (Some(a), Some(b)) => a == b || a.is_unspecified() || b.is_unspecified(),
+        (None, _) | (_, None) => true,
+    };
+    a.published == b.published && a.protocol == b.protocol && same_address
+}

@@ -1,0 +1,85 @@
+//! Controller `scheduler`: a node for each task that waits.
+//!
+//! Watches: `tasks/*`, `bindings/*`, `status/tasks/*`, `accepted/services/*`, `revisions/*`, `accepted/nodes/*`,
+//! `status/nodes/*`, `cluster`.
+//!
+//! Writes: `bindings/*` (made once and never changed; deleted when the task's record is gone, or the node is and the task
+//! has been given up) and `status/services/<ns>/<name>/scheduler`, why tasks wait.
+//!
+//! All waiting tasks are one work item: each choice changes what the next one finds, so they are made in one pass over one
+//! view, with usage kept up to date on the way.
+//!
+//! Invariants:
+//! - A task is bound once and never moves.
+//! - What a task holds (processors, memory, host ports) is free when it was seen stopped or its binding is gone, not when
+//!   it should stop (rule C6).
+//! - A global task goes to its node or nowhere. A task rebuilt from a container goes to the container's node, unasked.
+//! - While what runs is being adopted nothing else is bound (rule S6).
+//! - Every task that waits is explained, per node, with the numbers.
+//!
+//! Deliberately absent: moving tasks for balance, preemption, and choosing free host ports (the engine does that).
+
+mod explain;
+mod filter;
+mod plan;
+mod score;
+mod snapshot;
+mod status;
+
+#[cfg(test)]
+mod tests;
+
+use crate::api::key::Key;
+use crate::api::name::Kind;
+use crate::api::uid::Ids;
+use crate::runtime::cache::Cache;
+use crate::runtime::clock::Now;
+use crate::runtime::controller::Controller;
+use crate::runtime::plan::Plan;
+use std::fmt;
+
+/// The name in keys.
+const SCHEDULER: &str = "scheduler";
+
+/// The controller of bindings.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Scheduler;
+
+/// All that waits, at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pass;
+
+impl fmt::Display for Pass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad("all")
+    }
+}
+
+impl Controller for Scheduler {
+    const NAME: &'static str = SCHEDULER;
+    type Work = Pass;
+
+    fn work(&self, key: &Key, _: &Cache) -> Vec<Pass> {
+        let matters = match key {
+            Key::Task(..)
+            | Key::Binding(..)
+            | Key::TaskStatus(..)
+            | Key::Revision(..)
+            | Key::Cluster => true,
+            Key::Accepted(object) => object.kind != Kind::Network,
+            Key::Status(object, controller) => object.kind == Kind::Node || controller == SCHEDULER,
+            Key::User(_) | Key::Scale(_) | Key::Election(..) | Key::Manager(_) | Key::Shard(_) => {
+                false
+            }
+        };
+        matters.then_some(Pass).into_iter().collect()
+    }
+
+    fn all_work(&self, _: &Cache) -> Vec<Pass> {
+        vec![Pass]
+    }
+
+    fn plan(&self, _: &Pass, cache: &Cache, now: Now, ids: &mut Ids) -> Plan {
+        plan::plan(cache, now, ids)
+    }
+}

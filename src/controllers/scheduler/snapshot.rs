@@ -1,0 +1,210 @@
+//! What the pass may see: nodes with what is used of them, and the tasks that wait, by what they ask for. Pure.
+
+use crate::api::accepted::AcceptedService;
+use crate::api::constraint::Constraint;
+use crate::api::container::Reservations;
+use crate::api::name::{NodeName, Scoped};
+use crate::api::service::Placement;
+use crate::api::task::{Binding, Desired, HostPort, ServiceRevision, Task, TaskState};
+use crate::api::uid::{TaskId, Uid};
+use crate::api::unit::{Bytes, NanoCpus, RevisionNumber};
+use crate::runtime::cache::Cache;
+use crate::runtime::view::{self, NodeView};
+use std::collections::BTreeMap;
+
+/// A node with what is used of it.
+pub(super) struct Candidate<'a> {
+    /// The node.
+    pub(super) node: NodeView<'a>,
+    /// Processor time and memory for tasks: what the engine has, less what is kept from tasks; none while unknown.
+    pub(super) allocatable: Option<(NanoCpus, Bytes)>,
+    /// Held by tasks that were not seen stopped.
+    pub(super) used: Reservations,
+    /// Host ports held, with the task that holds each.
+    pub(super) ports: BTreeMap<HostPort, TaskId>,
+    /// Tasks that were not seen stopped.
+    pub(super) tasks: u32,
+    /// Per service: its tasks here that are wanted and have not ended.
+    pub(super) of_service: BTreeMap<Uid, Vec<TaskId>>,
+    /// Per service revision: tasks that failed here.
+    pub(super) failed: BTreeMap<(Uid, RevisionNumber), u32>,
+}
+
+/// What the tasks of one service revision ask for.
+pub(super) struct Request<'a> {
+    /// The service.
+    pub(super) service: &'a AcceptedService,
+    /// The revision.
+    pub(super) revision: &'a ServiceRevision,
+    /// The constraints, read.
+    pub(super) constraints: Vec<Constraint>,
+    /// Host ports with a number.
+    pub(super) ports: Vec<HostPort>,
+}
+
+impl Request<'_> {
+    /// What is kept for each task.
+    pub(super) fn reservations(&self) -> &Reservations {
+        &self.revision.template.container.resources.reservations
+    }
+
+    /// Where tasks may run: as the service says now, whatever the revision said.
+    pub(super) fn placement(&self) -> &Placement {
+        &self.service.spec.template.placement
+    }
+}
+
+/// A task that waits.
+#[derive(Clone, Copy)]
+pub(super) struct Pending<'a> {
+    /// Its service's name.
+    pub(super) name: &'a Scoped,
+    /// What is wanted.
+    pub(super) task: &'a Task,
+}
+
+impl<'a> Candidate<'a> {
+    fn new(node: NodeView<'a>) -> Self {
+        let reserved = &node.accepted.value.spec.reserved;
+        let allocatable = node.engine.map(|engine| {
+            (
+                NanoCpus(engine.cpus.0.saturating_sub(reserved.cpus.0)),
+                Bytes(engine.memory.0.saturating_sub(reserved.memory.0)),
+            )
+        });
+        Self {
+            node,
+            allocatable,
+            used: Reservations::default(),
+            ports: BTreeMap::new(),
+            tasks: 0,
+            of_service: BTreeMap::new(),
+            failed: BTreeMap::new(),
+        }
+    }
+
+    /// Counts a binding in.
+    pub(super) fn hold(&mut self, binding: &Binding, is_wanted: bool) {
+        let reserved = &binding.reserved;
+        self.used.cpus.0 = self.used.cpus.0.saturating_add(reserved.cpus.0);
+        self.used.memory.0 = self.used.memory.0.saturating_add(reserved.memory.0);
+        for (name, amount) in &reserved.generic {
+            *self.used.generic.entry(name.clone()).or_default() += amount;
+        }
+        for port in &binding.host_ports {
+            self.ports.insert(port.clone(), binding.task.clone());
+        }
+        self.tasks += 1;
+        if is_wanted {
+            let tasks = self.of_service.entry(binding.service.clone()).or_default();
+            tasks.push(binding.task.clone());
+        }
+    }
+
+    /// How many tasks of the service are wanted here, the one that is being replaced left out.
+    pub(super) fn count(&self, service: &Uid, replaced: Option<&TaskId>) -> u32 {
+        let tasks = self.of_service.get(service).map_or(&[][..], Vec::as_slice);
+        let count = tasks.iter().filter(|task| Some(*task) != replaced).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+}
+
+/// All nodes with what is used of them, by name.
+pub(super) fn candidates(cache: &Cache) -> BTreeMap<NodeName, Candidate<'_>> {
+    let mut candidates: BTreeMap<NodeName, Candidate<'_>> = view::nodes(cache)
+        .into_iter()
+        .map(|node| (node.name.clone(), Candidate::new(node)))
+        .collect();
+    for ((node, id), binding) in &cache.bindings {
+        let Some(candidate) = candidates.get_mut(node) else {
+            continue;
+        };
+        let task = cache.task(id).map(|(_, task)| &*task.value);
+        let state = cache
+            .task_statuses
+            .get(&(node.clone(), id.clone()))
+            .filter(|status| status.value.service == binding.value.service)
+            .map(|status| status.value.state);
+        match state {
+            Some(state) if state.is_terminal() => count_failure(candidate, binding, task, state),
+            Some(_) | None => {
+                let is_wanted = task.is_some_and(|task| task.desired <= Desired::Running);
+                candidate.hold(binding, is_wanted);
+            }
+        }
+    }
+    candidates
+}
+
+fn count_failure(
+    candidate: &mut Candidate<'_>,
+    binding: &Binding,
+    task: Option<&Task>,
+    state: TaskState,
+) {
+    if let (Some(task), TaskState::Failed | TaskState::Rejected) = (task, state) {
+        let key = (binding.service.clone(), task.revision);
+        *candidate.failed.entry(key).or_default() += 1;
+    }
+}
+
+/// The tasks that wait, the longest waiting first.
+pub(super) fn pending(cache: &Cache) -> Vec<Pending<'_>> {
+    let mut pending: Vec<Pending<'_>> = cache
+        .tasks
+        .iter()
+        .filter(|((_, id), task)| {
+            task.value.desired <= Desired::Running && cache.binding(id).is_none()
+        })
+        .map(|((name, _), task)| Pending {
+            name,
+            task: &task.value,
+        })
+        .collect();
+    pending.sort_by(|a, b| {
+        let key = |one: &Pending<'_>| (one.task.created_at, one.task.slot.clone());
+        key(a)
+            .cmp(&key(b))
+            .then_with(|| (a.name, &a.task.id).cmp(&(b.name, &b.task.id)))
+    });
+    pending
+}
+
+/// What the tasks of a revision ask for; none where the service or the revision is not there.
+pub(super) fn request<'a>(cache: &'a Cache, pending: &Pending<'a>) -> Option<Request<'a>> {
+    let service = cache.services.get(pending.name)?;
+    let revision = cache
+        .revisions
+        .get(&(pending.task.service.clone(), pending.task.revision))?;
+    if service.value.uid != pending.task.service || service.value.deleted_at.is_some() {
+        return None;
+    }
+    let constraints = service
+        .value
+        .spec
+        .template
+        .placement
+        .constraints
+        .iter()
+        .filter_map(|text| Constraint::parse(text).ok())
+        .collect();
+    let ports = revision
+        .value
+        .host_ports
+        .iter()
+        .filter_map(|port| {
+            Some(HostPort {
+                published: port.published?,
+                protocol: port.protocol,
+                host_ip: port.host_ip,
+                target: port.target,
+            })
+        })
+        .collect();
+    Some(Request {
+        service: &service.value,
+        revision: &revision.value,
+        constraints,
+        ports,
+    })
+}

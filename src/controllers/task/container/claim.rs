@@ -1,0 +1,115 @@
+//! Whose is a container? (rule C1)
+
+use super::label;
+use crate::api::name::{NodeName, Scoped};
+use crate::api::task::{Slot, Stamp};
+use crate::api::uid::{TaskId, Uid, is_identifier};
+use crate::api::unit::{Incarnation, Revision, RevisionNumber, Term};
+use crate::engine::Container;
+use std::collections::BTreeMap;
+
+/// Whose a container is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// A task's of this cluster.
+    Ours(Box<Ours>),
+    /// Another cluster's: reported, never touched.
+    ForeignCluster {
+        /// The other cluster's id.
+        cluster: Uid,
+    },
+    /// It carries this cluster's label and is not of its making (an image made by `docker commit` keeps labels):
+    /// reported, never touched.
+    Imposter {
+        /// What gives it away.
+        reason: String,
+    },
+    /// Somebody else's: none of our business.
+    NotOurs,
+}
+
+/// What the labels of a container of ours say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ours {
+    /// The task.
+    pub task: TaskId,
+    /// The service's uid.
+    pub service: Uid,
+    /// The service by name.
+    pub name: Scoped,
+    /// Its place. A number is read as a replica's; only the service's mode tells it from a node that is named by a number.
+    pub slot: Slot,
+    /// The service's revision.
+    pub revision: RevisionNumber,
+    /// The template's hash.
+    pub hash: String,
+    /// The node's uid.
+    pub node: Uid,
+    /// When the order to make it was given.
+    pub stamp: Stamp,
+}
+
+/// Decides whose a container is: ours has the cluster's label AND a name that ends in the labelled task id.
+pub fn claim(container: &Container, cluster: &Uid) -> Claim {
+    let labels = &container.labels;
+    match labels.get(label::CLUSTER) {
+        None => return Claim::NotOurs,
+        Some(other) if other != cluster.as_str() => {
+            return Claim::ForeignCluster {
+                cluster: Uid(other.clone()),
+            };
+        }
+        Some(_) => {}
+    }
+    match read(labels, &container.name) {
+        Ok(ours) => Claim::Ours(Box::new(ours)),
+        Err(reason) => Claim::Imposter { reason },
+    }
+}
+
+fn read(labels: &BTreeMap<String, String>, name: &str) -> Result<Ours, String> {
+    let task = text(labels, label::TASK)?;
+    if !is_identifier(task) {
+        return Err(format!("label {} is no task id: `{task}`", label::TASK));
+    }
+    let end = name.strip_suffix(task);
+    if !end.is_some_and(|rest| rest.ends_with('.')) {
+        return Err(format!(
+            "name `{name}` does not end in the task id of its label, {task}"
+        ));
+    }
+    let slot = text(labels, label::SLOT)?;
+    Ok(Ours {
+        task: task.into(),
+        service: text(labels, label::SERVICE)?.into(),
+        name: Scoped::new(text(labels, label::NAMESPACE)?, text(labels, label::NAME)?),
+        slot: match slot.parse() {
+            Ok(number) => Slot::Replica(number),
+            Err(_) => Slot::Node(NodeName::from(slot)),
+        },
+        revision: RevisionNumber(number(labels, label::REVISION)?),
+        hash: text(labels, label::HASH)?.to_owned(),
+        node: text(labels, label::NODE)?.into(),
+        stamp: Stamp {
+            incarnation: Incarnation(number(labels, label::INCARNATION)?),
+            term: Term(number(labels, label::TERM)?),
+            revision: Revision(number(labels, label::STORE_REVISION)?),
+        },
+    })
+}
+
+fn text<'a>(labels: &'a BTreeMap<String, String>, label: &str) -> Result<&'a str, String> {
+    let found = labels.get(label).filter(|text| !text.is_empty());
+    found
+        .map(String::as_str)
+        .ok_or_else(|| format!("label {label} is missing"))
+}
+
+fn number<T: std::str::FromStr>(
+    labels: &BTreeMap<String, String>,
+    label: &str,
+) -> Result<T, String> {
+    let text = text(labels, label)?;
+    text.parse()
+        .map_err(|_| format!("label {label} is no number: `{text}`"))
+}

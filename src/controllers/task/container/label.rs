@@ -1,0 +1,63 @@
+//! The labels of a task's container: ours, and those that dashboards for Swarm read.
+
+use super::{ContainerInput, name, service_name};
+use std::collections::BTreeMap;
+
+/// The cluster's id: what `list` asks engines for.
+pub const CLUSTER: &str = "dev.skep.cluster";
+pub(super) const TASK: &str = "dev.skep.task";
+pub(super) const SERVICE: &str = "dev.skep.service";
+pub(super) const SLOT: &str = "dev.skep.slot";
+pub(super) const REVISION: &str = "dev.skep.revision";
+pub(super) const HASH: &str = "dev.skep.hash";
+pub(super) const NODE: &str = "dev.skep.node";
+pub(super) const STORE_REVISION: &str = "dev.skep.store-revision";
+pub(super) const INCARNATION: &str = "dev.skep.incarnation";
+pub(super) const TERM: &str = "dev.skep.term";
+pub(super) const NAMESPACE: &str = "dev.skep.namespace";
+pub(super) const NAME: &str = "dev.skep.name";
+
+/// All labels of the container; ours win over the template's.
+pub fn labels(input: &ContainerInput<'_>) -> BTreeMap<String, String> {
+    let mut labels = input.revision.template.container.labels.clone();
+    let ours = ours(input).into_iter().chain(swarm(input));
+    labels.extend(ours.map(|(key, value)| (key.to_owned(), value)));
+    labels
+}
+
+fn ours(input: &ContainerInput<'_>) -> Vec<(&'static str, String)> {
+    vec![
+        (CLUSTER, input.cluster.to_string()),
+        (TASK, input.task.id.to_string()),
+        (SERVICE, input.task.service.to_string()),
+        (SLOT, input.task.slot.to_string()),
+        (REVISION, input.revision.number.to_string()),
+        (HASH, input.revision.hash.clone()),
+        (NODE, input.node_uid.to_string()),
+        (STORE_REVISION, input.stamp.revision.to_string()),
+        (INCARNATION, input.stamp.incarnation.to_string()),
+        (TERM, input.stamp.term.to_string()),
+        (NAMESPACE, input.service.namespace.clone()),
+        (NAME, input.service.name.clone()),
+    ]
+}
+
+fn swarm(input: &ContainerInput<'_>) -> Vec<(&'static str, String)> {
+    let task_name = name(input.service, &input.task.slot, &input.task.id);
+    vec![
+        ("com.docker.swarm.service.name", service_name(input.service)),
+        (
+            "com.docker.swarm.service.id",
+            input.task.service.to_string(),
+        ),
+        // Swarm leaves it empty; dashboards ask only whether it is there.
+        ("com.docker.swarm.task", String::new()),
+        ("com.docker.swarm.task.name", task_name),
+        ("com.docker.swarm.task.id", input.task.id.to_string()),
+        ("com.docker.swarm.node.id", input.node_uid.to_string()),
+        (
+            "com.docker.stack.namespace",
+            input.service.namespace.clone(),
+        ),
+    ]
+}

@@ -1,0 +1,195 @@
+//! A task's container: its name, its labels, the body of `POST /containers/create`, and the way back from what an engine
+//! shows to the task (rule C1). Pure.
+//!
+//! | Fields of `template.container` | Engine |
+//! |---|---|
+//! | image, command, args, env, workingDir, user, hostname, domainname, tty, stdin, stopSignal, stopGracePeriod, macAddress | Image, Entrypoint, Cmd, Env, WorkingDir, User, Hostname, Domainname, Tty, OpenStdin, StopSignal, StopTimeout, MacAddress |
+//! | groups, init, readOnly | HostConfig: GroupAdd, Init, ReadonlyRootfs |
+//! | capAdd, capDrop, privileged, securityOpt, sysctls, ulimits, shmSize, oomScoreAdj, isolation | HostConfig: the same words |
+//! | devices, deviceRequests, deviceCgroupRules | HostConfig: the same words |
+//! | pidMode, ipcMode, utsMode, usernsMode, cgroupnsMode, cgroupParent, runtime | HostConfig: PidMode, IpcMode, UTSMode, UsernsMode, CgroupnsMode, CgroupParent, Runtime |
+//! | dns, extraHosts | HostConfig: Dns, DnsSearch, DnsOptions, ExtraHosts |
+//! | labels; annotations | Labels; HostConfig: Annotations |
+//! | logging | HostConfig: LogConfig |
+//! | mounts; tmpfs | HostConfig: Mounts; Tmpfs |
+//! | healthcheck | Healthcheck |
+//! | resources.limits | HostConfig: NanoCpus, Memory, MemorySwap, PidsLimit, CpusetCpus, BlkioWeight |
+//! | resources.reservations.memory | HostConfig: MemoryReservation (the scheduler keeps the rest) |
+//! | the service's ports of mode host | ExposedPorts, HostConfig: PortBindings |
+//!
+//! Invariants:
+//! - What was left out is left out of the body too, so the image's or the engine's own default holds.
+//! - The engine's restart policy is `no` (rule C7): a rebooted node revives nothing that was replaced.
+//! - Labels of ours win over those of the template.
+//!
+//! Deliberately absent: overlay networks. Until the network issue a task joins the engine's `bridge`, or nothing where
+//! `networks: []` asks for none. `pullPolicy` is the planner's; secrets and configs are refused at validation.
+
+mod claim;
+mod host;
+mod label;
+mod unsupported;
+
+#[cfg(test)]
+mod tests;
+
+pub use claim::{Claim, Ours, claim};
+pub use label::{CLUSTER, labels};
+pub use unsupported::unsupported;
+
+use crate::api::container::{Container, Healthcheck};
+use crate::api::name::{DEFAULT_NAMESPACE, NodeName, Scoped};
+use crate::api::service::ServicePort;
+use crate::api::task::{Binding, ServiceRevision, Slot, Stamp, Task};
+use crate::api::uid::{TaskId, Uid};
+use crate::api::unit::Period;
+use serde_json::{Map, Value, json};
+
+/// All that a container is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct ContainerInput<'a> {
+    /// The cluster's id.
+    pub cluster: &'a Uid,
+    /// The service by name.
+    pub service: &'a Scoped,
+    /// What the task is made from.
+    pub revision: &'a ServiceRevision,
+    /// The task.
+    pub task: &'a Task,
+    /// The node by name.
+    pub node: &'a NodeName,
+    /// The node's uid.
+    pub node_uid: &'a Uid,
+    /// What the task holds there.
+    pub binding: &'a Binding,
+    /// When the order is given.
+    pub stamp: Stamp,
+}
+
+/// The container's name: `[<ns>_]<service>.<slot>.<task-id>`.
+pub fn name(service: &Scoped, slot: &Slot, task: &TaskId) -> String {
+    format!("{}.{slot}.{task}", service_name(service))
+}
+
+/// The service as dashboards know it: `web`, outside the default namespace `shop_web`.
+fn service_name(service: &Scoped) -> String {
+    match service.namespace.as_str() {
+        DEFAULT_NAMESPACE => service.name.clone(),
+        namespace => format!("{namespace}_{}", service.name),
+    }
+}
+
+/// The body of `POST /containers/create`.
+pub fn body(input: &ContainerInput<'_>) -> Value {
+    let container = &input.revision.template.container;
+    let mut body = Map::new();
+    let mut set = |field: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            body.insert(field.to_owned(), value);
+        }
+    };
+    set("Image", Some(json!(container.image)));
+    set("Entrypoint", unless_empty(&container.command));
+    set("Cmd", unless_empty(&container.args));
+    set("Env", Some(json!(environment(input))));
+    set(
+        "WorkingDir",
+        container.working_dir.as_ref().map(|d| json!(d)),
+    );
+    set("User", container.user.as_ref().map(|u| json!(u)));
+    set("Hostname", container.hostname.as_ref().map(|h| json!(h)));
+    set(
+        "Domainname",
+        container.domainname.as_ref().map(|d| json!(d)),
+    );
+    set("Tty", Some(json!(container.tty)));
+    set("OpenStdin", Some(json!(container.stdin)));
+    set(
+        "StopSignal",
+        container.stop_signal.as_ref().map(|s| json!(s)),
+    );
+    let grace = container.stop_grace_period;
+    set(
+        "StopTimeout",
+        grace.map(|grace| json!(whole_seconds(grace))),
+    );
+    set("MacAddress", mac_address(input));
+    set("Labels", Some(json!(labels(input))));
+    set(
+        "Healthcheck",
+        container.healthcheck.as_ref().map(healthcheck),
+    );
+    set("ExposedPorts", exposed_ports(&input.revision.host_ports));
+    set("HostConfig", Some(host::config(input)));
+    body.into()
+}
+
+/// The template's variables, and those by which a program learns what it is; the template's win.
+fn environment(input: &ContainerInput<'_>) -> Vec<String> {
+    let mut all = std::collections::BTreeMap::from([
+        ("SKEP_NAMESPACE".to_owned(), input.service.namespace.clone()),
+        ("SKEP_SERVICE".to_owned(), input.service.name.clone()),
+        ("SKEP_TASK".to_owned(), input.task.id.to_string()),
+        ("SKEP_SLOT".to_owned(), input.task.slot.to_string()),
+        ("SKEP_NODE".to_owned(), input.node.to_string()),
+    ]);
+    let container: &Container = &input.revision.template.container;
+    all.extend(container.env.clone());
+    let lines = all
+        .into_iter()
+        .map(|(name, value)| format!("{name}={value}"));
+    lines.collect()
+}
+
+/// At the top level, which every API from 1.41 to 1.51 understands; the endpoint's is ignored before 1.44.
+fn mac_address(input: &ContainerInput<'_>) -> Option<Value> {
+    let address = input.revision.template.container.mac_address.as_ref()?;
+    // Without a network there is no interface to give it to, and engines refuse it.
+    (host::network_mode(input) == "bridge").then(|| json!(address))
+}
+
+fn healthcheck(check: &Healthcheck) -> Value {
+    if check.disable {
+        return json!({"Test": ["NONE"]});
+    }
+    let mut fields = Map::new();
+    let mut set = |field: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            fields.insert(field.to_owned(), value);
+        }
+    };
+    set("Test", unless_empty(&check.test));
+    set("Interval", check.interval.map(nanoseconds));
+    set("Timeout", check.timeout.map(nanoseconds));
+    set("Retries", check.retries.map(|retries| json!(retries)));
+    set("StartPeriod", check.start_period.map(nanoseconds));
+    set("StartInterval", check.start_interval.map(nanoseconds));
+    fields.into()
+}
+
+fn exposed_ports(ports: &[ServicePort]) -> Option<Value> {
+    let exposed: Map<_, _> = ports
+        .iter()
+        .map(|port| (port_key(port), json!({})))
+        .collect();
+    (!exposed.is_empty()).then(|| exposed.into())
+}
+
+/// `80/tcp`.
+fn port_key(port: &ServicePort) -> String {
+    format!("{}/{}", port.target, port.protocol.as_str())
+}
+
+/// Left out: the image's own holds.
+fn unless_empty(words: &[String]) -> Option<Value> {
+    (!words.is_empty()).then(|| json!(words))
+}
+
+fn nanoseconds(period: Period) -> Value {
+    json!(u64::try_from(period.0.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// Whole seconds, rounded up: a process is not to be cut short.
+fn whole_seconds(period: Period) -> u64 {
+    period.0.as_secs() + u64::from(period.0.subsec_nanos() > 0)
+}

@@ -1,0 +1,266 @@
+use super::*;
+use crate::api::time::Timestamp;
+use crate::api::unit::{Incarnation, Revision, RevisionNumber, Term};
+use crate::engine;
+use std::collections::BTreeMap;
+
+const TASK: &str = "abcdefghij0123456789abcde";
+
+/// The body for a template and host ports given as JSON.
+struct Case {
+    cluster: Uid,
+    service: Scoped,
+    revision: ServiceRevision,
+    task: Task,
+    node: NodeName,
+    node_uid: Uid,
+    binding: Binding,
+}
+
+impl Case {
+    fn new(container: Value, host_ports: Value) -> Self {
+        let revision = json!({
+            "service": "svc", "number": 3, "hash": "beef", "cause": "test",
+            "createdAt": "2026-01-01T00:00:00Z",
+            "template": {"container": container}, "hostPorts": host_ports,
+        });
+        let task = json!({
+            "id": TASK, "service": "svc", "revision": 3, "slot": {"replica": 2}, "desired": "running",
+            "createdAt": "2026-01-01T00:00:00Z",
+        });
+        Self {
+            cluster: "cluster1".into(),
+            service: Scoped::new("shop", "web"),
+            revision: serde_json::from_value(revision).unwrap(),
+            task: serde_json::from_value(task).unwrap(),
+            node: "n1".into(),
+            node_uid: "node1".into(),
+            binding: Binding {
+                task: TASK.into(),
+                service: "svc".into(),
+                namespace: "shop".into(),
+                service_name: "web".into(),
+                node: "node1".into(),
+                reserved: Default::default(),
+                host_ports: Vec::new(),
+                bound_at: Timestamp(0),
+            },
+        }
+    }
+
+    fn input(&self) -> ContainerInput<'_> {
+        ContainerInput {
+            cluster: &self.cluster,
+            service: &self.service,
+            revision: &self.revision,
+            task: &self.task,
+            node: &self.node,
+            node_uid: &self.node_uid,
+            binding: &self.binding,
+            stamp: Stamp {
+                incarnation: Incarnation(1),
+                term: Term(20),
+                revision: Revision(300),
+            },
+        }
+    }
+
+    fn body(&self) -> Value {
+        body(&self.input())
+    }
+}
+
+/// The container as an engine would show it.
+fn seen(name: &str, labels: BTreeMap<String, String>) -> engine::Container {
+    engine::Container {
+        id: "c1".into(),
+        name: name.into(),
+        labels,
+        state: engine::ContainerState::Running,
+        started_at: None,
+        finished_at: None,
+        exit_code: 0,
+        oom_killed: false,
+        error: String::new(),
+        health: None,
+        addresses: Vec::new(),
+        ports: Vec::new(),
+    }
+}
+
+#[test]
+fn names_carry_slot_and_task_and_the_namespace_unless_default() {
+    let task = TaskId::from(TASK);
+    let check = |namespace, slot, expected: &str| {
+        let service = Scoped::new(namespace, "web");
+        assert_eq!(name(&service, &slot, &task), expected.replace("ID", TASK));
+    };
+    check("default", Slot::Replica(3), "web.3.ID");
+    check("shop", Slot::Replica(3), "shop_web.3.ID");
+    check("default", Slot::Node("n1".into()), "web.n1.ID");
+}
+
+#[test]
+fn what_is_left_out_is_left_to_the_image_and_the_engine() {
+    let body = Case::new(json!({"image": "nginx"}), json!([])).body();
+    let fields: Vec<_> = body.as_object().unwrap().keys().collect();
+    let expected = ["Env", "HostConfig", "Image", "Labels", "OpenStdin", "Tty"];
+    assert_eq!(fields, expected);
+    let expected = json!({
+        "NetworkMode": "bridge", "RestartPolicy": {"Name": "no"}, "PidsLimit": -1,
+        "Privileged": false, "ReadonlyRootfs": false,
+    });
+    assert_eq!(body["HostConfig"], expected);
+}
+
+#[test]
+fn labels_of_ours_win_and_dashboards_find_theirs() {
+    let container = json!({"image": "x", "labels": {"a": "b", "com.docker.swarm.task.id": "fake"}});
+    let labels = labels(&Case::new(container, json!([])).input());
+    assert_eq!(labels["a"], "b");
+    assert_eq!(labels["com.docker.swarm.task.id"], TASK);
+    assert_eq!(labels["com.docker.swarm.service.name"], "shop_web");
+    assert_eq!(
+        labels["com.docker.swarm.task.name"],
+        format!("shop_web.2.{TASK}")
+    );
+    assert_eq!(labels["com.docker.stack.namespace"], "shop");
+    assert_eq!(
+        labels.keys().filter(|k| k.starts_with("dev.skep.")).count(),
+        12
+    );
+}
+
+#[test]
+fn a_port_without_a_number_is_left_to_the_engine_unless_the_binding_holds_one() {
+    let ports = json!([
+        {"target": 80, "published": 8080, "mode": "host"},
+        {"target": 80, "mode": "host", "hostIP": "127.0.0.1"},
+        {"target": 53, "protocol": "udp", "mode": "host"},
+    ]);
+    let mut case = Case::new(json!({"image": "x"}), ports);
+    let expected = json!({
+        "80/tcp": [{"HostIp": "", "HostPort": "8080"}, {"HostIp": "127.0.0.1", "HostPort": ""}],
+        "53/udp": [{"HostIp": "", "HostPort": ""}],
+    });
+    assert_eq!(case.body()["HostConfig"]["PortBindings"], expected);
+    assert_eq!(
+        case.body()["ExposedPorts"],
+        json!({"80/tcp": {}, "53/udp": {}})
+    );
+
+    let held = json!({"published": 5353, "protocol": "udp", "target": 53});
+    case.binding.host_ports = vec![serde_json::from_value(held).unwrap()];
+    let bindings = &case.body()["HostConfig"]["PortBindings"];
+    assert_eq!(bindings["53/udp"][0]["HostPort"], "5353");
+}
+
+#[test]
+fn no_networks_means_none_and_no_address_for_a_card_that_is_not_there() {
+    let container = json!({"image": "x", "macAddress": "02:00:00:00:00:01"});
+    let mut case = Case::new(container, json!([]));
+    assert_eq!(case.body()["MacAddress"], "02:00:00:00:00:01");
+    case.revision.template.networks = Some(Vec::new());
+    assert_eq!(case.body()["HostConfig"]["NetworkMode"], "none");
+    assert_eq!(case.body().get("MacAddress"), None);
+}
+
+#[test]
+fn a_disabled_health_check_is_said_aloud() {
+    let container = json!({"image": "x", "healthcheck": {"disable": true}});
+    let body = Case::new(container, json!([])).body();
+    assert_eq!(body["Healthcheck"], json!({"Test": ["NONE"]}));
+}
+
+#[test]
+fn fields_above_the_engines_api_are_in_the_body_and_named() {
+    let container = json!({
+        "image": "x", "annotations": {"k": "v"},
+        "healthcheck": {"test": ["CMD", "true"], "startInterval": "2s"},
+        "mounts": [
+            {"type": "volume", "target": "/a"},
+            {"type": "volume", "source": "v", "target": "/b", "volume": {"subpath": "s"}},
+        ],
+    });
+    let case = Case::new(container, json!([]));
+    let body = case.body();
+    assert_eq!(body["HostConfig"]["Annotations"]["k"], "v");
+    assert_eq!(body["Healthcheck"]["StartInterval"], 2_000_000_000u64);
+    assert_eq!(
+        body["HostConfig"]["Mounts"][1]["VolumeOptions"]["Subpath"],
+        "s"
+    );
+
+    let container = &case.revision.template.container;
+    let names = |version| unsupported(container, version).len();
+    assert_eq!(
+        [names("1.41"), names("1.43"), names("1.44"), names("1.45")],
+        [3, 2, 1, 0]
+    );
+    let text = &unsupported(container, "1.41")[2];
+    assert!(
+        text.starts_with("mounts[1].volume.subpath needs Engine API 1.45"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_container_of_ours_reads_back_to_its_task() {
+    let case = Case::new(json!({"image": "x"}), json!([]));
+    let input = case.input();
+    let name = name(input.service, &input.task.slot, &input.task.id);
+    let Claim::Ours(ours) = claim(&seen(&name, labels(&input)), input.cluster) else {
+        panic!("it is ours");
+    };
+    let expected = Ours {
+        task: TASK.into(),
+        service: "svc".into(),
+        name: Scoped::new("shop", "web"),
+        slot: Slot::Replica(2),
+        revision: RevisionNumber(3),
+        hash: "beef".into(),
+        node: "node1".into(),
+        stamp: input.stamp,
+    };
+    assert_eq!(*ours, expected);
+}
+
+#[test]
+fn labels_alone_do_not_make_a_container_ours() {
+    let case = Case::new(json!({"image": "x"}), json!([]));
+    let input = case.input();
+    let ours = labels(&input);
+    let cluster = input.cluster;
+    let check = |name: &str, labels: &BTreeMap<String, String>| match claim(
+        &seen(name, labels.clone()),
+        cluster,
+    ) {
+        Claim::Imposter { reason } => reason,
+        other => panic!("{name}: {other:?}"),
+    };
+    // An image made by `docker commit` gives its labels to whatever is run from it.
+    assert!(check("debug-session", &ours).contains("does not end in the task id"));
+    assert!(check(&format!("x{TASK}"), &ours).contains("does not end in the task id"));
+
+    let name = name(input.service, &input.task.slot, &input.task.id);
+    for label in ours
+        .keys()
+        .filter(|k| k.starts_with("dev.skep.") && *k != CLUSTER)
+    {
+        let mut without = ours.clone();
+        without.remove(label);
+        assert!(check(&name, &without).contains("is missing"), "{label}");
+    }
+}
+
+#[test]
+fn containers_of_others_are_told_apart() {
+    let case = Case::new(json!({"image": "x"}), json!([]));
+    let labels = labels(&case.input());
+    let other = Uid::from("cluster2");
+    let expected = Claim::ForeignCluster {
+        cluster: "cluster1".into(),
+    };
+    assert_eq!(claim(&seen("any", labels), &other), expected);
+    assert_eq!(claim(&seen("any", BTreeMap::new()), &other), Claim::NotOurs);
+}

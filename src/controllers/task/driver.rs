@@ -1,0 +1,384 @@
+//! One engine: connect, verify, follow, list, and feed the workers.
+
+use super::container::CLUSTER;
+use super::snapshot::Progress;
+use super::view::EngineView;
+use crate::api::cluster::Cluster;
+use crate::api::key::Key;
+use crate::api::name::{NodeName, ObjectKey};
+use crate::api::node::EngineSpec;
+use crate::api::status::Status;
+use crate::api::uid::{ContainerId, TaskId, Uid};
+use crate::api::unit::Term;
+use crate::engine::{Connector, Engine, Error, EventStream};
+use crate::runtime::apply::{WriteError, Writer};
+use crate::runtime::backoff::{Backoff, Backoffs};
+use crate::runtime::cache::Cache;
+use crate::runtime::context::Context;
+use crate::runtime::orders::{DEADLINE, MayAct, Orders};
+use crate::runtime::plan::Step;
+use crate::runtime::queue::Queue;
+use crate::runtime::reconciler::RESYNC;
+use crate::runtime::shared::Subscription;
+use crate::runtime::view::{HEALTH, TASK};
+use futures::StreamExt;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tracing::{debug, info, warn};
+
+/// Tasks of one engine that are worked on at once: most wait in a pull or a stop, creates have a limit of their own.
+const WORKERS: usize = 64;
+/// Containers inspected at once, for events and for lists.
+const INSPECTS: usize = 8;
+/// The first and the longest wait before an engine is connected anew.
+const RECONNECT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+/// The first and the longest wait before a task's failed order is repeated.
+const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+/// What was found beside the tasks is written at most this often.
+const REPORT: Duration = Duration::from_millis(500);
+
+/// What this holder did for a node's tasks in this term; outlives connections and drivers.
+pub(super) type Memory = Arc<Mutex<BTreeMap<TaskId, Progress>>>;
+
+/// One engine to drive.
+pub(super) struct Driver {
+    pub(super) node: NodeName,
+    pub(super) uid: Uid,
+    pub(super) spec: EngineSpec,
+    pub(super) term: Term,
+    pub(super) writer: Writer,
+    pub(super) may_act: MayAct,
+    pub(super) context: Context,
+    pub(super) connector: Arc<dyn Connector>,
+    pub(super) memory: Memory,
+}
+
+/// Why a connection ended.
+pub(super) enum Ended {
+    /// The engine: connect anew.
+    Engine(String),
+    /// The term: nothing more may be done.
+    Term(String),
+}
+
+impl From<Error> for Ended {
+    fn from(error: Error) -> Self {
+        Self::Engine(error.to_string())
+    }
+}
+
+impl Driver {
+    /// Drives the engine until the term is over; says why.
+    pub(super) async fn run(self) -> String {
+        let driver = Arc::new(self);
+        let mut backoff = Backoff::new(RECONNECT.0, RECONNECT.1, driver.context.clock.seed());
+        loop {
+            match driver.clone().connect(&mut backoff).await {
+                Ended::Term(why) => return why,
+                Ended::Engine(why) => {
+                    debug!(node = %driver.node, why, "not driving the engine");
+                    tokio::time::sleep(backoff.next()).await;
+                }
+            }
+        }
+    }
+
+    async fn connect(self: Arc<Self>, backoff: &mut Backoff) -> Ended {
+        match self.clone().open().await {
+            Ok((connection, events)) => {
+                info!(node = %self.node, "drives the engine");
+                backoff.reset();
+                connection.follow(events).await
+            }
+            Err(ended) => ended,
+        }
+    }
+
+    /// Connects, verifies the engine's identity (rule I4), and opens its events before anything is listed.
+    async fn open(self: Arc<Self>) -> Result<(Arc<Connection>, EventStream), Ended> {
+        let recorded = self
+            .context
+            .cache
+            .read(|cache| self.recorded(cache))
+            .ok_or_else(|| Ended::Engine("no engine id is on record for it".into()))?;
+        let cluster = self
+            .context
+            .cache
+            .read(|cache| cache.cluster.as_ref().map(|cluster| cluster.id.clone()))
+            .ok_or_else(|| Ended::Engine("the cluster has no identity yet".into()))?;
+        let engine = self.connector.connect(&self.spec).await?;
+        let identity = within(&*engine, "identity", engine.identity()).await?;
+        if identity.id != recorded {
+            let why = format!("engine {} answers instead of {recorded}", identity.id);
+            return Err(Ended::Engine(why));
+        }
+        let events = within(&*engine, "events", engine.events()).await?;
+        let metrics = &self.context.metrics;
+        let seed = self.context.clock.seed();
+        let connection = Connection {
+            orders: Orders::new(engine.clone(), self.may_act.clone()),
+            engine,
+            cluster,
+            view: Mutex::default(),
+            retries: Mutex::new(Backoffs::new(RETRY.0, RETRY.1, seed)),
+            queue: Arc::new(Queue::new("task", metrics)),
+            looks: Queue::new("task-inspect", metrics),
+            news: Notify::new(),
+            driver: self,
+        };
+        Ok((Arc::new(connection), events))
+    }
+
+    /// The engine id that health has recorded, unless it says that the engine is not the node's alone.
+    fn recorded(&self, cache: &Cache) -> Option<String> {
+        let status = cache.status(&ObjectKey::node(&self.node), HEALTH)?;
+        let engine = status
+            .engine
+            .as_ref()
+            .filter(|_| status.uid.as_ref() == Some(&self.uid))?;
+        let is_doubtful = matches!(
+            engine.reason.as_deref(),
+            Some("EngineChanged" | "DuplicateEngine")
+        );
+        engine.id.clone().filter(|_| !is_doubtful)
+    }
+}
+
+/// One connection to a verified engine; its view is its own.
+pub(super) struct Connection {
+    pub(super) driver: Arc<Driver>,
+    pub(super) engine: Arc<dyn Engine>,
+    pub(super) orders: Orders,
+    pub(super) cluster: Uid,
+    pub(super) queue: Arc<Queue<TaskId>>,
+    view: Mutex<EngineView>,
+    pub(super) retries: Mutex<Backoffs<TaskId>>,
+    looks: Queue<ContainerId>,
+    news: Notify,
+}
+
+impl Connection {
+    /// Lists, then follows events and the store until the connection or the term ends.
+    async fn follow(self: Arc<Self>, mut events: EventStream) -> Ended {
+        let _subscription = self.subscribe();
+        if let Err(ended) = self.list().await {
+            return ended;
+        }
+        let mut parts: JoinSet<Ended> = JoinSet::new();
+        for _ in 0..WORKERS {
+            parts.spawn(self.clone().work());
+        }
+        for _ in 0..INSPECTS {
+            parts.spawn(self.clone().look());
+        }
+        parts.spawn(self.clone().report());
+        parts.spawn(self.clone().resync());
+        let reading = async {
+            while let Some(event) = events.next().await {
+                match event {
+                    Ok(event) => {
+                        let is_labelled = event.attributes.contains_key(CLUSTER);
+                        // Each health check is three events of an exec; the verdict is one of its own.
+                        if is_labelled && !event.action.starts_with("exec_") {
+                            self.looks.add(event.container);
+                        }
+                    }
+                    Err(error) => return Ended::from(error),
+                }
+            }
+            Ended::Engine("its events ended".into())
+        };
+        tokio::select! {
+            biased;
+            Some(ended) = parts.join_next() => {
+                ended.unwrap_or_else(|error| Ended::Term(format!("a worker ended: {error}")))
+            }
+            ended = reading => ended,
+        }
+    }
+
+    /// Changes of the store that concern this node.
+    fn subscribe(&self) -> Subscription {
+        let queue = self.queue.clone();
+        let node = self.driver.node.clone();
+        self.driver.context.cache.subscribe(move |cache, keys| {
+            for key in keys {
+                match key {
+                    Key::Binding(on, task) | Key::TaskStatus(on, task) if *on == node => {
+                        queue.add(task.clone());
+                    }
+                    Key::Task(_, task) => {
+                        let here = (node.clone(), task.clone());
+                        if cache.bindings.contains_key(&here)
+                            || cache.task_statuses.contains_key(&here)
+                        {
+                            queue.add(task.clone());
+                        }
+                    }
+                    Key::Cluster => queue.extend(tasks_on(cache, &node)),
+                    _ => {}
+                }
+            }
+        })
+    }
+
+    /// Lists and inspects; then everything is looked at.
+    async fn list(&self) -> Result<(), Ended> {
+        let engine = &*self.engine;
+        let call = engine.list(CLUSTER, self.cluster.as_str());
+        let listed = within(engine, "list", call).await?;
+        // A list that lacks a container proves nothing: those that were known are inspected as well (rule C5).
+        let mut ids: BTreeSet<ContainerId> = self.view().ids();
+        ids.extend(listed);
+        let mut inspects = futures::stream::iter(ids)
+            .map(|id| async move { self.inspect(&id).await })
+            .buffer_unordered(INSPECTS);
+        while let Some(inspected) = inspects.next().await {
+            inspected?;
+        }
+        self.view().is_listed = true;
+        let cache = &self.driver.context.cache;
+        self.queue
+            .extend(cache.read(|cache| tasks_on(cache, &self.driver.node)));
+        self.news.notify_one();
+        Ok(())
+    }
+
+    async fn resync(self: Arc<Self>) -> Ended {
+        loop {
+            tokio::time::sleep(RESYNC).await;
+            if let Err(ended) = self.list().await {
+                return ended;
+            }
+        }
+    }
+
+    /// One inspector of what events were about.
+    async fn look(self: Arc<Self>) -> Ended {
+        while let Some(id) = self.looks.next().await {
+            let inspected = self.inspect(&id).await;
+            self.looks.done(&id);
+            if let Err(error) = inspected {
+                return error.into();
+            }
+        }
+        Ended::Engine("the inspectors were stopped".into())
+    }
+
+    async fn inspect(&self, id: &ContainerId) -> Result<(), Error> {
+        let call = self.engine.inspect(id.as_str());
+        let task = match within(&*self.engine, "inspect", call).await {
+            Ok(container) => self.see(container),
+            Err(Error::NotFound { .. }) => self.view().remove(id),
+            Err(error) => return Err(error),
+        };
+        if let Some(task) = task {
+            if let Some(progress) = self.memory().get_mut(&task) {
+                progress.looked_at = Some(self.now());
+            }
+            self.queue.add(task);
+        }
+        self.news.notify_one();
+        Ok(())
+    }
+
+    /// Takes in what was inspected; says whose it is.
+    pub(super) fn see(&self, container: crate::engine::Container) -> Option<TaskId> {
+        self.news.notify_one();
+        let cluster = self.cluster()?;
+        self.view().put(&cluster, container)
+    }
+
+    /// Writes what was found beside the tasks, when it changes.
+    async fn report(self: Arc<Self>) -> Ended {
+        loop {
+            match self.write_found().await {
+                Ok(()) => {}
+                Err(WriteError::TermOver(why)) => return Ended::Term(why),
+                Err(error) => {
+                    warn!(node = %self.driver.node, %error, "what was found is not written yet")
+                }
+            }
+            tokio::time::sleep(REPORT).await;
+            // Also without news: records come and go in the store.
+            let _ = timeout(RESYNC / 30, self.news.notified()).await;
+        }
+    }
+
+    async fn write_found(&self) -> Result<(), WriteError> {
+        let Some(cluster) = self.cluster() else {
+            return Ok(());
+        };
+        let driver = &self.driver;
+        let object = ObjectKey::node(&driver.node);
+        let now = driver.context.clock.now().wall;
+        let step = driver.context.cache.read(|cache| {
+            let found = self.view().found(cache, &cluster, &driver.node, now);
+            let before = cache.status(&object, TASK);
+            let status = Status {
+                uid: Some(driver.uid.clone()),
+                found: Some(found),
+                ..Status::default()
+            };
+            let is_news = before.is_none_or(|before| *before.value != status);
+            is_news.then(|| Step::default().put(Key::Status(object.clone(), TASK.into()), &status))
+        });
+        match step {
+            Some(step) => driver.writer.write_and_see(&[step]).await.map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn cluster(&self) -> Option<Cluster> {
+        let cache = &self.driver.context.cache;
+        cache.read(|cache| {
+            cache
+                .cluster
+                .as_ref()
+                .map(|cluster| (*cluster.value).clone())
+        })
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.driver.context.clock.now().since_boot
+    }
+
+    pub(super) fn view(&self) -> MutexGuard<'_, EngineView> {
+        self.view
+            .lock()
+            .expect("no code panics while it holds the view")
+    }
+
+    pub(super) fn memory(&self) -> MutexGuard<'_, BTreeMap<TaskId, Progress>> {
+        self.driver
+            .memory
+            .lock()
+            .expect("no code panics while it holds the memory")
+    }
+}
+
+/// Tasks that are bound to a node or were seen on it.
+fn tasks_on(cache: &Cache, node: &NodeName) -> BTreeSet<TaskId> {
+    let bound = cache.bindings_on(node).map(|binding| &binding.task);
+    let seen = cache.task_statuses_on(node).map(|status| &status.task);
+    bound.chain(seen).cloned().collect()
+}
+
+/// A call with the deadline of calls that do not wait by nature.
+async fn within<T>(
+    engine: &dyn Engine,
+    call: &'static str,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    timeout(DEADLINE, work).await.unwrap_or_else(|_| {
+        Err(Error::Timeout {
+            address: engine.address().to_owned(),
+            call,
+            deadline: DEADLINE,
+        })
+    })
+}

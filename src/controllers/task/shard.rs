@@ -1,0 +1,269 @@
+//! The session and its shards: which engines this manager drives (rules S4, N6).
+
+use super::driver::{Driver, Memory};
+use crate::api::accepted::AcceptedNode;
+use crate::api::key::Key;
+use crate::api::name::NodeName;
+use crate::api::node::EngineSpec;
+use crate::api::uid::Uid;
+use crate::api::unit::{Revision, Term};
+use crate::engine::Connector;
+use crate::runtime::apply::Writer;
+use crate::runtime::backoff::Backoff;
+use crate::runtime::cache::Cache;
+use crate::runtime::context::Context;
+use crate::runtime::orders::MayAct;
+use crate::runtime::plan::encode;
+use crate::runtime::view;
+use crate::store::{Compare, LEASE_TTL, Op, Session, Txn, election};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+/// The shard of all engines that any manager can reach.
+const COMMON: &str = "000";
+
+/// How often shards and nodes are looked at even if no change was seen.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Drives engines until `stop`: opens a session, claims shards, and begins anew when the lease is lost.
+pub async fn run(connector: Arc<dyn Connector>, context: Context, mut stop: watch::Receiver<bool>) {
+    let mut backoff = Backoff::store(context.clock.seed());
+    loop {
+        let opened = async {
+            context.cache.filled().await;
+            Session::open(context.kv.clone(), LEASE_TTL, context.boottime()).await
+        };
+        let session = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => return,
+            session = opened => session,
+        };
+        let session = match session {
+            Ok(session) => Arc::new(session),
+            Err(error) => {
+                warn!(%error, "cannot open the session of the task controller");
+                tokio::time::sleep(backoff.next()).await;
+                continue;
+            }
+        };
+        backoff.reset();
+        let shards = Shards {
+            connector: connector.clone(),
+            context: context.clone(),
+            session: session.clone(),
+        };
+        let why = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => "stopping".to_owned(),
+            () = session.lost() => "the lease is lost".to_owned(),
+            why = shards.hold() => why,
+        };
+        info!(why, "drives engines no longer");
+        // If the store does not answer, the lease runs out by itself.
+        let _ = session.close().await;
+    }
+}
+
+/// The shards of one session.
+struct Shards {
+    connector: Arc<dyn Connector>,
+    context: Context,
+    session: Arc<Session>,
+}
+
+impl Shards {
+    /// Claims what is free and drives what is held; says why the session has to end.
+    async fn hold(&self) -> String {
+        let mut progress = self.context.cache.follow();
+        let mut held: BTreeSet<String> = BTreeSet::new();
+        let mut parts: JoinSet<String> = JoinSet::new();
+        loop {
+            for shard in self.free(&held) {
+                match self.claim(&shard).await {
+                    Ok(Some(term)) => {
+                        held.insert(shard.clone());
+                        parts.spawn(self.drive(shard, term));
+                    }
+                    Ok(None) => {}
+                    Err(why) => return why,
+                }
+            }
+            tokio::select! {
+                biased;
+                Some(ended) = parts.join_next() => {
+                    return ended.unwrap_or_else(|error| format!("a shard's part ended: {error}"));
+                }
+                _ = progress.changed() => {}
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    }
+
+    /// Shards that this manager may hold and nobody holds, as far as the cache knows.
+    fn free(&self, held: &BTreeSet<String>) -> Vec<String> {
+        self.context.cache.read(|cache| {
+            let sockets = cache.nodes.iter().filter_map(|(name, node)| {
+                let is_mine = node.spec.manager.as_deref() == Some(&self.context.manager);
+                (is_socket(node) && is_mine).then(|| format!("node-{name}"))
+            });
+            std::iter::once(COMMON.to_owned())
+                .chain(sockets)
+                .filter(|shard| !held.contains(shard) && !cache.shards.contains_key(shard))
+                .collect()
+        })
+    }
+
+    /// Claims a shard; an error ends the session.
+    async fn claim(&self, shard: &str) -> Result<Option<Term>, String> {
+        let key = Key::Shard(shard.to_owned()).full(self.context.cache.prefix());
+        let value = encode(&self.context.holder());
+        match election::claim(&*self.context.kv, &key, self.session.lease(), value).await {
+            Ok(election::Claim::Ours(term)) => {
+                info!(shard, %term, "holds");
+                Ok(Some(term))
+            }
+            Ok(election::Claim::Taken(_)) => Ok(None),
+            Ok(election::Claim::Unknown(error)) => {
+                Err(format!("the outcome of a claim is unknown: {error}"))
+            }
+            Err(error) => {
+                warn!(shard, %error, "cannot claim");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Drives the engines of one shard; ends when the term is over.
+    fn drive(&self, name: String, term: Term) -> impl Future<Output = String> + use<> {
+        let session = self.session.clone();
+        let key = Key::Shard(name.clone()).full(self.context.cache.prefix());
+        let fence = Compare::CreatedAt(key, Revision(term.0));
+        let context = self.context.clone();
+        let writer = Writer::start(
+            context.kv.clone(),
+            context.cache.clone(),
+            view::TASK,
+            vec![fence.clone()],
+            context.metrics.clone(),
+        );
+        let may_act: MayAct = Arc::new(move || session.is_valid_now());
+        let shard = Shard {
+            name,
+            term,
+            fence,
+            writer,
+            may_act,
+            context,
+            connector: self.connector.clone(),
+        };
+        shard.drive()
+    }
+}
+
+/// One shard that is held.
+struct Shard {
+    name: String,
+    term: Term,
+    fence: Compare,
+    writer: Writer,
+    may_act: MayAct,
+    context: Context,
+    connector: Arc<dyn Connector>,
+}
+
+/// What makes a driver another one.
+type Target = (NodeName, Uid, EngineSpec);
+
+impl Shard {
+    async fn drive(self) -> String {
+        let mut progress = self.context.cache.follow();
+        let mut drivers: JoinSet<String> = JoinSet::new();
+        let mut running = BTreeMap::new();
+        // What was done in this term outlives a driver: a start is never repeated because a URL changed.
+        let mut memories: BTreeMap<Uid, Memory> = BTreeMap::new();
+        loop {
+            let targets = self.context.cache.read(|cache| self.targets(cache));
+            running.retain(|target, handle: &mut tokio::task::AbortHandle| {
+                let keeps = targets.contains(target);
+                if !keeps {
+                    handle.abort();
+                }
+                keeps
+            });
+            if targets.is_empty() && self.name != COMMON {
+                self.give_back().await;
+                return format!("shard {} has no node any more", self.name);
+            }
+            for target in targets {
+                if let Entry::Vacant(vacant) = running.entry(target.clone()) {
+                    let memory = memories.entry(target.1.clone()).or_default().clone();
+                    let driver = self.driver(&target, memory);
+                    vacant.insert(drivers.spawn(driver.run()));
+                }
+            }
+            tokio::select! {
+                biased;
+                Some(ended) = drivers.join_next() => match ended {
+                    Ok(why) => return why,
+                    Err(error) if error.is_cancelled() => {}
+                    Err(error) => return format!("a driver ended: {error}"),
+                },
+                _ = progress.changed() => {}
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    }
+
+    fn driver(&self, target: &Target, memory: Memory) -> Driver {
+        Driver {
+            node: target.0.clone(),
+            uid: target.1.clone(),
+            spec: target.2.clone(),
+            term: self.term,
+            writer: self.writer.clone(),
+            may_act: self.may_act.clone(),
+            context: self.context.clone(),
+            connector: self.connector.clone(),
+            memory,
+        }
+    }
+
+    /// The engines of this shard; deleted nodes stay until they are cleaned up.
+    fn targets(&self, cache: &Cache) -> BTreeSet<Target> {
+        cache
+            .nodes
+            .iter()
+            .filter(|(name, node)| match is_socket(node) {
+                true => {
+                    let is_mine = node.spec.manager.as_deref() == Some(&self.context.manager);
+                    is_mine && self.name == format!("node-{name}")
+                }
+                false => self.name == COMMON,
+            })
+            .map(|(name, node)| (name.clone(), node.uid.clone(), node.spec.engine.clone()))
+            .collect()
+    }
+
+    /// Another manager may claim the node's shard from now on.
+    async fn give_back(&self) {
+        let txn = Txn {
+            compares: vec![self.fence.clone()],
+            then: vec![Op::Delete {
+                key: self.fence.key().to_owned(),
+            }],
+            otherwise: Vec::new(),
+        };
+        if let Err(error) = self.context.kv.txn(txn).await {
+            warn!(shard = self.name, %error, "cannot give the shard back; its lease ends with the session");
+        }
+    }
+}
+
+fn is_socket(node: &AcceptedNode) -> bool {
+    node.spec.engine.url.starts_with("unix://")
+}

@@ -1,0 +1,222 @@
+//! The view of one engine: the containers that carry the cluster's label, as last inspected. Pure.
+//!
+//! A container counts as a task's only by rule C1: its label names the cluster and its name ends in the task id that
+//! its label names. The rest is kept apart and only reported.
+
+use super::container::{self, CLUSTER, Claim};
+use super::snapshot::Seen;
+use crate::api::cluster::Cluster;
+use crate::api::name::NodeName;
+use crate::api::status::{self, Found, Unclaimed, UnclaimedKind};
+use crate::api::time::Timestamp;
+use crate::api::uid::{ContainerId, TaskId};
+use crate::api::unit::{Incarnation, Revision};
+use crate::engine::{Container, ContainerState};
+use crate::runtime::cache::Cache;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is known of one engine's containers.
+#[derive(Clone, Debug, Default)]
+pub struct EngineView {
+    containers: BTreeMap<ContainerId, Container>,
+    tasks: BTreeMap<TaskId, ContainerId>,
+    missing: BTreeSet<TaskId>,
+    first_seen: BTreeMap<ContainerId, Timestamp>,
+    /// Whether the engine has been listed since the connection was made.
+    pub is_listed: bool,
+}
+
+impl EngineView {
+    /// What is known of a task's container.
+    pub fn seen(&self, task: &TaskId) -> Seen {
+        match self.tasks.get(task).and_then(|id| self.containers.get(id)) {
+            Some(container) => Seen::Here(container.clone()),
+            None if self.missing.contains(task) => Seen::Missing,
+            None => Seen::Unknown,
+        }
+    }
+
+    /// Takes in an inspected container; says whose it is, if it is ours.
+    ///
+    /// Two that claim one task cannot have the same name, so one of them is a copy by hand: the running one counts,
+    /// else the one that was there first.
+    pub fn put(&mut self, cluster: &Cluster, container: Container) -> Option<TaskId> {
+        let task = task_of(cluster, &container);
+        let id = container.id.clone();
+        if let Some(task) = &task {
+            self.missing.remove(task);
+            let holder = self
+                .tasks
+                .get(task)
+                .and_then(|holder| self.containers.get(holder));
+            let takes_over = holder.is_none_or(|holder| {
+                holder.id == id
+                    || (holder.state != ContainerState::Running
+                        && container.state == ContainerState::Running)
+            });
+            if takes_over {
+                self.tasks.insert(task.clone(), id.clone());
+            }
+        }
+        if container.labels.contains_key(CLUSTER) {
+            self.containers.insert(id, container);
+        }
+        task
+    }
+
+    /// Takes in a 404 for a container; says whose it was.
+    pub fn remove(&mut self, id: &ContainerId) -> Option<TaskId> {
+        self.first_seen.remove(id);
+        self.containers.remove(id);
+        let task = self
+            .tasks
+            .iter()
+            .find(|(_, holder)| *holder == id)
+            .map(|(task, _)| task.clone())?;
+        self.tasks.remove(&task);
+        self.missing.insert(task.clone());
+        Some(task)
+    }
+
+    /// Takes in a 404 for all that a task's container could be called.
+    pub fn remove_task(&mut self, task: &TaskId) {
+        if let Some(id) = self.tasks.remove(task) {
+            self.containers.remove(&id);
+            self.first_seen.remove(&id);
+        }
+        self.missing.insert(task.clone());
+    }
+
+    /// An order went to a task's container and nobody saw what came of it: nothing is known of it any more.
+    pub fn doubt(&mut self, task: &TaskId) {
+        if let Some(id) = self.tasks.remove(task) {
+            self.containers.remove(&id);
+        }
+        self.missing.remove(task);
+    }
+
+    /// Forgets a task whose records are gone.
+    pub fn forget(&mut self, task: &TaskId) {
+        self.missing.remove(task);
+    }
+
+    /// Every container that is known, to look at those that a new list lacks (rule C5).
+    pub fn ids(&self) -> BTreeSet<ContainerId> {
+        self.containers.keys().cloned().collect()
+    }
+
+    /// The tasks with a container here.
+    pub fn tasks(&self) -> impl Iterator<Item = &TaskId> {
+        self.tasks.keys()
+    }
+
+    /// What is reported of the engine beside its tasks.
+    pub fn found(
+        &mut self,
+        cache: &Cache,
+        cluster: &Cluster,
+        node: &NodeName,
+        now: Timestamp,
+    ) -> Found {
+        let before = cache
+            .status(
+                &crate::api::name::ObjectKey::node(node),
+                crate::runtime::view::TASK,
+            )
+            .and_then(|status| status.found.as_ref());
+        let mut unclaimed: Vec<Unclaimed> = self
+            .containers
+            .values()
+            .filter_map(|container| self.unclaimed(cache, cluster, container, now))
+            .collect();
+        for found in &mut unclaimed {
+            let earlier = before
+                .into_iter()
+                .flat_map(|before| &before.unclaimed)
+                .find(|old| old.container == found.container);
+            let own = self.first_seen.entry(found.container.clone());
+            found.since = *own.or_insert(earlier.map_or(now, |old| old.since));
+        }
+        let claimed = &unclaimed;
+        let ids: BTreeSet<_> = claimed
+            .iter()
+            .map(|found| found.container.clone())
+            .collect();
+        self.first_seen.retain(|id, _| ids.contains(id));
+        unclaimed.sort_by(|a, b| (a.since, &a.container).cmp(&(b.since, &b.container)));
+        let total = u32::try_from(unclaimed.len()).unwrap_or(u32::MAX);
+        unclaimed.truncate(Found::LIMIT);
+        Found {
+            incarnation: cluster.incarnation,
+            highest: self.highest(cluster),
+            unclaimed,
+            total,
+        }
+    }
+
+    /// The highest store revision that a container of ours was ordered at (rule S6).
+    pub fn highest(&self, cluster: &Cluster) -> Option<(Incarnation, Revision)> {
+        self.containers
+            .values()
+            .filter_map(|container| match container::claim(container, &cluster.id) {
+                Claim::Ours(ours) => Some((ours.stamp.incarnation, ours.stamp.revision)),
+                Claim::ForeignCluster { .. } | Claim::Imposter { .. } | Claim::NotOurs => None,
+            })
+            .max()
+    }
+
+    fn unclaimed(
+        &self,
+        cache: &Cache,
+        cluster: &Cluster,
+        container: &Container,
+        now: Timestamp,
+    ) -> Option<Unclaimed> {
+        let (kind, claim) = match container::claim(container, &cluster.id) {
+            Claim::NotOurs => return None,
+            Claim::ForeignCluster { .. } => (UnclaimedKind::ForeignCluster, None),
+            Claim::Imposter { .. } => (UnclaimedKind::Imposter, None),
+            Claim::Ours(ours) => {
+                let is_holder = self.tasks.get(&ours.task) == Some(&container.id);
+                let kind = match cache.task(&ours.task) {
+                    Some(_) if is_holder => return None,
+                    Some(_) => UnclaimedKind::Imposter,
+                    None => UnclaimedKind::Lost,
+                };
+                (kind, Some(reported(cluster, *ours)))
+            }
+        };
+        Some(Unclaimed {
+            container: container.id.clone(),
+            name: container.name.clone(),
+            kind,
+            running: container.state == ContainerState::Running,
+            since: now,
+            claim,
+        })
+    }
+}
+
+/// The task whose container this is (rule C1).
+pub fn task_of(cluster: &Cluster, container: &Container) -> Option<TaskId> {
+    match container::claim(container, &cluster.id) {
+        Claim::Ours(ours) => Some(ours.task),
+        Claim::ForeignCluster { .. } | Claim::Imposter { .. } | Claim::NotOurs => None,
+    }
+}
+
+/// A claim as it stands in the status.
+fn reported(cluster: &Cluster, ours: container::Ours) -> status::Claim {
+    status::Claim {
+        cluster: cluster.id.clone(),
+        task: ours.task,
+        service: ours.service,
+        namespace: ours.name.namespace,
+        name: ours.name.name,
+        slot: ours.slot,
+        revision: ours.revision,
+        hash: ours.hash,
+        node: ours.node,
+        stamp: ours.stamp,
+    }
+}

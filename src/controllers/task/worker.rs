@@ -1,0 +1,292 @@
+//! One worker: plan, write and order, take in what was seen, and again until nothing is left to do.
+
+use super::driver::{Connection, Ended};
+use super::plan::{Decision, plan};
+use super::snapshot::{Image, Progress, Refused, Seen, Snapshot};
+use crate::api::uid::TaskId;
+use crate::engine::{ContainerState, Error};
+use crate::runtime::apply::WriteError;
+use crate::runtime::orders::{Failure, Order, Report, Sight};
+use crate::runtime::plan::Expect;
+use std::sync::Arc;
+use std::time::Duration;
+use tracing::warn;
+
+/// How soon a plan whose ground has changed is made again, in case the cache saw the change before the answer.
+const CONFLICT: Duration = Duration::from_millis(50);
+
+/// What comes after one round.
+enum Next {
+    /// Plan again.
+    Again,
+    /// Nothing to do until something changes, or until then.
+    Wait(Option<Duration>),
+}
+
+impl Connection {
+    /// One worker: until the term is over.
+    pub(super) async fn work(self: Arc<Self>) -> Ended {
+        while let Some(task) = self.queue.next().await {
+            let result = self.settle(&task).await;
+            self.queue.done(&task);
+            match result {
+                Ok(Some(delay)) => self.queue.add_after(task, delay),
+                Ok(None) => {}
+                Err(why) => return Ended::Term(why),
+            }
+        }
+        Ended::Engine("the workers were stopped".into())
+    }
+
+    /// Works on one task until it is in step; says when to look again. An error ends the term.
+    async fn settle(&self, task: &TaskId) -> Result<Option<Duration>, String> {
+        loop {
+            if !(self.driver.may_act)() {
+                return Err("the lease's deadline has passed".into());
+            }
+            let Some(decision) = self.decide(task) else {
+                return Ok(None);
+            };
+            match self.act(task, decision).await? {
+                Next::Again => {}
+                Next::Wait(delay) => return Ok(delay),
+            }
+        }
+    }
+
+    fn decide(&self, task: &TaskId) -> Option<Decision> {
+        let driver = &self.driver;
+        let seen = self.view().seen(task);
+        let progress = self.memory().entry(task.clone()).or_default().clone();
+        let now = driver.context.clock.now();
+        let (decision, is_known) = driver.context.cache.read(|cache| {
+            let snapshot = Snapshot::new(
+                cache,
+                &driver.node,
+                task,
+                driver.term,
+                &seen,
+                &progress,
+                now,
+            )?;
+            let is_known =
+                snapshot.task.is_some() || snapshot.has_binding_key || snapshot.has_status_key;
+            Some((plan(&snapshot), is_known))
+        })?;
+        if !is_known {
+            self.memory().remove(task);
+            self.view().forget(task);
+        }
+        Some(decision)
+    }
+
+    async fn act(&self, task: &TaskId, decision: Decision) -> Result<Next, String> {
+        let has_step = !decision.step.writes.is_empty();
+        if decision.order.is_none() && !has_step {
+            return Ok(Next::Wait(decision.look_again));
+        }
+        let before = self.view().seen(task);
+        if let Some(Order::Start { .. }) = &decision.order {
+            // Before it is sent: a worker that is dropped meanwhile must not send it again (rule C4).
+            self.note(task, |progress| progress.start_sent = Some(self.now()));
+        }
+        let step = std::slice::from_ref(&decision.step);
+        let write = async {
+            match has_step {
+                true => self.driver.writer.write_and_see(step).await.map(|_| ()),
+                false => Ok(()),
+            }
+        };
+        let order = async {
+            match &decision.order {
+                Some(order) => Some(self.orders.run(order).await),
+                None => None,
+            }
+        };
+        let (written, report) = tokio::join!(write, order);
+        if let (Some(order), Some(report)) = (&decision.order, report) {
+            self.take_in(task, order, report, &before)?;
+        }
+        match written {
+            Ok(()) => {
+                if decision.commits_start {
+                    self.note(task, |progress| progress.committed = committed(&decision));
+                }
+                Ok(Next::Again)
+            }
+            Err(WriteError::TermOver(why)) => Err(why),
+            Err(WriteError::Conflict) => Ok(Next::Wait(Some(CONFLICT))),
+            Err(WriteError::Store(error)) => {
+                warn!(%task, %error, "the status is not written yet");
+                let delay = self.next_delay(task);
+                Ok(Next::Wait(Some(delay)))
+            }
+        }
+    }
+
+    /// Takes in what became of an order.
+    fn take_in(
+        &self,
+        task: &TaskId,
+        order: &Order,
+        report: Report,
+        before: &Seen,
+    ) -> Result<(), String> {
+        if report.result == Err(Failure::TermOver) {
+            return Err(Failure::TermOver.to_string());
+        }
+        let is_stranger = self.sight(task, order, &report);
+        let after = self.view().seen(task);
+        match (&report.result, order) {
+            (Ok(()), Order::Pull { .. }) => {
+                self.note(task, |progress| progress.image = Image::Pulled);
+                self.went_well(task);
+            }
+            (Ok(()), Order::Inspect { .. }) => {}
+            // The engine took it and nothing changed: not again at once.
+            (Ok(()), Order::Stop { .. } | Order::Remove { .. } | Order::Create { .. })
+                if after == *before && !is_removing(&after) =>
+            {
+                self.went_wrong(task, "the engine took the order and nothing changed");
+            }
+            (Ok(()), _) => self.went_well(task),
+            (Err(Failure::Engine(error)), order) => {
+                self.failed(task, order, error, is_stranger, &after);
+            }
+            (Err(Failure::TermOver), _) => {}
+        }
+        Ok(())
+    }
+
+    /// Takes in what was seen; says whether somebody else's container stands under the task's name.
+    fn sight(&self, task: &TaskId, order: &Order, report: &Report) -> bool {
+        let mut is_stranger = false;
+        match &report.sight {
+            Some(Sight::Here(container)) => {
+                is_stranger = self.see(container.clone()).as_ref() != Some(task);
+                if is_stranger {
+                    // Who has the name is not ours: ours is not there.
+                    self.view().remove_task(task);
+                }
+            }
+            Some(Sight::Missing) => self.view().remove_task(task),
+            None if matches!(order, Order::Pull { .. }) => return false,
+            None => self.view().doubt(task),
+        }
+        let now = report.sight.as_ref().map(|_| self.now());
+        self.note(task, |progress| progress.looked_at = now);
+        is_stranger
+    }
+
+    fn failed(&self, task: &TaskId, order: &Order, error: &Error, is_stranger: bool, after: &Seen) {
+        let message = error.to_string();
+        match (order, error) {
+            (Order::Create { name, .. }, Error::Conflict { .. }) if is_stranger => {
+                let message = format!(
+                    "{name} is the name of a container that is not ours; it is left alone: {message}"
+                );
+                self.refuse(task, "NameConflict", message);
+            }
+            // The holder of the name is this task's own container: an earlier create whose answer was lost.
+            (Order::Create { .. }, Error::Conflict { .. }) if matches!(after, Seen::Here(_)) => {}
+            (Order::Create { .. }, Error::NotFound { .. }) => self.not_found(task, message),
+            (Order::Create { .. }, error) if is_final(error) => {
+                self.refuse(task, "CreateRefused", message);
+            }
+            (Order::Pull { .. }, error) if is_final(error) => {
+                self.refuse(task, "NoSuchImage", message);
+            }
+            // Certainly not sent: it may be sent again.
+            (Order::Start { .. }, error) if error.is_retryable() && !error.is_ambiguous() => {
+                self.note(task, |progress| progress.start_sent = None);
+                self.went_wrong(task, &message);
+            }
+            // Whether it happened is for the next looks to find out.
+            (Order::Start { .. }, error) if error.is_ambiguous() => {}
+            (Order::Start { .. }, _) if *after != Seen::Missing => {
+                self.refuse(task, "StartFailed", message);
+            }
+            (_, Error::NotFound { .. }) if *after == Seen::Missing => {}
+            _ => self.went_wrong(task, &message),
+        }
+    }
+
+    /// A create answered 404: mostly the image.
+    fn not_found(&self, task: &TaskId, message: String) {
+        let is_image = message.to_lowercase().contains("image");
+        let was = self.memory().get(task).map(|progress| progress.image);
+        match (is_image, was) {
+            (true, Some(Image::Unknown) | None) => {
+                self.note(task, |progress| progress.image = Image::Absent);
+            }
+            (true, Some(Image::Absent | Image::Pulled)) => {
+                self.refuse(task, "NoSuchImage", message);
+            }
+            (false, _) => self.refuse(task, "CreateRefused", message),
+        }
+    }
+
+    fn refuse(&self, task: &TaskId, reason: &'static str, message: String) {
+        self.note(task, |progress| {
+            progress.refused = Some(Refused { reason, message });
+        });
+    }
+
+    fn went_well(&self, task: &TaskId) {
+        self.retries
+            .lock()
+            .expect("no code panics while it holds the retries")
+            .reset(task);
+        self.note(task, |progress| {
+            progress.trouble = None;
+            progress.retry_at = None;
+        });
+    }
+
+    fn went_wrong(&self, task: &TaskId, message: &str) {
+        let at = self.now() + self.next_delay(task);
+        self.note(task, |progress| {
+            progress.trouble = Some(message.to_owned());
+            progress.retry_at = Some(at);
+        });
+    }
+
+    fn next_delay(&self, task: &TaskId) -> Duration {
+        self.retries
+            .lock()
+            .expect("no code panics while it holds the retries")
+            .next(task)
+    }
+
+    fn note(&self, task: &TaskId, change: impl FnOnce(&mut Progress)) {
+        change(self.memory().entry(task.clone()).or_default());
+    }
+}
+
+/// Whether the engine will say the same again.
+fn is_final(error: &Error) -> bool {
+    match error {
+        Error::NotFound { .. } => true,
+        Error::Refused { .. } => !error.is_retryable(),
+        Error::Connect { .. }
+        | Error::Tls { .. }
+        | Error::Timeout { .. }
+        | Error::Broken { .. }
+        | Error::Conflict { .. }
+        | Error::Config { .. } => false,
+    }
+}
+
+fn is_removing(seen: &Seen) -> bool {
+    matches!(seen, Seen::Here(container) if container.state == ContainerState::Removing)
+}
+
+/// What the commitment to start compared.
+fn committed(
+    decision: &Decision,
+) -> Option<(crate::api::unit::Revision, crate::api::unit::Revision)> {
+    match decision.step.expects.as_slice() {
+        [Expect::Unchanged(_, task), Expect::Unchanged(_, binding)] => Some((*task, *binding)),
+        _ => None,
+    }
+}

@@ -1,0 +1,145 @@
+//! A store for tests of planners: a cache that takes plans as the real store would, step by step.
+
+use super::cache::Cache;
+use super::controller::Controller;
+use super::plan::{Expect, Plan, Step, Write, encode};
+use crate::api::key::{DEFAULT_PREFIX, Key};
+use crate::api::uid::Ids;
+use crate::api::unit::{LeaseId, Revision};
+use crate::runtime::clock::Now;
+use crate::store::{KeyValue, WatchBatch, WatchEvent};
+use serde::Serialize;
+use std::time::Duration;
+
+/// A cache with a store's history.
+#[derive(Clone, Default)]
+pub(crate) struct World {
+    pub(crate) cache: Cache,
+    pub(crate) now: Now,
+    seed: u128,
+}
+
+impl World {
+    /// Writes a record.
+    pub(crate) fn put(&mut self, key: Key, value: &impl Serialize) {
+        self.raw(&key.to_string(), encode(value));
+    }
+
+    /// Writes bytes at any key below the prefix.
+    pub(crate) fn raw(&mut self, key: &str, value: Vec<u8>) {
+        let revision = Revision(self.cache.revision.0 + 1);
+        let create_revision = Key::parse(key)
+            .and_then(|key| self.create_revision(&key))
+            .unwrap_or(revision);
+        let event = WatchEvent::Put(KeyValue {
+            key: format!("{DEFAULT_PREFIX}{key}"),
+            value,
+            create_revision,
+            mod_revision: revision,
+            version: 1,
+            lease: LeaseId(0),
+        });
+        self.advance(revision, event);
+    }
+
+    /// Deletes a key.
+    pub(crate) fn del(&mut self, key: &Key) {
+        let revision = Revision(self.cache.revision.0 + 1);
+        let key = key.full(DEFAULT_PREFIX);
+        self.advance(revision, WatchEvent::Delete { key, revision });
+    }
+
+    /// Lets both clocks go on.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        self.now.wall = self.now.wall.after(time);
+        self.now.since_boot += time;
+    }
+
+    /// Plans everything once, as a leader that just started, without writing anything.
+    pub(crate) fn plan_all<C: Controller>(&mut self, controller: &C) -> Plan {
+        let mut all = Plan::default();
+        for work in controller.all_work(&self.cache) {
+            self.seed += 1;
+            let mut ids = Ids::from_seed(self.seed);
+            let plan = controller.plan(&work, &self.cache, self.now, &mut ids);
+            all.steps.extend(plan.steps);
+            all.notes.extend(plan.notes);
+            if let Some(delay) = plan.look_again {
+                all.look_again(delay);
+            }
+        }
+        all
+    }
+
+    /// Plans and writes until there is nothing left to write; returns all that was written and noted.
+    pub(crate) fn settle<C: Controller>(&mut self, controller: &C) -> Plan {
+        let mut all = Plan::default();
+        for _ in 0..20 {
+            let plan = self.plan_all(controller);
+            all.notes.extend(plan.notes.clone());
+            if plan.is_in_step() {
+                return all;
+            }
+            for step in &plan.steps {
+                self.apply(step);
+            }
+            all.steps.extend(plan.steps);
+        }
+        panic!("twenty rounds of planning did not settle: {all:#?}");
+    }
+
+    /// Writes a step if what it expects holds; says whether it did.
+    pub(crate) fn apply(&mut self, step: &Step) -> bool {
+        let holds = step.expects.iter().all(|expect| match expect {
+            Expect::Missing(key) => self.cache.mod_revision(key).is_none(),
+            Expect::Unchanged(key, revision) => self.cache.mod_revision(key) == Some(*revision),
+        });
+        for write in step.writes.iter().filter(|_| holds) {
+            match write {
+                Write::Put(key, value) => self.raw(&key.to_string(), value.clone()),
+                Write::Delete(key) => self.del(key),
+            }
+        }
+        holds
+    }
+
+    /// The same objects, listed anew: what a process sees that starts now.
+    pub(crate) fn advance(&mut self, revision: Revision, event: WatchEvent) {
+        let batch = WatchBatch {
+            revision,
+            events: vec![event],
+        };
+        self.cache.advance(DEFAULT_PREFIX, &batch);
+    }
+
+    fn create_revision(&self, key: &Key) -> Option<Revision> {
+        // Only users' keys are asked for their create revision by planners.
+        match key {
+            Key::User(object) => self.cache.users.get(object).map(|old| old.create_revision),
+            _ => None,
+        }
+    }
+}
+
+/// The writes of a plan, one line each, in order: `put KEY` or `del KEY`, with what is expected in brackets.
+pub(crate) fn lines(plan: &Plan) -> Vec<String> {
+    let expect = |expect: &Expect| match expect {
+        Expect::Missing(key) => format!("missing {key}"),
+        Expect::Unchanged(key, _) => format!("unchanged {key}"),
+    };
+    let write = |write: &Write| match write {
+        Write::Put(key, _) => format!("put {key}"),
+        Write::Delete(key) => format!("del {key}"),
+    };
+    plan.steps
+        .iter()
+        .map(|step| {
+            let writes: Vec<_> = step.writes.iter().map(write).collect();
+            let expects: Vec<_> = step.expects.iter().map(expect).collect();
+            match expects.is_empty() {
+                true => writes.join(", "),
+                false => format!("{} [{}]", writes.join(", "), expects.join(", ")),
+            }
+        })
+        .collect()
+}

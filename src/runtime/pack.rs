@@ -1,0 +1,104 @@
+//! Packing: many small units of writes become few steps that a store accepts. Pure.
+//!
+//! A unit is what must happen together or not at all (a pair of tasks of one slot, a binding with what it compares).
+//! Units keep their order and are never divided; a step that is refused because one unit is out of date is planned anew
+//! from a newer view, so packing costs a repetition at worst.
+
+use super::plan::{Expect, Step, Write};
+
+/// etcd refuses more than 128 comparisons or operations (`--max-txn-ops`); one comparison is the fence (rule S7).
+pub const OPERATIONS: usize = 127;
+
+/// etcd refuses requests above 1.5 MiB (`--max-request-bytes`); rule S7 leaves room for keys and framing.
+pub const BYTES: usize = 1 << 20;
+
+/// Joins `units` to as few steps as keep their order and the store's limits.
+pub fn pack(units: impl IntoIterator<Item = Step>) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut size = 0;
+    for unit in units {
+        if unit.writes.is_empty() {
+            continue;
+        }
+        let added = bytes(&unit);
+        match steps.last_mut() {
+            Some(step) if fits(step, &unit) && size + added <= BYTES => {
+                size += added;
+                join(step, unit);
+            }
+            _ => {
+                size = added;
+                steps.push(unit);
+            }
+        }
+    }
+    steps
+}
+
+fn fits(step: &Step, unit: &Step) -> bool {
+    step.writes.len() + unit.writes.len() <= OPERATIONS
+        && step.expects.len() + unit.expects.len() <= OPERATIONS
+}
+
+fn join(step: &mut Step, unit: Step) {
+    for expect in unit.expects {
+        if !step.expects.contains(&expect) {
+            step.expects.push(expect);
+        }
+    }
+    step.writes.extend(unit.writes);
+}
+
+fn bytes(step: &Step) -> usize {
+    /// Generous: the longest keys are two names of 63 characters and an identifier.
+    const KEY: usize = 200;
+    let writes: usize = step
+        .writes
+        .iter()
+        .map(|write| match write {
+            Write::Put(_, value) => KEY + value.len(),
+            Write::Delete(_) => KEY,
+        })
+        .sum();
+    let expects: usize = step
+        .expects
+        .iter()
+        .map(|expect| match expect {
+            Expect::Missing(_) | Expect::Unchanged(..) => KEY,
+        })
+        .sum();
+    writes + expects
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::key::Key;
+
+    fn unit(name: &str, size: usize) -> Step {
+        let key = Key::Manager(name.to_owned());
+        Step {
+            expects: vec![Expect::Missing(key.clone())],
+            writes: vec![Write::Put(key, vec![0; size])],
+        }
+    }
+
+    fn check(units: Vec<Step>, lengths: &[usize]) {
+        let packed: Vec<usize> = pack(units).iter().map(|step| step.writes.len()).collect();
+        assert_eq!(packed, lengths);
+    }
+
+    #[test]
+    fn keeps_the_limits_of_a_transaction() {
+        check(vec![], &[]);
+        check(
+            (0..200).map(|n| unit(&n.to_string(), 10)).collect(),
+            &[127, 73],
+        );
+        check(
+            vec![unit("a", 700_000), unit("b", 700_000), unit("c", 1)],
+            &[1, 2],
+        );
+        check(vec![Step::default(), unit("a", 1)], &[1]);
+    }
+}

@@ -1,0 +1,121 @@
+//! One simulated container: made from the body of a create call, moved by starts, stops and the test's hand.
+
+use crate::api::service::Protocol;
+use crate::api::task::{Health, HostPort};
+use crate::api::time::Timestamp;
+use crate::api::uid::ContainerId;
+use crate::api::unit::Port;
+use crate::engine::{Container, ContainerState, LogLine};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// What containers of an image do once they are started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Behaviour {
+    /// They run until they are stopped.
+    Run,
+    /// They run, and ignore the stop signal until they are killed at the end of the grace.
+    Stubborn,
+    /// They end at once with this code.
+    Exit(i64),
+    /// The engine cannot start them and says this (400: final).
+    RefuseStart(String),
+}
+
+/// A container and what it was made from.
+#[derive(Clone, Debug)]
+pub(super) struct SimContainer {
+    pub(super) seen: Container,
+    pub(super) body: Value,
+    pub(super) image: String,
+    pub(super) logs: Vec<LogLine>,
+    /// Order of creation.
+    pub(super) number: u64,
+}
+
+impl SimContainer {
+    pub(super) fn new(id: ContainerId, name: &str, body: &Value, number: u64) -> Self {
+        let labels = body["Labels"].as_object().map_or_else(BTreeMap::new, texts);
+        Self {
+            seen: Container {
+                id,
+                name: name.to_owned(),
+                labels,
+                state: ContainerState::Created,
+                started_at: None,
+                finished_at: None,
+                exit_code: 0,
+                oom_killed: false,
+                error: String::new(),
+                health: None,
+                addresses: Vec::new(),
+                ports: Vec::new(),
+            },
+            image: body["Image"].as_str().unwrap_or_default().to_owned(),
+            body: body.clone(),
+            logs: Vec::new(),
+            number,
+        }
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.seen.state == ContainerState::Running
+    }
+
+    /// Whether its body asks for a health check.
+    pub(super) fn has_health_check(&self) -> bool {
+        match self.body["Healthcheck"]["Test"].as_array() {
+            Some(test) => test.first().is_some_and(|word| word != "NONE"),
+            None => false,
+        }
+    }
+
+    /// The ports that it wants open; published 0: the engine chooses.
+    pub(super) fn wanted_ports(&self) -> Vec<HostPort> {
+        let Some(bindings) = self.body["HostConfig"]["PortBindings"].as_object() else {
+            return Vec::new();
+        };
+        bindings
+            .iter()
+            .filter_map(|(key, hosts)| Some((key, hosts.as_array()?)))
+            .flat_map(|(key, hosts)| hosts.iter().filter_map(|host| wanted_port(key, host)))
+            .collect()
+    }
+
+    pub(super) fn run(&mut self, now: Timestamp, ports: Vec<HostPort>, health: Health) {
+        self.seen.state = ContainerState::Running;
+        self.seen.started_at = Some(now);
+        self.seen.finished_at = None;
+        self.seen.ports = ports;
+        self.seen.health = self.has_health_check().then_some(health);
+    }
+
+    pub(super) fn end(&mut self, now: Timestamp, exit_code: i64) {
+        self.seen.state = ContainerState::Exited;
+        self.seen.finished_at = Some(now);
+        self.seen.exit_code = exit_code;
+        self.seen.ports.clear();
+        self.seen.addresses.clear();
+    }
+}
+
+fn texts(object: &serde_json::Map<String, Value>) -> BTreeMap<String, String> {
+    object
+        .iter()
+        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+        .collect()
+}
+
+fn wanted_port(key: &str, host: &Value) -> Option<HostPort> {
+    let (target, protocol) = key.split_once('/')?;
+    Some(HostPort {
+        published: Port(host["HostPort"].as_str()?.parse().unwrap_or(0)),
+        protocol: match protocol {
+            "udp" => Protocol::Udp,
+            "sctp" => Protocol::Sctp,
+            _ => Protocol::Tcp,
+        },
+        host_ip: host["HostIp"].as_str().and_then(|ip| ip.parse().ok()),
+        target: Port(target.parse().ok()?),
+    })
+}

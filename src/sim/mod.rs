@@ -1,0 +1,23 @@
+//! Layer 5: a simulated fleet behind the doors, for tests and the simulator.
+//!
+//! [`SimEngine`] keeps containers in memory and behaves as an engine does, lies on demand included; [`SimFleet`] hands
+//! engines out by URL. Deterministic: the same calls in the same order give the same ids, ports and times.
+//!
+//! Deliberately absent: networks, volumes and processes; what a container does is said by the test
+//! ([`Behaviour`], [`SimEngine::exit`], [`SimEngine::set_health`]).
+
+pub mod clock;
+mod container;
+mod engine;
+mod fault;
+mod fleet;
+mod hand;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use container::Behaviour;
+pub use engine::SimEngine;
+pub use fault::Fault;
+pub use fleet::SimFleet;
+pub use state::{Call, Registry};

@@ -1,0 +1,237 @@
+use super::*;
+use crate::api::node::EngineSpec;
+use crate::api::task::Health;
+use crate::api::uid::ContainerId;
+use crate::engine::{Connector, ContainerState, Engine, Error};
+use futures::StreamExt;
+use serde_json::json;
+use std::time::Duration;
+
+/// An engine with one image.
+fn engine() -> SimEngine {
+    let engine = SimEngine::new("n1");
+    engine.add_image("web:1");
+    engine
+}
+
+async fn create(engine: &SimEngine, name: &str) -> Result<ContainerId, Error> {
+    let body = json!({"Image": "web:1", "Labels": {"c": "1"}});
+    engine.create(name, &body).await
+}
+
+async fn running(engine: &SimEngine, name: &str) -> ContainerId {
+    let id = create(engine, name).await.unwrap();
+    engine.start(&id).await.unwrap();
+    id
+}
+
+#[tokio::test]
+async fn a_container_goes_through_its_life() {
+    let engine = engine();
+    let mut events = engine.events().await.unwrap();
+    let id = running(&engine, "a").await;
+    engine.start(&id).await.expect("it runs already");
+    let seen = engine.inspect("a").await.unwrap();
+    assert_eq!(seen.state, ContainerState::Running);
+    assert!(seen.started_at.is_some());
+    assert!(matches!(
+        engine.remove(&id, false).await,
+        Err(Error::Conflict { .. })
+    ));
+    engine.stop(&id, Duration::from_secs(10)).await.unwrap();
+    assert_eq!(engine.inspect(id.as_str()).await.unwrap().exit_code, 143);
+    engine.remove(&id, false).await.unwrap();
+    assert!(matches!(
+        engine.inspect("a").await,
+        Err(Error::NotFound { .. })
+    ));
+
+    engine.drop_events();
+    let mut actions = Vec::new();
+    while let Some(Ok(event)) = events.next().await {
+        actions.push(event.action);
+    }
+    assert_eq!(actions, ["create", "start", "die", "destroy"]);
+    assert!(
+        events.next().await.is_none(),
+        "after the error comes the end"
+    );
+    assert_eq!(engine.count("start"), 2);
+    assert!(engine.violations().is_empty());
+}
+
+#[tokio::test]
+async fn names_are_unique_and_images_have_to_be_there() {
+    let engine = engine();
+    create(&engine, "a").await.unwrap();
+    assert!(matches!(
+        create(&engine, "a").await,
+        Err(Error::Conflict { .. })
+    ));
+    let missing = engine.create("b", &json!({"Image": "db:1"})).await;
+    assert!(matches!(missing, Err(Error::NotFound { .. })));
+
+    engine.pull("db:1", &|_| {}).await.unwrap();
+    engine.create("b", &json!({"Image": "db:1"})).await.unwrap();
+    engine.set_registry(Registry::Unreachable);
+    assert!(
+        engine
+            .pull("x:1", &|_| {})
+            .await
+            .unwrap_err()
+            .is_retryable()
+    );
+    engine.set_registry(Registry::Only(["y:1".into()].into()));
+    assert!(
+        !engine
+            .pull("x:1", &|_| {})
+            .await
+            .unwrap_err()
+            .is_retryable()
+    );
+}
+
+#[tokio::test]
+async fn what_ran_and_is_started_again_is_a_violation() {
+    let engine = engine();
+    let id = running(&engine, "a").await;
+    engine.exit(&id, 1);
+    engine.start(&id).await.unwrap();
+    assert_eq!(engine.violations().len(), 1, "{:?}", engine.violations());
+}
+
+#[tokio::test]
+async fn ambiguous_faults_have_their_effect_and_others_do_not() {
+    let engine = engine();
+    engine.fail("create", Fault::TimeoutAfter, 1);
+    engine.fail("create", Fault::TimeoutBefore, 1);
+    engine.fail("create", Fault::server_error("disk full"), 1);
+    assert!(create(&engine, "a").await.unwrap_err().is_ambiguous());
+    assert!(create(&engine, "b").await.unwrap_err().is_ambiguous());
+    let refused = create(&engine, "c").await.unwrap_err();
+    assert!(matches!(refused, Error::Refused { status: 500, .. }));
+    create(&engine, "d").await.expect("the faults are used up");
+    let names: Vec<_> = engine.containers().into_iter().map(|c| c.name).collect();
+    assert_eq!(names, ["a", "d"]);
+}
+
+#[tokio::test]
+async fn a_list_may_lack_the_newest() {
+    let engine = engine();
+    let first = create(&engine, "a").await.unwrap();
+    let second = create(&engine, "b").await.unwrap();
+    engine.fail("list", Fault::HideNewest, 1);
+    assert_eq!(engine.list("c", "1").await.unwrap().len(), 1);
+    assert_eq!(engine.list("c", "1").await.unwrap(), [first, second]);
+    assert!(engine.list("c", "2").await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_unreachable_engine_keeps_its_containers() {
+    let engine = engine();
+    running(&engine, "a").await;
+    let mut events = engine.events().await.unwrap();
+    engine.set_reachable(false);
+    assert!(matches!(engine.ping().await, Err(Error::Connect { .. })));
+    assert!(matches!(
+        events.next().await,
+        Some(Err(Error::Broken { .. }))
+    ));
+    engine.set_reachable(true);
+    engine.ping().await.unwrap();
+    assert_eq!(engine.running().len(), 1);
+    engine.reboot();
+    assert_eq!(engine.running().len(), 0);
+    assert_eq!(engine.containers()[0].exit_code, 137);
+}
+
+#[tokio::test]
+async fn behaviours_decide_what_a_start_does() {
+    let engine = engine();
+    engine.set_behaviour("web:1", Behaviour::Exit(3));
+    let id = running(&engine, "a").await;
+    let seen = engine.inspect(id.as_str()).await.unwrap();
+    assert_eq!((seen.state, seen.exit_code), (ContainerState::Exited, 3));
+
+    engine.set_behaviour("web:1", Behaviour::RefuseStart("no such program".into()));
+    let id = create(&engine, "b").await.unwrap();
+    assert!(!engine.start(&id).await.unwrap_err().is_retryable());
+    let seen = engine.inspect("b").await.unwrap();
+    assert_eq!(
+        (seen.state, seen.started_at),
+        (ContainerState::Created, None)
+    );
+    assert_eq!(seen.error, "no such program");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stubborn_container_takes_the_whole_grace() {
+    let engine = engine();
+    engine.set_behaviour("web:1", Behaviour::Stubborn);
+    let id = running(&engine, "a").await;
+    let stop = engine.stop(&id, Duration::from_secs(10));
+    let early = tokio::time::timeout(Duration::from_secs(9), stop).await;
+    assert!(early.is_err(), "it still runs");
+    engine.stop(&id, Duration::from_secs(10)).await.unwrap();
+    assert_eq!(engine.inspect("a").await.unwrap().exit_code, 137);
+}
+
+#[tokio::test(start_paused = true)]
+async fn latency_passes_before_the_effect() {
+    let engine = engine();
+    engine.set_latency("create", Duration::from_secs(5));
+    let early = tokio::time::timeout(Duration::from_secs(4), create(&engine, "a")).await;
+    assert!(early.is_err() && engine.containers().is_empty());
+    create(&engine, "a").await.unwrap();
+}
+
+#[tokio::test]
+async fn health_and_ports_are_as_the_body_asks() {
+    let engine = engine();
+    let body = json!({
+        "Image": "web:1", "Healthcheck": {"Test": ["CMD", "true"]},
+        "HostConfig": {"PortBindings": {
+            "80/tcp": [{"HostIp": "", "HostPort": "8080"}], "53/udp": [{"HostIp": "", "HostPort": ""}],
+        }},
+    });
+    let first = engine.create("a", &body).await.unwrap();
+    engine.start(&first).await.unwrap();
+    let seen = engine.inspect("a").await.unwrap();
+    assert_eq!(seen.health, Some(Health::Starting));
+    let mut ports: Vec<_> = seen.ports.iter().map(|port| port.published.0).collect();
+    ports.sort_unstable();
+    assert_eq!(ports, [8080, 32768]);
+    engine.set_health(&first, Health::Healthy);
+    assert_eq!(
+        engine.inspect("a").await.unwrap().health,
+        Some(Health::Healthy)
+    );
+
+    let second = engine.create("b", &body).await.unwrap();
+    let taken = engine.start(&second).await.unwrap_err();
+    assert!(
+        taken.to_string().contains("port is already allocated"),
+        "{taken}"
+    );
+    assert_eq!(engine.inspect("b").await.unwrap().started_at, None);
+}
+
+#[tokio::test]
+async fn a_fleet_hands_out_its_engines_by_url() {
+    let fleet = SimFleet::new();
+    let engine = fleet.add("n1");
+    let connect = |url: &str| {
+        let url = url.to_owned();
+        let fleet = fleet.clone();
+        async move { fleet.connect(&EngineSpec { url, tls: None }).await.unwrap() }
+    };
+    connect("sim://n1").await.ping().await.unwrap();
+    assert_eq!(engine.count("ping"), 1);
+    let nobody = connect("sim://n2").await.ping().await;
+    assert!(matches!(nobody, Err(Error::Connect { .. })));
+
+    let other = SimEngine::at("sim://n1", "other");
+    fleet.replace("sim://n1", other);
+    let identity = connect("sim://n1").await.identity().await.unwrap();
+    assert_ne!(identity.id, engine.identity().await.unwrap().id);
+}

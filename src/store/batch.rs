@@ -1,0 +1,275 @@
+//! Fenced batches (rule S7): many independent units in few transactions.
+//!
+//! A unit is what has to happen together: comparisons and operations. Several go into one transaction; if it is refused,
+//! each is tried on its own, so that one conflict does not hold up its neighbours. Nothing waits for more to come.
+//!
+//! Invariants:
+//! - A transaction holds at most 127 operations, 128 comparisons with the fence, and about 1 MiB, and writes a key once. A
+//!   unit that is larger by itself goes alone and gets the store's own refusal.
+//! - Units take effect in their order where they touch the same keys.
+//! - After an unknown outcome or a lost fence nothing more is sent.
+
+use super::{BATCH_BYTES, BATCH_OPERATIONS, Compare, Error, Kv, Op, Outcome, Reply, Txn};
+use crate::api::unit::Revision;
+use std::collections::BTreeSet;
+
+/// What has to happen together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unit {
+    /// All have to hold, besides the fence.
+    pub compares: Vec<Compare>,
+    /// What happens then.
+    pub ops: Vec<Op>,
+}
+
+/// How one unit ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Committed {
+    /// It happened, at this revision.
+    Committed(Revision),
+    /// One of its own comparisons did not hold: look again.
+    Conflict,
+    /// The right to write is gone: it did not happen.
+    FenceLost,
+    /// Nobody knows whether it happened (rule S5): the term is over.
+    Unknown(Error),
+    /// It certainly did not happen.
+    Failed(Error),
+}
+
+/// Commits units under a fence; the results come in their order.
+pub async fn commit(kv: &dyn Kv, fence: &[Compare], units: Vec<Unit>) -> Vec<Committed> {
+    let mut run = Run {
+        kv,
+        fence,
+        end: None,
+        results: Vec::with_capacity(units.len()),
+    };
+    for batch in pack(fence.len(), units) {
+        run.batch(&batch).await;
+    }
+    run.results
+}
+
+/// One call of [`commit`].
+struct Run<'a> {
+    kv: &'a dyn Kv,
+    fence: &'a [Compare],
+    /// What all further units get, once something has ended the run.
+    end: Option<Committed>,
+    results: Vec<Committed>,
+}
+
+impl Run<'_> {
+    /// Tries a batch whole; if that is refused, its units one by one.
+    async fn batch(&mut self, batch: &[Unit]) {
+        let whole = self.try_together(batch).await;
+        let apart = match &whole {
+            Committed::Conflict => true,
+            Committed::Failed(error) => !error.is_retryable(),
+            Committed::Committed(_) | Committed::FenceLost | Committed::Unknown(_) => false,
+        };
+        if !apart || batch.len() == 1 || self.end.is_some() {
+            let results = std::iter::repeat_n(whole, batch.len());
+            self.results.extend(results);
+            return;
+        }
+        for unit in batch {
+            let result = self.try_together(std::slice::from_ref(unit)).await;
+            self.results.push(result);
+        }
+    }
+
+    async fn try_together(&mut self, units: &[Unit]) -> Committed {
+        if let Some(end) = &self.end {
+            return end.clone();
+        }
+        let result = send(self.kv, self.fence, units).await;
+        self.end = end_of(&result);
+        result
+    }
+}
+
+/// What the units after this result get, if it ends the run.
+fn end_of(result: &Committed) -> Option<Committed> {
+    match result {
+        Committed::Committed(_) | Committed::Conflict => None,
+        Committed::FenceLost => Some(Committed::FenceLost),
+        // They were not sent.
+        Committed::Unknown(error) => Some(Committed::Failed(error.clone())),
+        Committed::Failed(error) => error.is_retryable().then(|| result.clone()),
+    }
+}
+
+async fn send(kv: &dyn Kv, fence: &[Compare], batch: &[Unit]) -> Committed {
+    let get = |compare: &Compare| Op::Get {
+        key: compare.key().into(),
+    };
+    let compares = batch.iter().flat_map(|unit| &unit.compares);
+    let txn = Txn {
+        compares: fence.iter().chain(compares).cloned().collect(),
+        then: batch.iter().flat_map(|unit| &unit.ops).cloned().collect(),
+        otherwise: fence.iter().map(get).collect(),
+    };
+    match kv.txn(txn).await {
+        Ok(Outcome::Committed { revision, .. }) => Committed::Committed(revision),
+        Ok(Outcome::Refused { replies, .. }) if holds(fence, &replies) => Committed::Conflict,
+        Ok(Outcome::Refused { .. }) => Committed::FenceLost,
+        Ok(Outcome::Unknown { error }) => Committed::Unknown(error),
+        Err(error) => Committed::Failed(error),
+    }
+}
+
+/// Whether the fence held when the batch was refused: then a unit's own comparison did not.
+fn holds(fence: &[Compare], replies: &[Reply]) -> bool {
+    fence.len() == replies.len()
+        && fence.iter().zip(replies).all(|(compare, reply)| {
+            let Reply::Read(kvs) = reply else {
+                return false;
+            };
+            let kv = kvs.first();
+            match compare {
+                Compare::Missing(_) => kv.is_none(),
+                Compare::CreatedAt(_, at) => kv.is_some_and(|kv| kv.create_revision == *at),
+                Compare::ModifiedAt(_, at) => kv.is_some_and(|kv| kv.mod_revision == *at),
+            }
+        })
+}
+
+/// Puts units into transactions, in order. Pure.
+fn pack(fence: usize, units: Vec<Unit>) -> Vec<Vec<Unit>> {
+    let mut batches = Vec::new();
+    let mut open = Open::default();
+    for unit in units {
+        if !open.units.is_empty() && !open.takes(fence, &unit) {
+            batches.push(std::mem::take(&mut open).units);
+        }
+        open.add(unit);
+    }
+    if !open.units.is_empty() {
+        batches.push(open.units);
+    }
+    batches
+}
+
+/// A transaction that is being filled.
+#[derive(Default)]
+struct Open {
+    units: Vec<Unit>,
+    ops: usize,
+    compares: usize,
+    bytes: usize,
+    written: BTreeSet<String>,
+}
+
+impl Open {
+    fn takes(&self, fence: usize, unit: &Unit) -> bool {
+        let fits = self.ops + unit.ops.len() <= BATCH_OPERATIONS
+            && self.compares + unit.compares.len() + fence <= BATCH_OPERATIONS + 1
+            && self.bytes + bytes(unit) <= BATCH_BYTES;
+        // All comparisons of a transaction are made before its first write, and a key may be written once.
+        let touched = unit.ops.iter().map(op_key);
+        let mut touched = touched.chain(unit.compares.iter().map(Compare::key));
+        fits && !touched.any(|key| self.written.contains(key))
+    }
+
+    fn add(&mut self, unit: Unit) {
+        self.ops += unit.ops.len();
+        self.compares += unit.compares.len();
+        self.bytes += bytes(&unit);
+        let written = unit.ops.iter().filter_map(|op| match op {
+            Op::Put { key, .. } | Op::Delete { key } => Some(key.clone()),
+            Op::Get { .. } => None,
+        });
+        self.written.extend(written);
+        self.units.push(unit);
+    }
+}
+
+fn op_key(op: &Op) -> &str {
+    match op {
+        Op::Put { key, .. } | Op::Delete { key } | Op::Get { key } => key,
+    }
+}
+
+/// About the size of a unit on the wire: the fields around a key and a value take less than 64 bytes.
+fn bytes(unit: &Unit) -> usize {
+    const AROUND: usize = 64;
+    let value = |op: &Op| match op {
+        Op::Put { value, .. } => value.len(),
+        Op::Delete { .. } | Op::Get { .. } => 0,
+    };
+    let ops = unit
+        .ops
+        .iter()
+        .map(|op| AROUND + op_key(op).len() + value(op));
+    let compares = unit.compares.iter().map(|c| AROUND + c.key().len());
+    ops.chain(compares).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn put(key: &str, bytes: usize) -> Op {
+        Op::Put {
+            key: key.into(),
+            value: vec![0; bytes],
+            lease: None,
+        }
+    }
+
+    fn unit(name: usize, ops: usize, compares: usize, bytes: usize) -> Unit {
+        let key = |n: usize| format!("k{name}/{n}");
+        Unit {
+            compares: (0..compares).map(|n| Compare::Missing(key(n))).collect(),
+            ops: (0..ops).map(|n| put(&key(n), bytes)).collect(),
+        }
+    }
+
+    fn check(units: Vec<Unit>, wanted: &[usize]) {
+        let sizes: Vec<usize> = pack(1, units).iter().map(Vec::len).collect();
+        assert_eq!(sizes, wanted);
+    }
+
+    #[test]
+    fn fills_transactions_up_to_the_limits() {
+        check(vec![], &[]);
+        check((0..127).map(|n| unit(n, 1, 1, 9)).collect(), &[127]);
+        check((0..128).map(|n| unit(n, 1, 1, 9)).collect(), &[127, 1]);
+        check((0..128).map(|n| unit(n, 1, 2, 9)).collect(), &[63, 63, 2]);
+        check((0..3).map(|n| unit(n, 1, 0, 500_000)).collect(), &[2, 1]);
+        check(
+            vec![unit(0, 1, 0, 9), unit(1, 200, 0, 9), unit(2, 1, 0, 9)],
+            &[1, 1, 1],
+        );
+    }
+
+    #[test]
+    fn units_that_touch_the_same_key_go_one_after_the_other() {
+        check(
+            vec![unit(0, 1, 0, 9), unit(0, 1, 0, 9), unit(1, 1, 0, 9)],
+            &[1, 2],
+        );
+        check(vec![unit(0, 1, 0, 9), unit(0, 0, 1, 9)], &[1, 1]);
+        check(vec![unit(0, 0, 1, 9), unit(0, 1, 1, 9)], &[2]);
+    }
+
+    proptest! {
+        #[test]
+        fn keeps_order_and_limits(sizes in proptest::collection::vec((0usize..40, 0usize..40), 0..60)) {
+            let units: Vec<Unit> = sizes
+                .iter()
+                .enumerate()
+                .map(|(n, (ops, compares))| unit(n, *ops, *compares, 100))
+                .collect();
+            let batches = pack(1, units.clone());
+            for batch in &batches {
+                prop_assert!(batch.iter().map(|u| u.ops.len()).sum::<usize>() <= BATCH_OPERATIONS);
+                prop_assert!(batch.iter().map(|u| u.compares.len()).sum::<usize>() <= 127);
+            }
+            prop_assert_eq!(batches.concat(), units);
+        }
+    }
+}

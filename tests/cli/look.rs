@@ -1,0 +1,240 @@
+//! Verbs that look: get, describe, why, events, status.
+
+use crate::world::{UID, WEB, World, condition};
+use serde_json::{Value, json};
+
+/// Tables without the age, which moves.
+fn without_age(table: &str, age_column: usize) -> Vec<String> {
+    table
+        .lines()
+        .map(|line| {
+            let mut cells: Vec<&str> = line
+                .split("   ")
+                .map(str::trim)
+                .filter(|cell| !cell.is_empty())
+                .collect();
+            if age_column < cells.len() {
+                cells.remove(age_column);
+            }
+            cells.join(" | ")
+        })
+        .collect()
+}
+
+async fn shop() -> World {
+    let world = World::new();
+    world.put("services/default/web", WEB);
+    world.accept("services/default/web", 1);
+    world.counts("services/default/web", 1, 3, 2);
+    world.put("services/shop/api", "garbage: [");
+    let refused = json!({"conditions": [condition("Accepted", "False", "line 1, column 10: unfinished list")]});
+    world.put_json("status/services/shop/api/service", &refused);
+    world.node("n1");
+    world.task("t1aaaaaaaaaaaaaaaaaaaaaaa", 1, "n1").await;
+    world
+}
+
+#[tokio::test]
+async fn tables_show_what_people_look_for() {
+    let world = shop().await;
+    let services = world.ok("get svc -A").await;
+    assert_eq!(
+        without_age(&services, 6),
+        [
+            "NAMESPACE | NAME | MODE | READY | STATUS | IMAGE",
+            "default | web | replicated | 2/3 | starting | nginx:1.27",
+            "shop | api | <none> | 0/0 | not accepted | <none>",
+        ]
+    );
+    let nodes = world.ok("get nodes").await;
+    assert_eq!(
+        without_age(&nodes, 5),
+        [
+            "NAME | STATUS | AVAILABILITY | TASKS | ENGINE",
+            "n1 | ready | active | 1 | 28.5.2"
+        ]
+    );
+    let tasks = world.ok("get tasks -o wide").await;
+    assert!(
+        tasks.contains("32768->80/tcp") && tasks.contains("172.17.0.2"),
+        "{tasks}"
+    );
+    assert!(
+        tasks.contains("web.1") && tasks.contains("t1aaaaaaaaaa "),
+        "{tasks}"
+    );
+    assert_eq!(
+        world.ok("get services -o name").await,
+        "services/default/web\n"
+    );
+    assert_eq!(
+        world.ok("get tasks web -o name").await,
+        "tasks/default/web/t1aaaaaaaaaaaaaaaaaaaaaaa\n"
+    );
+}
+
+#[tokio::test]
+async fn selectors_namespaces_and_names_narrow() {
+    let world = shop().await;
+    assert_eq!(
+        world.ok("get svc -l app=web -o name").await,
+        "services/default/web\n"
+    );
+    assert_eq!(world.ok("get svc -l app!=web -o name").await, "");
+    assert_eq!(
+        world.ok("get svc -n shop -o name").await,
+        "services/shop/api\n"
+    );
+    let said = world.skep("get svc nothing").await;
+    assert_eq!(said.code, 1);
+    assert_eq!(said.err, "error: there is no service default/nothing\n");
+    assert_eq!(world.skep("get pods").await.code, 2);
+    assert_eq!(world.skep("get svc -l a=(").await.code, 2);
+}
+
+#[tokio::test]
+async fn an_object_in_full_has_the_users_spec_and_all_status() {
+    let world = shop().await;
+    let shown: Value = serde_json::from_str(&world.ok("get svc web -o json").await).unwrap();
+    assert_eq!(shown["apiVersion"], "skep.dev/v1");
+    assert_eq!(shown["metadata"]["uid"], UID);
+    assert_eq!(shown["metadata"]["generation"], 1);
+    assert_eq!(shown["metadata"]["labels"]["app"], "web");
+    assert_eq!(
+        shown["metadata"]["creationTimestamp"],
+        "2026-01-02T03:04:05.000Z"
+    );
+    assert_eq!(shown["metadata"]["resourceVersion"], "2");
+    assert_eq!(shown["spec"]["replicas"], 3);
+    assert_eq!(shown["status"]["replicas"]["ready"], 2);
+    assert_eq!(shown["status"]["conditions"][0]["type"], "Accepted");
+    let list: Value = serde_json::from_str(&world.ok("get svc -A -o json").await).unwrap();
+    assert_eq!(list["items"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn describe_and_why_say_the_reasons() {
+    let world = shop().await;
+    let waiting = json!({
+        "uid": UID,
+        "waiting": [{
+            "revision": 1, "tasks": 1, "filters": {"resources": 1},
+            "nodes": {"n1": {"filter": "resources", "message": "needs 2 CPUs, has 1"}},
+            "message": "no suitable node: 1 of 1 lacks resources",
+        }],
+    });
+    world.put_json("status/services/default/web/scheduler", &waiting);
+    let event = json!({
+        "object": "services/default/web", "severity": "Warning", "reason": "Waiting", "message": "no suitable node",
+        "controller": "scheduler", "count": 3, "first": "2026-01-02T03:04:05.000Z", "last": "2026-01-02T03:04:06.000Z",
+    });
+    world
+        .store
+        .put("/skep-events/default/e1", event.to_string());
+    for words in ["describe svc web", "why web", "status"] {
+        let out = world.ok(words).await;
+        assert!(
+            out.contains("no suitable node: 1 of 1 lacks resources"),
+            "{words}: {out}"
+        );
+    }
+    let described = world.ok("describe service/web").await;
+    for part in [
+        "Conditions:",
+        "Tasks:",
+        "web.1",
+        "needs 2 CPUs, has 1",
+        "Events:",
+        "3 wanted",
+    ] {
+        assert!(described.contains(part), "{part} in {described}");
+    }
+    assert!(world.ok("why web").await.contains("needs 2 CPUs, has 1"));
+    assert!(
+        world
+            .ok("describe task web.1")
+            .await
+            .contains("32768->80/tcp")
+    );
+    assert!(world.ok("describe node n1").await.contains("28.5.2"));
+    let events = world.ok("events").await;
+    assert!(
+        events.contains("Warning") && events.contains("services/default/web"),
+        "{events}"
+    );
+    assert_eq!(events, world.ok("get events").await);
+    assert_eq!(world.ok("events other").await, "");
+    assert_eq!(world.skep("why nothing").await.code, 1);
+}
+
+#[tokio::test]
+async fn status_is_one_screen_with_what_is_stuck() {
+    let world = shop().await;
+    let out = world.ok("status").await;
+    for part in [
+        "Managers:\n  none",
+        "no manager runs",
+        "service shop/api: not accepted: line 1",
+        "Stuck:",
+    ] {
+        assert!(out.contains(part), "{part} in {out}");
+    }
+    assert_eq!(world.skep("status --check").await.code, 1);
+    let manager = json!({
+        "name": "m1", "hostname": "h", "version": "0.1.0", "controllers": ["service"],
+        "startedAt": "2026-01-02T03:04:05.000Z",
+    });
+    world.put_json("managers/m1", &manager);
+    let holder = json!({"manager": "m1", "since": "2026-01-02T03:04:05.000Z"});
+    world.put_json("election/service/0000000000000001", &holder);
+    world.put_json("shards/000", &holder);
+    let out = world.ok("status").await;
+    assert!(out.contains("m1     0.1.0     service   000"), "{out}");
+    assert!(!out.contains("no manager runs"), "{out}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn watching_prints_what_changes_until_it_is_interrupted() {
+    let world = shop().await;
+    let store = world.store.clone();
+    let person = async move {
+        let pause = || tokio::time::sleep(std::time::Duration::from_secs(5));
+        pause().await;
+        store.put(
+            "/skep/services/default/new",
+            "{template: {container: 'nginx:1.27'}}",
+        );
+        pause().await;
+        store.cut_watches();
+        pause().await;
+        store.delete("/skep/services/default/new");
+        pause().await;
+    };
+    let said = world.skep_until("get svc -w", "", person).await;
+    assert_eq!(said.code, 130);
+    let lines: Vec<&str> = said.out.lines().collect();
+    assert_eq!(lines.len(), 4, "{}", said.out);
+    assert!(
+        lines[2].starts_with("new ") && lines[2].contains("nginx:1.27"),
+        "{}",
+        said.out
+    );
+    assert!(
+        lines[3].starts_with("new ") && lines[3].ends_with("(gone)"),
+        "{}",
+        said.out
+    );
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_reached_is_exit_code_3() {
+    let world = World::new();
+    world.store.set_reachable(false);
+    let said = world.skep("get services").await;
+    assert_eq!(said.code, 3, "{}", said.err);
+    assert!(
+        said.err.contains("hint: ") && said.err.matches("error:").count() == 1,
+        "{}",
+        said.err
+    );
+}

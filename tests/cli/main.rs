@@ -1,0 +1,10 @@
+//! The command line: verbs in process over the in-memory store and simulated engines, and the real binary where no
+//! store is needed.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
+
+mod binary;
+mod change;
+mod look;
+mod tasks;
+mod world;

@@ -1,0 +1,266 @@
+//! A world for scenarios: the in-memory store, simulated engines, a paused clock, and real managers with the real
+//! wiring between them. Nothing sleeps: virtual time jumps to the next timer.
+
+use skep::api::cluster::Cluster;
+use skep::api::name::{NodeName, Scoped};
+use skep::api::task::{Desired, Task, TaskState};
+use skep::app::manager::{self, CONTROLLERS, Doors, Options};
+use skep::embedded::memory::Memory;
+use skep::metrics::Metrics;
+use skep::runtime::cache::{Cache, Stored};
+use skep::runtime::shared::SharedCache;
+use skep::runtime::view;
+use skep::sim::clock::SimClock;
+use skep::sim::{SimEngine, SimFleet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// The image that every simulated engine has.
+pub const IMAGE: &str = "app:1";
+
+pub struct World {
+    pub store: Memory,
+    pub fleet: SimFleet,
+    clock: Arc<SimClock>,
+    managers: BTreeMap<String, (JoinHandle<()>, watch::Sender<bool>)>,
+}
+
+impl World {
+    /// Engines `n1` to `n<nodes>`, each a node, and one manager `m1`.
+    pub async fn start(nodes: usize) -> Self {
+        let mut world = Self::empty();
+        for number in 1..=nodes {
+            world.add_node(&format!("n{number}"));
+        }
+        world.manager("m1");
+        world
+            .until("all nodes are ready", move |cache| {
+                let ready = view::nodes(cache)
+                    .iter()
+                    .filter(|node| node.is_schedulable())
+                    .count();
+                ready == nodes
+            })
+            .await;
+        world
+    }
+
+    /// Nothing yet.
+    pub fn empty() -> Self {
+        Self {
+            store: Memory::new(),
+            fleet: SimFleet::new(),
+            clock: Arc::new(SimClock::new(7)),
+            managers: BTreeMap::new(),
+        }
+    }
+
+    /// An engine with the image, and its node.
+    pub fn add_node(&mut self, name: &str) -> SimEngine {
+        let engine = self.fleet.add_at(&format!("tcp://{name}:2375"), name);
+        engine.add_image(IMAGE);
+        let clock = self.clock.clone();
+        engine.set_clock(move || skep::runtime::clock::Clock::now(&*clock).wall);
+        self.put(
+            &format!("nodes/{name}"),
+            &format!("{{engine: {{url: \"tcp://{name}:2375\"}}}}"),
+        );
+        engine
+    }
+
+    /// The engine of a node.
+    pub fn engine(&self, name: &str) -> SimEngine {
+        self.fleet
+            .get(&format!("tcp://{name}:2375"))
+            .expect("the node's engine")
+    }
+
+    /// Starts a manager.
+    pub fn manager(&mut self, name: &str) {
+        let (stop, stopped) = watch::channel(false);
+        let options = Options {
+            name: name.into(),
+            hostname: name.into(),
+            controllers: CONTROLLERS.iter().map(ToString::to_string).collect(),
+            metrics: None,
+            cluster: Default::default(),
+            node: Default::default(),
+        };
+        let doors = Doors {
+            kv: Arc::new(self.store.clone()),
+            cache: SharedCache::new("/skep/"),
+            connector: Arc::new(self.fleet.clone()),
+            clock: self.clock.clone(),
+            metrics: Arc::new(Metrics::new()),
+        };
+        let running = tokio::spawn(async move {
+            manager::run(options, doors, stopped)
+                .await
+                .expect("the manager runs until it is stopped");
+        });
+        self.managers.insert(name.into(), (running, stop));
+    }
+
+    /// Ends a manager at whatever await it is: `kill -9`.
+    pub fn kill(&mut self, name: &str) {
+        let (running, _) = self.managers.remove(name).expect("the manager runs");
+        running.abort();
+    }
+
+    /// Asks a manager to stop and waits until it has.
+    pub async fn stop(&mut self, name: &str) {
+        let (running, stop) = self.managers.remove(name).expect("the manager runs");
+        stop.send(true).expect("the manager listens");
+        running.await.expect("the manager stops in peace");
+    }
+
+    /// Puts a value below the prefix.
+    pub fn put(&self, key: &str, value: &str) {
+        self.store.put(&format!("/skep/{key}"), value);
+    }
+
+    /// Puts a service with this short form; `IMAGE` stands for the image.
+    pub fn service(&self, name: &str, spec: &str) {
+        self.put(
+            &format!("services/default/{name}"),
+            &spec.replace("IMAGE", IMAGE),
+        );
+    }
+
+    /// What the store holds now.
+    pub fn cache(&self) -> Cache {
+        let mut cache = Cache::default();
+        cache.replace("/skep/", &self.store.dump("/skep/"), self.store.revision());
+        cache
+    }
+
+    /// Lets virtual time pass until `holds`; fails after ten minutes of it, with what there is.
+    pub async fn until(&self, what: &str, holds: impl Fn(&Cache) -> bool) {
+        for _ in 0..12_000 {
+            if holds(&self.cache()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("never: {what}\n{}", self.describe());
+    }
+
+    /// Lets virtual time pass.
+    pub async fn pass(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
+    /// Waits until the named service has `count` serving tasks.
+    pub async fn serving(&self, service: &str, count: usize) {
+        let name = Scoped::new("default", service);
+        self.until(&format!("{service} has {count} serving tasks"), |cache| {
+            serving(cache, &name).len() == count
+        })
+        .await;
+    }
+
+    /// Waits until nothing is written for a minute of virtual time.
+    pub async fn quiet(&self) {
+        for _ in 0..60 {
+            let before = self.revision_without_leases();
+            self.pass(Duration::from_secs(60)).await;
+            if self.revision_without_leases() == before {
+                return;
+            }
+        }
+        panic!("the store never becomes quiet\n{}", self.describe());
+    }
+
+    /// The revision of the last write: keep-alives are no writes.
+    fn revision_without_leases(&self) -> i64 {
+        self.store.revision().0
+    }
+
+    /// The running containers of all engines, by name.
+    pub fn running(&self) -> Vec<String> {
+        let mut names: Vec<String> = self
+            .fleet
+            .all()
+            .iter()
+            .flat_map(|engine| engine.running())
+            .map(|container| container.name)
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Fails if an engine was told what must never be told, or two containers of a slot run.
+    pub fn check(&self) {
+        assert_eq!(self.fleet.violations(), Vec::<String>::new());
+        let mut slots = BTreeMap::new();
+        for name in self.running() {
+            let slot = name
+                .rsplit_once('.')
+                .map_or(name.clone(), |(slot, _)| slot.to_owned());
+            slots.entry(slot).or_insert_with(Vec::new).push(name);
+        }
+        for (slot, names) in slots {
+            assert!(names.len() < 2, "two containers of {slot}: {names:?}");
+        }
+    }
+
+    pub fn cluster(&self) -> Cluster {
+        self.cache()
+            .cluster
+            .expect("the cluster has a record")
+            .value
+            .as_ref()
+            .clone()
+    }
+
+    /// All that there is, for a failed test.
+    pub fn describe(&self) -> String {
+        let mut text = String::new();
+        for kv in self.store.dump("/skep") {
+            text += &format!("{} = {}\n", kv.key, String::from_utf8_lossy(&kv.value));
+        }
+        for engine in self.fleet.all() {
+            for container in engine.containers() {
+                text += &format!(
+                    "{}: {} {:?}\n",
+                    skep::engine::Engine::address(&engine),
+                    container.name,
+                    container.state
+                );
+            }
+        }
+        text
+    }
+}
+
+/// The serving tasks of a service.
+pub fn serving(cache: &Cache, service: &Scoped) -> Vec<Task> {
+    let views = cache.tasks_of(service).map(|task| view::task(cache, task));
+    views
+        .filter(|view| view.is_serving() && view.task.desired == Desired::Running)
+        .map(|view| (*view.task.value).clone())
+        .collect()
+}
+
+/// The tasks of a service in this observed state.
+pub fn in_state(cache: &Cache, service: &Scoped, state: TaskState) -> usize {
+    cache
+        .tasks_of(service)
+        .filter(|task| view::task(cache, task).state == state)
+        .count()
+}
+
+/// The nodes that the serving tasks of a service are on.
+pub fn nodes_of(cache: &Cache, service: &Scoped) -> Vec<NodeName> {
+    let on = |task: &Stored<Task>| view::task(cache, task).node.cloned();
+    let mut nodes: Vec<NodeName> = cache
+        .tasks_of(service)
+        .filter(|task| view::task(cache, task).is_serving())
+        .filter_map(on)
+        .collect();
+    nodes.sort();
+    nodes
+}

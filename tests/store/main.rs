@@ -1,0 +1,11 @@
+//! The store: the same checks on the in-memory one and on every etcd at hand.
+//!
+//! `SKEP_TEST_ETCD` names etcd programs, separated by colons; without it `etcd` from the path is taken. A program that
+//! is missing fails the tests and says which package brings it. Versions met are printed.
+
+mod access;
+mod checks;
+mod failures;
+mod leadership;
+mod server;
+mod support;
