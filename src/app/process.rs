@@ -10,6 +10,7 @@ use crate::engine::{Connector, DockerConnector, image};
 use crate::metrics::server::{Readiness, Refresh, Server};
 use crate::metrics::{Metrics, list};
 use crate::runtime::clock::SystemClock;
+use crate::runtime::measured::{MeasuredConnector, MeasuredKv};
 use crate::runtime::shared::SharedCache;
 use crate::store::config::StoreArgs;
 use crate::store::etcd::Etcd;
@@ -139,9 +140,10 @@ async fn manage(globals: &StoreArgs, args: ManagerArgs) -> Ended {
         // Fails only if the manager has ended already.
         let _ = stop.send(true);
     });
-    let connector = Arc::new(DockerConnector::default());
+    let engines = Arc::new(DockerConnector::default());
+    let connector = Arc::new(MeasuredConnector::new(engines, metrics.clone()));
     let doors = Doors {
-        kv,
+        kv: Arc::new(MeasuredKv::new(kv, metrics.clone())),
         cache,
         connector,
         clock: Arc::new(SystemClock),
