@@ -2,6 +2,7 @@
 
 use super::arguments::{Arguments, Command, ImageCommand, ManagerArgs};
 use super::manager::{self, CONTROLLERS, Doors, Options};
+use super::state::{Noted, StateDir};
 use super::whoami;
 use crate::api::node::{EngineSpec, TlsFiles};
 use crate::cli;
@@ -92,6 +93,13 @@ async fn manage(globals: &StoreArgs, args: ManagerArgs) -> Ended {
     let kv = open(config)
         .await
         .map_err(|error| (UNREACHABLE, error.to_string()))?;
+    let kv = match &args.state_dir {
+        Some(path) => {
+            let state = StateDir::open(path).map_err(|error| (FAILED, explain(&error)))?;
+            Arc::new(Noted::start(kv, state).await)
+        }
+        None => kv,
+    };
     let listener = tokio::net::TcpListener::bind(args.metrics_listen)
         .await
         .map_err(|error| {
@@ -189,6 +197,17 @@ fn refresh(cache: &Arc<SharedCache>) -> Refresh {
         metrics.set(&list::CACHE_REVISION, &[], progress.revision.0 as f64);
         cache.read(|cache| gauges::refresh(metrics, cache));
     })
+}
+
+/// An error with its causes.
+fn explain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
 }
 
 async fn until(mut stop: watch::Receiver<bool>) {
