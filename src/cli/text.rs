@@ -9,6 +9,7 @@ use crate::api::manifest::{self, Manifest};
 use crate::api::name::ObjectKey;
 use crate::api::node::Availability;
 use crate::api::service::Annotated;
+use crate::runtime::cache::Cache;
 use serde_json::{Value, json};
 
 /// A value above this is refused: the accepted record has to fit below etcd's 1.5 MiB as well.
@@ -87,6 +88,14 @@ pub(super) fn meaning(key: &ObjectKey, value: &[u8]) -> Result<Meaning, String> 
             let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
             lines.join("\n")
         })
+}
+
+/// The replicas that the scale key of a service says, as the service controller reads it: `3` or `{replicas: 3}`.
+pub(super) fn scaled(cache: &Cache, key: &ObjectKey) -> Option<u32> {
+    let stored = cache.scales.get(&key.scoped())?;
+    let value: Value = serde_yaml::from_slice(&stored.value).ok()?;
+    let number = value.get("replicas").unwrap_or(&value);
+    number.as_u64().and_then(|number| u32::try_from(number).ok())
 }
 
 /// The fields in which two meanings differ.
