@@ -81,9 +81,11 @@ fn wanted(args: &Args) -> Result<Vec<(ObjectKey, u32)>, Error> {
             None => (text.as_str(), None),
         };
         let name = name.rsplit('/').next().unwrap_or(name);
-        let replicas = own
-            .or(args.replicas)
-            .ok_or_else(|| Error::Usage(format!("how many? write `skep scale {name} 3` or --replicas 3")))?;
+        let replicas = own.or(args.replicas).ok_or_else(|| {
+            Error::Usage(format!(
+                "how many? write `skep scale {name} 3` or --replicas 3"
+            ))
+        })?;
         Ok((
             kinds::object(Kind::Service, &args.namespace, name),
             replicas,

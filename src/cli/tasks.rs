@@ -50,6 +50,8 @@ impl<'a> Named<'a> {
         });
         match status {
             Some(text) if !text.is_empty() => text,
+            // The record says why the task was made or ended: of one that serves that is no news.
+            Some(_) if self.view.is_serving() => String::new(),
             Some(_) | None => self.view.task.reason.clone().unwrap_or_default(),
         }
     }
