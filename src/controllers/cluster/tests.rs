@@ -137,6 +137,7 @@ impl Process {
             highest: highest.map(|(life, revision)| (Incarnation(life), Revision(revision))),
             unclaimed: foreign.iter().map(|id| container(id)).collect(),
             total: foreign.len() as u32,
+            ..Found::default()
         };
         self.status(
             name,
@@ -249,6 +250,12 @@ fn containers_of_another_cluster_are_told_of_while_there_are_none_of_ones_own() 
     assert!(plan.is_in_step());
     process.found("n1", 1, Some((1, 1)), &["lost"]);
     assert_eq!(reasons(&process.settle()), Vec::<&str>::new());
+    process.found("n1", 1, None, &["lost"]);
+    assert_eq!(
+        reasons(&process.settle()),
+        Vec::<&str>::new(),
+        "told of once"
+    );
 }
 
 #[test]

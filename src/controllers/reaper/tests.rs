@@ -308,6 +308,7 @@ fn find(world: &mut World, unclaimed: Vec<Unclaimed>) {
         found: Some(Found {
             incarnation: Incarnation(1),
             highest: None,
+            is_ahead: false,
             total: unclaimed.len() as u32,
             unclaimed,
         }),

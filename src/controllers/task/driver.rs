@@ -105,11 +105,9 @@ impl Driver {
             .cache
             .read(|cache| self.recorded(cache))
             .ok_or_else(|| Ended::Engine("no engine id is on record for it".into()))?;
-        let cluster = self
-            .context
-            .cache
-            .read(|cache| cache.cluster.as_ref().map(|cluster| cluster.id.clone()))
-            .ok_or_else(|| Ended::Engine("the cluster has no identity yet".into()))?;
+        if self.context.cache.read(|cache| cache.cluster.is_none()) {
+            return Err(Ended::Engine("the cluster has no identity yet".into()));
+        }
         let engine = self.connector.connect(&self.spec).await?;
         let identity = within(&*engine, "identity", engine.identity()).await?;
         if identity.id != recorded {
@@ -122,7 +120,6 @@ impl Driver {
         let connection = Connection {
             orders: Orders::new(engine.clone(), self.may_act.clone()),
             engine,
-            cluster,
             view: Mutex::default(),
             retries: Mutex::new(Backoffs::new(RETRY.0, RETRY.1, seed)),
             queue: Arc::new(Queue::new("task", metrics)),
@@ -153,7 +150,6 @@ pub(super) struct Connection {
     pub(super) driver: Arc<Driver>,
     pub(super) engine: Arc<dyn Engine>,
     pub(super) orders: Orders,
-    pub(super) cluster: Uid,
     pub(super) queue: Arc<Queue<TaskId>>,
     view: Mutex<EngineView>,
     pub(super) retries: Mutex<Backoffs<TaskId>>,
@@ -229,7 +225,8 @@ impl Connection {
     /// Lists and inspects; then everything is looked at.
     async fn list(&self) -> Result<(), Ended> {
         let engine = &*self.engine;
-        let call = engine.list(CLUSTER, self.cluster.as_str());
+        // Of any cluster: other clusters' containers and copies are reported, so they have to be seen (rule I3).
+        let call = engine.list(CLUSTER, "");
         let listed = within(engine, "list", call).await?;
         // A list that lacks a container proves nothing: those that were known are inspected as well (rule C5).
         let mut ids: BTreeSet<ContainerId> = self.view().ids();
@@ -239,6 +236,11 @@ impl Connection {
             .buffer_unordered(INSPECTS);
         while let Some(inspected) = inspects.next().await {
             inspected?;
+        }
+        if let Some(cluster) = self.cluster() {
+            let mut view = self.view();
+            view.serve(&cluster.id);
+            view.look_for_rewind(&cluster, self.driver.term);
         }
         self.view().is_listed = true;
         let cache = &self.driver.context.cache;

@@ -6,8 +6,10 @@ use super::snapshot::{Image, Progress, Refused, Seen, Snapshot};
 use crate::api::uid::TaskId;
 use crate::engine::{ContainerState, Error};
 use crate::runtime::apply::WriteError;
+use crate::runtime::cache::Cache;
 use crate::runtime::orders::{Failure, Order, Report, Sight};
 use crate::runtime::plan::Expect;
+use crate::runtime::view::TASK;
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::warn;
@@ -56,11 +58,18 @@ impl Connection {
 
     fn decide(&self, task: &TaskId) -> Option<Decision> {
         let driver = &self.driver;
-        let seen = self.view().seen(task);
+        let (seen, ahead) = {
+            let mut view = self.view();
+            if let Some(cluster) = self.cluster() {
+                view.serve(&cluster.id);
+            }
+            let life = driver.context.cache.read(Cache::incarnation);
+            (view.seen(task), view.is_ahead(life))
+        };
         let progress = self.memory().entry(task.clone()).or_default().clone();
         let now = driver.context.clock.now();
         let (decision, is_known) = driver.context.cache.read(|cache| {
-            let snapshot = Snapshot::new(
+            let mut snapshot = Snapshot::new(
                 cache,
                 &driver.node,
                 task,
@@ -69,6 +78,7 @@ impl Connection {
                 &progress,
                 now,
             )?;
+            snapshot.is_adopting |= ahead;
             let is_known =
                 snapshot.task.is_some() || snapshot.has_binding_key || snapshot.has_status_key;
             Some((plan(&snapshot), is_known))
@@ -109,6 +119,8 @@ impl Connection {
         }
         match written {
             Ok(()) => {
+                let recorder = &self.driver.context.recorder;
+                recorder.record(TASK, decision.note.clone());
                 if decision.commits_start {
                     self.note(task, |progress| progress.committed = committed(&decision));
                 }
