@@ -105,9 +105,11 @@ impl Driver {
             .cache
             .read(|cache| self.recorded(cache))
             .ok_or_else(|| Ended::Engine("no engine id is on record for it".into()))?;
-        if self.context.cache.read(|cache| cache.cluster.is_none()) {
-            return Err(Ended::Engine("the cluster has no identity yet".into()));
-        }
+        let served = self
+            .context
+            .cache
+            .read(|cache| cache.cluster.as_ref().map(|cluster| cluster.id.clone()))
+            .ok_or_else(|| Ended::Engine("the cluster has no identity yet".into()))?;
         let engine = self.connector.connect(&self.spec).await?;
         let identity = within(&*engine, "identity", engine.identity()).await?;
         if identity.id != recorded {
@@ -120,6 +122,7 @@ impl Driver {
         let connection = Connection {
             orders: Orders::new(engine.clone(), self.may_act.clone()),
             engine,
+            served,
             view: Mutex::default(),
             retries: Mutex::new(Backoffs::new(RETRY.0, RETRY.1, seed)),
             queue: Arc::new(Queue::new("task", metrics)),
@@ -150,6 +153,8 @@ pub(super) struct Connection {
     pub(super) driver: Arc<Driver>,
     pub(super) engine: Arc<dyn Engine>,
     pub(super) orders: Orders,
+    /// The cluster whose containers are told from others.
+    served: Uid,
     pub(super) queue: Arc<Queue<TaskId>>,
     view: Mutex<EngineView>,
     pub(super) retries: Mutex<Backoffs<TaskId>>,
@@ -238,9 +243,7 @@ impl Connection {
             inspected?;
         }
         if let Some(cluster) = self.cluster() {
-            let mut view = self.view();
-            view.serve(&cluster.id);
-            view.look_for_rewind(&cluster, self.driver.term);
+            self.view().look_for_rewind(&cluster, self.driver.term);
         }
         self.view().is_listed = true;
         let cache = &self.driver.context.cache;
@@ -312,6 +315,7 @@ impl Connection {
     }
 
     async fn write_found(&self) -> Result<(), WriteError> {
+        self.serves().map_err(WriteError::TermOver)?;
         let Some(cluster) = self.cluster() else {
             return Ok(());
         };
@@ -343,6 +347,18 @@ impl Connection {
                 .as_ref()
                 .map(|cluster| (*cluster.value).clone())
         })
+    }
+
+    /// Another id in the record means other owners of all containers: nothing more is done as things were told apart.
+    /// Either the store is another cluster's, and the process is about to end, or this one was given its id (rule I3).
+    pub(super) fn serves(&self) -> Result<(), String> {
+        match self.cluster() {
+            Some(cluster) if cluster.id != self.served => Err(format!(
+                "the cluster is {} now, not {}",
+                cluster.id, self.served
+            )),
+            Some(_) | None => Ok(()),
+        }
     }
 
     pub(super) fn now(&self) -> Duration {

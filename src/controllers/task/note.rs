@@ -81,3 +81,65 @@ fn said(reason: &str, next: &TaskStatus) -> String {
         (_, None) => format!("state {}", next.state.as_str()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::time::Timestamp;
+
+    /// `state/Reason` and perhaps a word for health.
+    fn status(words: &str) -> Option<TaskStatus> {
+        let mut words = words.split_whitespace();
+        let (state, reason) = words.next()?.split_once('/')?;
+        let health = words.next().map(|word| match word {
+            "healthy" => Health::Healthy,
+            _ => Health::Unhealthy,
+        });
+        Some(TaskStatus {
+            task: "t".into(),
+            service: "s".into(),
+            node: "n".into(),
+            state: *TaskState::ALL
+                .iter()
+                .find(|known| known.as_str() == state)?,
+            reason: (!reason.is_empty()).then(|| reason.into()),
+            message: None,
+            container: None,
+            exit_code: None,
+            health,
+            addresses: Vec::new(),
+            ports: Vec::new(),
+            started_at: None,
+            finished_at: None,
+            since: Timestamp(0),
+        })
+    }
+
+    fn check(before: &str, next: &str, told: &str) {
+        let next = status(next).unwrap();
+        let news = news(status(before).as_ref(), &next).map_or("", |(_, reason)| reason);
+        assert_eq!(news, told, "{before} -> {}", next.state.as_str());
+    }
+
+    #[test]
+    fn troubles_are_told_once_and_ordinary_life_is_not() {
+        check("", "preparing/Pulling", "Pulling");
+        check("preparing/Retrying", "preparing/Pulling", "");
+        check("preparing/Pulling", "preparing/Retrying", "Retrying");
+        check("preparing/Retrying", "preparing/Retrying", "");
+        check("starting/", "starting/Retrying", "Retrying");
+        check("preparing/Pulling", "rejected/NoSuchImage", "NoSuchImage");
+        check("starting/", "failed/StartFailed", "StartFailed");
+        check("starting/", "failed/Unheard", "Failed");
+        check("starting/", "running/", "");
+        check("running/", "failed/Exited", "Exited");
+        check("running/", "failed/OomKilled", "OomKilled");
+        check("running/", "complete/", "Completed");
+        check("running/", "shutdown/", "");
+        check("failed/Exited", "failed/Removed", "");
+        check("running/", "running/ unhealthy", "Unhealthy");
+        check("running/ unhealthy", "running/ unhealthy", "");
+        check("running/ unhealthy", "running/ healthy", "Healthy");
+        check("running/ healthy", "running/ healthy", "");
+    }
+}

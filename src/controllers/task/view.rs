@@ -22,8 +22,6 @@ pub struct EngineView {
     tasks: BTreeMap<TaskId, ContainerId>,
     missing: BTreeSet<TaskId>,
     first_seen: BTreeMap<ContainerId, Timestamp>,
-    /// The cluster that containers were sorted by.
-    cluster: Option<Uid>,
     ahead: Option<Incarnation>,
     /// Whether the engine has been listed since the connection was made.
     pub is_listed: bool,
@@ -44,25 +42,7 @@ impl EngineView {
     /// Two that claim one task cannot have the same name, so one of them is a copy by hand: the running one counts,
     /// else the one that was there first.
     pub fn put(&mut self, cluster: &Cluster, container: Container) -> Option<TaskId> {
-        self.serve(&cluster.id);
-        self.sort_in(&cluster.id, container)
-    }
-
-    /// Another id means other owners: a manager was told to take back a cluster's containers (rule I3).
-    pub fn serve(&mut self, cluster: &Uid) {
-        if self.cluster.as_ref() == Some(cluster) {
-            return;
-        }
-        self.cluster = Some(cluster.clone());
-        self.tasks.clear();
-        self.missing.clear();
-        for container in std::mem::take(&mut self.containers).into_values() {
-            self.sort_in(cluster, container);
-        }
-    }
-
-    fn sort_in(&mut self, cluster: &Uid, container: Container) -> Option<TaskId> {
-        let task = task_of(cluster, &container);
+        let task = task_of(&cluster.id, &container);
         let id = container.id.clone();
         if let Some(task) = &task {
             self.missing.remove(task);
@@ -139,7 +119,6 @@ impl EngineView {
         node: &NodeName,
         now: Timestamp,
     ) -> Found {
-        self.serve(&cluster.id);
         let before = cache
             .status(
                 &crate::api::name::ObjectKey::node(node),

@@ -46,6 +46,7 @@ impl Connection {
             if !(self.driver.may_act)() {
                 return Err("the lease's deadline has passed".into());
             }
+            self.serves()?;
             let Some(decision) = self.decide(task) else {
                 return Ok(None);
             };
@@ -58,12 +59,9 @@ impl Connection {
 
     fn decide(&self, task: &TaskId) -> Option<Decision> {
         let driver = &self.driver;
+        let life = driver.context.cache.read(Cache::incarnation);
         let (seen, ahead) = {
-            let mut view = self.view();
-            if let Some(cluster) = self.cluster() {
-                view.serve(&cluster.id);
-            }
-            let life = driver.context.cache.read(Cache::incarnation);
+            let view = self.view();
             (view.seen(task), view.is_ahead(life))
         };
         let progress = self.memory().entry(task.clone()).or_default().clone();
