@@ -148,13 +148,15 @@ fn count_failure(
     }
 }
 
-/// The tasks that wait, the longest waiting first.
+/// The tasks that wait, the longest waiting first. A record made for a container that was found is bound whatever is
+/// wanted of it: nobody stops or removes the container before.
 pub(super) fn pending(cache: &Cache) -> Vec<Pending<'_>> {
     let mut pending: Vec<Pending<'_>> = cache
         .tasks
         .iter()
         .filter(|((_, id), task)| {
-            task.value.desired <= Desired::Running && cache.binding(id).is_none()
+            let is_wanted = task.value.desired <= Desired::Running;
+            (is_wanted || task.value.adopted_from.is_some()) && cache.binding(id).is_none()
         })
         .map(|((name, _), task)| Pending {
             name,

@@ -105,7 +105,7 @@ impl Driver {
             .cache
             .read(|cache| self.recorded(cache))
             .ok_or_else(|| Ended::Engine("no engine id is on record for it".into()))?;
-        let cluster = self
+        let served = self
             .context
             .cache
             .read(|cache| cache.cluster.as_ref().map(|cluster| cluster.id.clone()))
@@ -122,7 +122,7 @@ impl Driver {
         let connection = Connection {
             orders: Orders::new(engine.clone(), self.may_act.clone()),
             engine,
-            cluster,
+            served,
             view: Mutex::default(),
             retries: Mutex::new(Backoffs::new(RETRY.0, RETRY.1, seed)),
             queue: Arc::new(Queue::new(TASK, WORKERS, metrics)),
@@ -153,7 +153,8 @@ pub(super) struct Connection {
     pub(super) driver: Arc<Driver>,
     pub(super) engine: Arc<dyn Engine>,
     pub(super) orders: Orders,
-    pub(super) cluster: Uid,
+    /// The cluster whose containers are told from others.
+    served: Uid,
     pub(super) queue: Arc<Queue<TaskId>>,
     view: Mutex<EngineView>,
     pub(super) retries: Mutex<Backoffs<TaskId>>,
@@ -229,7 +230,8 @@ impl Connection {
     /// Lists and inspects; then everything is looked at.
     async fn list(&self) -> Result<(), Ended> {
         let engine = &*self.engine;
-        let call = engine.list(CLUSTER, self.cluster.as_str());
+        // Of any cluster: other clusters' containers and copies are reported, so they have to be seen (rule I3).
+        let call = engine.list(CLUSTER, "");
         let listed = within(engine, "list", call).await?;
         // A list that lacks a container proves nothing: those that were known are inspected as well (rule C5).
         let mut ids: BTreeSet<ContainerId> = self.view().ids();
@@ -239,6 +241,9 @@ impl Connection {
             .buffer_unordered(INSPECTS);
         while let Some(inspected) = inspects.next().await {
             inspected?;
+        }
+        if let Some(cluster) = self.cluster() {
+            self.view().look_for_rewind(&cluster, self.driver.term);
         }
         self.view().is_listed = true;
         let cache = &self.driver.context.cache;
@@ -310,6 +315,7 @@ impl Connection {
     }
 
     async fn write_found(&self) -> Result<(), WriteError> {
+        self.serves().map_err(WriteError::TermOver)?;
         let Some(cluster) = self.cluster() else {
             return Ok(());
         };
@@ -341,6 +347,18 @@ impl Connection {
                 .as_ref()
                 .map(|cluster| (*cluster.value).clone())
         })
+    }
+
+    /// Another id in the record means other owners of all containers: nothing more is done as things were told apart.
+    /// Either the store is another cluster's, and the process is about to end, or this one was given its id (rule I3).
+    pub(super) fn serves(&self) -> Result<(), String> {
+        match self.cluster() {
+            Some(cluster) if cluster.id != self.served => Err(format!(
+                "the cluster is {} now, not {}",
+                cluster.id, self.served
+            )),
+            Some(_) | None => Ok(()),
+        }
     }
 
     pub(super) fn now(&self) -> Duration {

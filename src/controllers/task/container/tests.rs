@@ -260,7 +260,14 @@ fn containers_of_others_are_told_apart() {
     let other = Uid::from("cluster2");
     let expected = Claim::ForeignCluster {
         cluster: "cluster1".into(),
+        theirs: None,
     };
-    assert_eq!(claim(&seen("any", labels), &other), expected);
+    assert_eq!(claim(&seen("any", labels.clone()), &other), expected);
+    let input = case.input();
+    let name = name(input.service, &input.task.slot, &input.task.id);
+    match claim(&seen(&name, labels), &other) {
+        Claim::ForeignCluster { theirs, .. } => assert_eq!(theirs.unwrap().task, input.task.id),
+        other => panic!("{other:?}"),
+    }
     assert_eq!(claim(&seen("any", BTreeMap::new()), &other), Claim::NotOurs);
 }
