@@ -6,7 +6,6 @@ use crate::report::{Aim, Report, Samples, instant};
 use crate::size;
 use crate::world::World;
 use futures::StreamExt;
-use skep::api::task::TaskState;
 use skep::engine::Engine;
 use skep::sim::SimFleet;
 use std::sync::Arc;
@@ -22,7 +21,8 @@ pub(crate) async fn run() -> Report {
     let mut streams = Vec::new();
     let mut nodes = Vec::new();
     for number in 1..=NODES {
-        let engine = fleet.add(&format!("n{number}"));
+        let (name, url) = (format!("n{number}"), format!("tcp://n{number}:2375"));
+        let engine = fleet.add_at(&url, &name);
         engine.add_image("app:1");
         streams.push(
             engine
@@ -30,7 +30,7 @@ pub(crate) async fn run() -> Report {
                 .await
                 .expect("a simulated engine has events"),
         );
-        nodes.push((format!("n{number}"), format!("sim://n{number}")));
+        nodes.push((name, url));
     }
     world.nodes(&nodes).await;
     let mut creates = futures::stream::select_all(streams);
@@ -48,24 +48,18 @@ pub(crate) async fn run() -> Report {
             .put(&format!("/skep/services/default/s{number}"), value)
             .await;
         let start = instant();
+        let prefix = format!("s{number}.");
         loop {
             let event = creates.next().await.expect("engines go on");
             let event = event.expect("a simulated engine keeps its events open");
-            if event.action == "create" {
+            let name = event.attributes.get("name");
+            if event.action == "create" && name.is_some_and(|name| name.starts_with(&prefix)) {
                 break;
             }
         }
         create.add_ms(start.elapsed());
         // The next one starts on a quiet store, as the single put does.
-        world
-            .until("the task runs", |cache| {
-                let running = cache.task_statuses.values();
-                running
-                    .filter(|status| status.state == TaskState::Running)
-                    .count()
-                    == number + 1
-            })
-            .await;
+        world.running(number + 1).await;
         pause().await;
     }
     world.stop().await;

@@ -87,7 +87,6 @@ pub(crate) async fn run() -> Report {
 
 /// The time until skep says that all run.
 async fn of_skep(world: &World, name: &str, engines: &[Arc<dyn Engine>]) -> Duration {
-    let mut follower = world.follow().await;
     let key = format!("/skep/services/default/{name}");
     let image = image::BUSYBOX;
     let value = format!(
@@ -95,7 +94,7 @@ async fn of_skep(world: &World, name: &str, engines: &[Arc<dyn Engine>]) -> Dura
     );
     let start = instant();
     world.put(&key, &value).await;
-    follower.running(CONTAINERS).await;
+    world.running(CONTAINERS).await;
     let time = start.elapsed();
     let running = futures::future::join_all(engines.iter().map(|engine| count(engine))).await;
     assert_eq!(

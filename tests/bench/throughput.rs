@@ -10,8 +10,11 @@ use skep::sim::SimFleet;
 use skep::store::{BATCH_OPERATIONS, Op, WatchEvent};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 const NODES: usize = 20;
+/// Time to come to rest.
+const REST: Duration = Duration::from_secs(1);
 
 /// Runs it; `TASKS=` says how many in a round, `ROUNDS=` how many rounds.
 pub(crate) async fn run() -> Report {
@@ -26,21 +29,24 @@ pub(crate) async fn run() -> Report {
         let world = World::start(Arc::new(fleet.clone())).await;
         let names = (1..=NODES).map(|number| format!("n{number}"));
         let nodes: Vec<_> = names
-            .map(|name| (name.clone(), format!("sim://{name}")))
+            .map(|name| (name.clone(), format!("tcp://{name}:2375")))
             .collect();
-        for (name, _) in &nodes {
-            fleet.add(name).add_image("app:1");
+        for (name, url) in &nodes {
+            fleet.add_at(url, name).add_image("app:1");
         }
         world.nodes(&nodes).await;
 
-        let mut follower = world.follow().await;
+        let before = world.revision().await;
         let value = format!("{{replicas: {tasks}, template: {{container: \"app:1\"}}}}");
         let start = instant();
         world.put("/skep/services/default/big", &value).await;
-        follower.running(tasks).await;
+        world.running(tasks).await;
         let of_skep = rate(tasks, start.elapsed());
 
-        let batches = batches(follower.events);
+        let after = world.cache.progress().revision;
+        let batches = batches(world.written(before, after).await);
+        // The manager is done with what follows from it, and takes nothing from the bare writer.
+        tokio::time::sleep(REST).await;
         writes = batches.iter().map(Vec::len).sum();
         let start = instant();
         for batch in batches {
@@ -68,7 +74,7 @@ pub(crate) async fn run() -> Report {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "tasks are few")]
-fn rate(tasks: usize, time: std::time::Duration) -> f64 {
+fn rate(tasks: usize, time: Duration) -> f64 {
     tasks as f64 / time.as_secs_f64()
 }
 

@@ -1,7 +1,10 @@
 //! A real etcd and one manager in this process, with the wiring of the binary; its engines are the caller's.
 
+use crate::report::instant;
 use crate::support::etcd::Etcd;
 use futures::StreamExt;
+use skep::api::task::TaskState;
+use skep::api::unit::Revision;
 use skep::app::manager::{self, CONTROLLERS, Doors, Options};
 use skep::engine::Connector;
 use skep::metrics::Metrics;
@@ -11,7 +14,7 @@ use skep::runtime::measured::{MeasuredConnector, MeasuredKv};
 use skep::runtime::shared::SharedCache;
 use skep::runtime::view;
 use skep::store::config::StoreConfig;
-use skep::store::{Kv, Op, Outcome, Txn, WatchEvent, WatchRequest, WatchStream, etcd};
+use skep::store::{Kv, Op, Outcome, RangeRequest, Txn, WatchEvent, WatchRequest, etcd};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -19,6 +22,8 @@ use tokio::task::JoinHandle;
 
 /// How long a state is waited for.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// How often running tasks are counted: what this adds to a time of seconds is below its spread.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// A store with a manager on it.
 pub(crate) struct World {
@@ -131,57 +136,54 @@ impl World {
         }
     }
 
-    /// Follows everything under the prefix from now on.
-    pub(crate) async fn follow(&self) -> Follower {
-        let here = skep::store::RangeRequest::key("/skep/cluster");
-        let here = self.kv.range(here).await.expect("etcd answers").revision;
+    /// Waits until so many tasks are running in the store, as far as the manager's own watch shows it: another watch would
+    /// take from etcd what is measured.
+    pub(crate) async fn running(&self, count: usize) {
+        let deadline = instant() + PATIENCE;
+        loop {
+            let found = self.cache.read(|cache| {
+                let statuses = cache.task_statuses.values();
+                statuses
+                    .filter(|status| status.state == TaskState::Running)
+                    .count()
+            });
+            if found >= count {
+                return;
+            }
+            assert!(
+                instant() < deadline,
+                "{found} of {count} tasks run after {PATIENCE:?}"
+            );
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// The store's revision.
+    pub(crate) async fn revision(&self) -> Revision {
+        let range = self.kv.range(RangeRequest::key("/skep/cluster")).await;
+        range.expect("etcd answers").revision
+    }
+
+    /// All that was written after one revision, up to another.
+    pub(crate) async fn written(&self, after: Revision, until: Revision) -> Vec<WatchEvent> {
         let request = WatchRequest {
             prefix: "/skep/".into(),
-            start: skep::api::unit::Revision(here.0 + 1),
+            start: Revision(after.0 + 1),
         };
-        Follower {
-            stream: self.kv.watch(request).await.expect("etcd takes a watch"),
-            events: Vec::new(),
+        let mut watch = self.kv.watch(request).await.expect("etcd takes a watch");
+        let mut events = Vec::new();
+        let mut reached = after;
+        while reached < until {
+            let batch = watch.next().await.expect("etcd keeps the watch open");
+            let batch = batch.expect("etcd keeps the watch open");
+            reached = batch.revision;
+            events.extend(batch.events);
         }
+        events
     }
 
     pub(crate) async fn stop(self) {
         self.stop.send(true).expect("the manager listens");
         self.manager.await.expect("the manager stops in peace");
     }
-}
-
-/// Keeps all that is written.
-pub(crate) struct Follower {
-    stream: WatchStream,
-    pub(crate) events: Vec<WatchEvent>,
-}
-
-impl Follower {
-    /// Waits until so many different tasks were written as running.
-    pub(crate) async fn running(&mut self, count: usize) {
-        let mut running = std::collections::BTreeSet::new();
-        let wait = async {
-            while running.len() < count {
-                let batch = self.stream.next().await.expect("etcd keeps the watch open");
-                let batch = batch.expect("etcd keeps the watch open");
-                for event in &batch.events {
-                    if let WatchEvent::Put(kv) = event
-                        && kv.key.starts_with("/skep/status/tasks/")
-                        && contains(&kv.value, b"\"state\":\"running\"")
-                    {
-                        running.insert(kv.key.clone());
-                    }
-                }
-                self.events.extend(batch.events);
-            }
-        };
-        if tokio::time::timeout(PATIENCE, wait).await.is_err() {
-            panic!("{} of {count} tasks run after {PATIENCE:?}", running.len());
-        }
-    }
-}
-
-fn contains(text: &[u8], word: &[u8]) -> bool {
-    text.windows(word.len()).any(|window| window == word)
 }
