@@ -6,6 +6,7 @@ use crate::api::unit::{Bytes, Period};
 use crate::cli;
 use crate::store::config::StoreArgs;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// The whole command line.
 #[derive(Clone, Debug, clap::Parser)]
@@ -46,9 +47,13 @@ pub struct ManagerArgs {
     /// Controllers to run, separated by commas [default: all]
     #[arg(long, value_delimiter = ',', value_parser = CONTROLLERS)]
     pub controllers: Vec<String>,
-    /// Where to serve /metrics, /healthz and /readyz
+    /// Where to serve /metrics, /healthz and /readyz: plain HTTP, read-only, so beyond the loopback anyone who gets there
+    /// reads the names of services and nodes
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9730")]
     pub metrics_listen: SocketAddr,
+    /// Directory of this manager: lets it start again at once after it was killed [default: none]
+    #[arg(long, value_name = "DIR", env = "SKEP_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
     /// How long an engine may fail to answer before its tasks are replaced
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = period)]
     pub node_grace: Period,

@@ -17,6 +17,8 @@ pub struct SharedCache {
     progress: watch::Sender<Progress>,
     subscribers: Mutex<Subscribers>,
     waiters: Mutex<Waiters>,
+    /// Why the store was not reached last.
+    trouble: Mutex<Option<String>>,
 }
 
 /// Who waits for which revision. Thousands do while a large service starts: each is woken once, when its own is there,
@@ -65,6 +67,7 @@ impl SharedCache {
             progress: watch::channel(Progress::default()).0,
             subscribers: Mutex::new(Subscribers::default()),
             waiters: Mutex::new(Waiters::default()),
+            trouble: Mutex::new(None),
         })
     }
 
@@ -180,11 +183,10 @@ impl SharedCache {
         self.wake(batch.revision);
     }
 
-    /// The connection to the store is lost, or there again.
-    pub(super) fn set_connected(&self, is_connected: bool) {
-        self.progress.send_if_modified(|progress| {
-            std::mem::replace(&mut progress.is_connected, is_connected) != is_connected
-        });
+    /// The store is followed (again).
+    pub(super) fn set_connected(&self) {
+        self.progress
+            .send_if_modified(|progress| !std::mem::replace(&mut progress.is_connected, true));
     }
 
     /// Wakes who waits for this revision or an earlier one.
@@ -203,6 +205,27 @@ impl SharedCache {
         self.waiters
             .lock()
             .expect("no code panics while it holds the waiters")
+    }
+
+    /// The store is not followed now. Told also if nothing changes but the reason.
+    pub(super) fn set_disconnected(&self, why: &impl ToString) {
+        let why = Some(why.to_string());
+        let is_news = std::mem::replace(&mut *self.lock_trouble(), why.clone()) != why;
+        self.progress.send_if_modified(|progress| {
+            std::mem::replace(&mut progress.is_connected, false) || is_news
+        });
+    }
+
+    /// Why the store is not followed now; none: it is, or nobody tried yet.
+    pub fn trouble(&self) -> Option<String> {
+        let is_connected = self.progress().is_connected;
+        self.lock_trouble().clone().filter(|_| !is_connected)
+    }
+
+    fn lock_trouble(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.trouble
+            .lock()
+            .expect("no code panics while it holds the reason")
     }
 
     fn tell(&self, keys: &[Key]) {
