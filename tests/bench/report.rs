@@ -50,8 +50,13 @@ impl Samples {
         self.values.get(index).copied().unwrap_or(f64::NAN)
     }
 
+    /// The middle value; between the two middle ones where the number is even.
     pub(crate) fn median(&self) -> f64 {
-        self.quantile(0.5)
+        let (half, values) = (self.values.len() / 2, &self.values);
+        match (values.len() % 2, values.get(half)) {
+            (0, Some(upper)) => f64::midpoint(values[half - 1], *upper),
+            (_, middle) => middle.copied().unwrap_or(f64::NAN),
+        }
     }
 
     pub(crate) fn p99(&self) -> f64 {
