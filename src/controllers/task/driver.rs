@@ -10,7 +10,7 @@ use crate::api::node::EngineSpec;
 use crate::api::status::Status;
 use crate::api::uid::{ContainerId, TaskId, Uid};
 use crate::api::unit::Term;
-use crate::engine::{Connector, Engine, Error, EventStream};
+use crate::engine::{Connector, Engine, EngineEvent, Error, EventStream};
 use crate::runtime::apply::{WriteError, Writer};
 use crate::runtime::backoff::{Backoff, Backoffs};
 use crate::runtime::cache::Cache;
@@ -38,6 +38,8 @@ const INSPECTS: usize = 8;
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 /// The first and the longest wait before a task's failed order is repeated.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+/// How long the echo of a create or a start may wait for its look.
+const ECHO: Duration = Duration::from_millis(500);
 /// What was found beside the tasks is written at most this often.
 const REPORT: Duration = Duration::from_millis(500);
 
@@ -185,7 +187,7 @@ impl Connection {
                         let is_labelled = event.attributes.contains_key(CLUSTER);
                         // Each health check is three events of an exec; the verdict is one of its own.
                         if is_labelled && !event.action.starts_with("exec_") {
-                            self.looks.add(event.container);
+                            self.hear(event);
                         }
                     }
                     Err(error) => return Ended::from(error),
@@ -213,10 +215,15 @@ impl Connection {
                         queue.add(task.clone());
                     }
                     Key::Task(_, task) => {
-                        let here = (node.clone(), task.clone());
-                        if cache.bindings.contains_key(&here)
-                            || cache.task_statuses.contains_key(&here)
-                        {
+                        // Every engine's driver is told of every task: the binding answers most of them.
+                        let is_here = match cache.binding(task) {
+                            Some((on, _)) => *on == node,
+                            None => {
+                                let here = (node.clone(), task.clone());
+                                cache.task_statuses.contains_key(&here)
+                            }
+                        };
+                        if is_here {
                             queue.add(task.clone());
                         }
                     }
@@ -251,6 +258,15 @@ impl Connection {
             .extend(cache.read(|cache| tasks_on(cache, &self.driver.node)));
         self.news.notify_one();
         Ok(())
+    }
+
+    /// An event: its container is looked at. What a create and a start lead to, the order that sent them has looked at
+    /// itself; only what others made or started is news, and one look in a while sees both.
+    fn hear(&self, event: EngineEvent) {
+        match event.action.as_str() {
+            "create" | "start" => self.looks.add_after(event.container, ECHO),
+            _ => self.looks.add(event.container),
+        }
     }
 
     async fn resync(self: Arc<Self>) -> Ended {
