@@ -8,6 +8,7 @@ mod crash;
 mod kills;
 mod life;
 mod line;
+mod manifests;
 mod nodes;
 mod store;
 mod told;
