@@ -164,7 +164,7 @@ fn start_controllers(
             )),
             "cluster" => parts.spawn(cluster::run(options.cluster.clone(), context, stop)),
             "node" => parts.spawn(node::run(
-                options.node.clone(),
+                options.node,
                 doors.connector.clone(),
                 context,
                 stop,
