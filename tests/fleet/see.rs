@@ -151,8 +151,11 @@ impl World {
         let on_engines: BTreeSet<&str> = running.iter().map(|one| one.id.as_str()).collect();
         if wanted.len() != replicas || running.len() != replicas || known != on_engines {
             return Err(format!(
-                "{} tasks are wanted; records know {known:?}, engines run {on_engines:?}",
-                wanted.len()
+                "{} tasks are wanted; records know {} containers, engines run {}, {} of them known",
+                wanted.len(),
+                known.len(),
+                on_engines.len(),
+                known.intersection(&on_engines).count()
             ));
         }
         let slots: Running = running
