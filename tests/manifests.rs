@@ -2,14 +2,13 @@
 
 use skep::api::manifest::{parse_documents, parse_value};
 use skep::api::yaml_text;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 #[test]
 fn every_example_is_accepted_and_reads_back() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests");
     let mut objects = 0;
-    for entry in std::fs::read_dir(&folder).expect("manifests/") {
-        let path = entry.expect("a file").path();
+    for path in files(&folder) {
         let file = path
             .file_name()
             .expect("a name")
@@ -30,4 +29,19 @@ fn every_example_is_accepted_and_reads_back() {
         }
     }
     assert!(objects >= 12, "only {objects} objects");
+}
+
+/// The files in a folder and in those below it.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("manifests/");
+    let paths = entries.map(|entry| entry.expect("a file").path());
+    paths
+        .flat_map(|path| {
+            if path.is_dir() {
+                files(&path)
+            } else {
+                vec![path]
+            }
+        })
+        .collect()
 }

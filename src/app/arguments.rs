@@ -6,6 +6,7 @@ use crate::api::unit::{Bytes, Period};
 use crate::cli;
 use crate::store::config::StoreArgs;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// The whole command line.
 #[derive(Clone, Debug, clap::Parser)]
@@ -49,6 +50,9 @@ pub struct ManagerArgs {
     /// Where to serve /metrics, /healthz and /readyz
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9730")]
     pub metrics_listen: SocketAddr,
+    /// Directory of this manager: lets it start again at once after it was killed [default: none]
+    #[arg(long, value_name = "DIR", env = "SKEP_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
     /// How long an engine may fail to answer before its tasks are replaced
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = period)]
     pub node_grace: Period,

@@ -4,4 +4,5 @@
 pub mod arguments;
 pub mod manager;
 pub mod process;
+pub mod state;
 pub mod whoami;

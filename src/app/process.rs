@@ -2,6 +2,7 @@
 
 use super::arguments::{Arguments, Command, ImageCommand, ManagerArgs};
 use super::manager::{self, CONTROLLERS, Doors, Options};
+use super::state::{Noted, StateDir};
 use super::whoami;
 use crate::api::node::{EngineSpec, TlsFiles};
 use crate::cli;
@@ -10,6 +11,7 @@ use crate::engine::{Connector, DockerConnector, image};
 use crate::metrics::server::{Readiness, Refresh, Server};
 use crate::metrics::{Metrics, list};
 use crate::runtime::clock::SystemClock;
+use crate::runtime::measured::{MeasuredConnector, MeasuredKv};
 use crate::runtime::shared::SharedCache;
 use crate::store::config::StoreArgs;
 use crate::store::etcd::Etcd;
@@ -90,6 +92,13 @@ async fn manage(globals: &StoreArgs, args: ManagerArgs) -> Ended {
     let kv = open(config)
         .await
         .map_err(|error| (UNREACHABLE, error.to_string()))?;
+    let kv = match &args.state_dir {
+        Some(path) => {
+            let state = StateDir::open(path).map_err(|error| (FAILED, explain(&error)))?;
+            Arc::new(Noted::start(kv, state).await)
+        }
+        None => kv,
+    };
     let listener = tokio::net::TcpListener::bind(args.metrics_listen)
         .await
         .map_err(|error| {
@@ -139,9 +148,10 @@ async fn manage(globals: &StoreArgs, args: ManagerArgs) -> Ended {
         // Fails only if the manager has ended already.
         let _ = stop.send(true);
     });
-    let connector = Arc::new(DockerConnector::default());
+    let engines = Arc::new(DockerConnector::default());
+    let connector = Arc::new(MeasuredConnector::new(engines, metrics.clone()));
     let doors = Doors {
-        kv,
+        kv: Arc::new(MeasuredKv::new(kv, metrics.clone())),
         cache,
         connector,
         clock: Arc::new(SystemClock),
@@ -180,6 +190,17 @@ fn refresh(cache: &Arc<SharedCache>) -> Refresh {
         );
         metrics.set(&list::CACHE_REVISION, &[], progress.revision.0 as f64);
     })
+}
+
+/// An error with its causes.
+fn explain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
 }
 
 async fn until(mut stop: watch::Receiver<bool>) {

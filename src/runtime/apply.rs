@@ -118,7 +118,11 @@ impl Writer {
                 },
             })
             .collect();
-        Unit { compares, ops }
+        Unit {
+            compares,
+            ops,
+            plan: 0,
+        }
     }
 }
 
@@ -157,7 +161,11 @@ async fn write_batch(
     let mut over = None;
     let units = batch
         .iter()
-        .flat_map(|request| request.units.iter().cloned())
+        .enumerate()
+        .flat_map(|(plan, request)| {
+            let units = request.units.iter().cloned();
+            units.map(move |unit| Unit { plan, ..unit })
+        })
         .collect();
     let mut outcomes = commit(kv, fence, units).await.into_iter();
     for request in batch {
@@ -200,4 +208,89 @@ fn answer(outcomes: impl Iterator<Item = Committed>) -> Result<Revision, WriteEr
         };
     }
     Ok(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::key::Key;
+    use crate::api::unit::Revision;
+    use crate::embedded::fault::Fault;
+    use crate::embedded::memory::Memory;
+
+    const FENCE: &str = "/skep/election/test/0000000000000001";
+
+    fn writer(store: &Memory) -> Writer {
+        let term = store.put(FENCE, "us");
+        let cache = SharedCache::new("/skep/");
+        let fence = vec![Compare::CreatedAt(FENCE.into(), term)];
+        Writer::start(
+            Arc::new(store.clone()),
+            cache,
+            "test",
+            fence,
+            Arc::new(Metrics::new()),
+        )
+    }
+
+    fn manager(name: &str) -> Key {
+        Key::Manager(name.into())
+    }
+
+    fn put(name: &str) -> Step {
+        Step::default().put(manager(name), &name)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn steps_are_written_in_order_and_the_first_that_does_not_hold_ends_the_plan() {
+        let store = Memory::new();
+        let writer = writer(&store);
+        store.put("/skep/managers/taken", "x");
+        let steps = [
+            put("a"),
+            put("taken").if_missing(manager("taken")),
+            put("b"),
+        ];
+        assert_eq!(writer.write(&steps).await, Err(WriteError::Conflict));
+        assert!(store.get("/skep/managers/a").is_some());
+        assert!(store.get("/skep/managers/b").is_none());
+        let conflicting = [put("taken").if_missing(manager("taken"))];
+        let fine = [put("c")];
+        let (bad, good) = tokio::join!(writer.write(&conflicting), writer.write(&fine));
+        assert_eq!(
+            bad,
+            Err(WriteError::Conflict),
+            "only the plan that conflicts"
+        );
+        assert_eq!(good, Ok(store.revision()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s4_a_leader_that_lost_its_key_cannot_write() {
+        let store = Memory::new();
+        let writer = writer(&store);
+        store.delete(FENCE);
+        let answer = writer.write(&[put("a")]).await;
+        assert!(matches!(answer, Err(WriteError::TermOver(_))), "{answer:?}");
+        assert!(store.get("/skep/managers/a").is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s5_an_unknown_outcome_ends_the_term_and_nothing_more_is_sent() {
+        let store = Memory::new();
+        let writer = writer(&store);
+        store.fail_next(Fault::Late);
+        let answer = writer.write(&[put("a")]).await;
+        assert!(matches!(answer, Err(WriteError::TermOver(_))), "{answer:?}");
+        let before: Revision = store.revision();
+        let answer = writer.write(&[put("b")]).await;
+        assert!(matches!(answer, Err(WriteError::TermOver(_))), "{answer:?}");
+        assert_eq!(store.revision(), before);
+        store.delete(FENCE);
+        store.apply_late();
+        assert!(
+            store.get("/skep/managers/a").is_none(),
+            "the late commit fails its fence"
+        );
+    }
 }

@@ -12,6 +12,7 @@ pub mod cache;
 pub mod clock;
 pub mod context;
 pub mod controller;
+pub mod measured;
 pub mod orders;
 pub mod pack;
 pub mod plan;

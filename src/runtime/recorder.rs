@@ -192,3 +192,75 @@ fn namespace(object: &str) -> &str {
         _ => "-",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::cluster::Severity;
+    use crate::embedded::memory::Memory;
+    use crate::runtime::clock::{Now, timer_now};
+
+    struct Paused(tokio::time::Instant);
+
+    impl Clock for Paused {
+        fn now(&self) -> Now {
+            let elapsed = timer_now() - self.0;
+            Now {
+                wall: Timestamp(0).after(elapsed),
+                since_boot: elapsed,
+            }
+        }
+
+        fn seed(&self) -> u128 {
+            7
+        }
+    }
+
+    fn note(message: &str) -> Note {
+        Note {
+            object: "services/shop/web".into(),
+            uid: None,
+            severity: Severity::Warning,
+            reason: "Invalid",
+            message: message.into(),
+        }
+    }
+
+    async fn events(store: &Memory) -> Vec<Event> {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let kvs = store.dump("/skep-events/shop/");
+        kvs.iter()
+            .map(|kv| serde_json::from_slice(&kv.value).expect("an event"))
+            .collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn repeated_events_are_one_whose_count_rises_and_all_share_a_lease() {
+        let store = Memory::new();
+        let clock = Arc::new(Paused(timer_now()));
+        let recorder = Recorder::start(
+            Arc::new(store.clone()),
+            "/skep/",
+            clock,
+            Arc::new(Metrics::new()),
+        );
+        recorder.record("service", [note("line 3"), note("line 3"), note("line 4")]);
+        let seen = events(&store).await;
+        assert_eq!(
+            seen.iter()
+                .map(|event| event.message.as_str())
+                .collect::<Vec<_>>(),
+            ["line 3", "line 4"]
+        );
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        recorder.record("service", [note("line 3")]);
+        let seen = events(&store).await;
+        assert_eq!(seen[0].count, 3);
+        assert_eq!(store.leases().len(), 1);
+        tokio::time::sleep(Duration::from_secs(3_700)).await;
+        assert!(
+            store.dump("/skep-events/").is_empty(),
+            "events end with their lease"
+        );
+    }
+}

@@ -157,3 +157,126 @@ impl Watcher {
 
 /// The longest that a watcher waits between two attempts.
 pub const MAX_WAIT: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::key::Key;
+    use crate::embedded::memory::Memory;
+    use std::sync::Mutex;
+
+    struct Watched {
+        store: Memory,
+        cache: Arc<SharedCache>,
+        seen: Arc<Mutex<Vec<Key>>>,
+        _subscription: super::super::shared::Subscription,
+        _stop: watch::Sender<bool>,
+    }
+
+    fn watched() -> Watched {
+        let store = Memory::new();
+        let cache = SharedCache::new("/skep/");
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let keep = seen.clone();
+        let subscription =
+            cache.subscribe(move |_, keys| keep.lock().unwrap().extend(keys.iter().cloned()));
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(Watcher::new(Arc::new(store.clone()), cache.clone(), 7).run(stopped));
+        Watched {
+            store,
+            cache,
+            seen,
+            _subscription: subscription,
+            _stop: stop,
+        }
+    }
+
+    impl Watched {
+        fn put(&self, name: &str, value: &str) {
+            self.store.put(&format!("/skep/nodes/{name}"), value);
+        }
+
+        /// Waits until the cache holds exactly these nodes' texts.
+        async fn shows(&self, nodes: &[&str]) {
+            let names = || {
+                self.cache.read(|cache| {
+                    cache
+                        .users
+                        .keys()
+                        .map(|object| object.name.clone())
+                        .collect::<Vec<_>>()
+                })
+            };
+            for _ in 0..2_000 {
+                if names() == nodes {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            panic!("the cache shows {:?}, not {nodes:?}", names());
+        }
+
+        fn rewound(&self) -> bool {
+            self.cache.read(|cache| cache.rewound_in.is_some())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s2_follows_the_store_and_goes_on_after_a_cut_without_telling_twice() {
+        let world = watched();
+        world.put("a", "1");
+        world.shows(&["a"]).await;
+        world.store.cut_watches();
+        world.put("b", "1");
+        world.shows(&["a", "b"]).await;
+        assert_eq!(world.seen.lock().unwrap().len(), 2);
+        assert!(!world.rewound());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s2_a_delete_that_was_compacted_away_meanwhile_is_not_missed() {
+        let world = watched();
+        world.put("a", "1");
+        world.put("b", "1");
+        world.shows(&["a", "b"]).await;
+        world.store.set_reachable(false);
+        world.store.cut_watches();
+        world.store.delete("/skep/nodes/a");
+        world.put("c", "1");
+        let head = world.store.revision();
+        world.store.set_reachable(true);
+        world.store.compact(head).await.expect("the store compacts");
+        world.shows(&["b", "c"]).await;
+        assert!(
+            world
+                .seen
+                .lock()
+                .unwrap()
+                .iter()
+                .filter(|key| key.to_string() == "nodes/a")
+                .count()
+                == 2
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s6_a_store_that_went_back_is_noticed_before_it_is_watched() {
+        let world = watched();
+        world.put("a", "1");
+        let backup = world.store.revision();
+        world.put("b", "1");
+        world.shows(&["a", "b"]).await;
+        world.store.rewind(backup).expect("the backup is there");
+        world.shows(&["a"]).await;
+        assert!(world.rewound());
+        // Until the cluster's record tells of a new life, also after further changes.
+        world.put("c", "1");
+        world.shows(&["a", "c"]).await;
+        assert!(world.rewound());
+        let record = r#"{"id":"0123456789abcdefghijklmno","incarnation":1,"format":1}"#;
+        world.store.put("/skep/cluster", record);
+        world.put("d", "1");
+        world.shows(&["a", "c", "d"]).await;
+        assert!(!world.rewound());
+    }
+}

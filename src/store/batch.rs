@@ -7,11 +7,12 @@
 //! - A transaction holds at most 127 operations, 128 comparisons with the fence, and about 1 MiB, and writes a key once. A
 //!   unit that is larger by itself goes alone and gets the store's own refusal.
 //! - Units take effect in their order where they touch the same keys.
-//! - After an unknown outcome or a lost fence nothing more is sent.
+//! - After an unknown outcome or a lost fence nothing more is sent; after a unit that did not happen, nothing more of its
+//!   plan.
 
 use super::{BATCH_BYTES, BATCH_OPERATIONS, Compare, Error, Kv, Op, Outcome, Reply, Txn};
 use crate::api::unit::Revision;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What has to happen together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub struct Unit {
     pub compares: Vec<Compare>,
     /// What happens then.
     pub ops: Vec<Op>,
+    /// The plan that it belongs to: after a unit that did not happen, nothing more of its plan is tried.
+    pub plan: usize,
 }
 
 /// How one unit ended.
@@ -43,6 +46,7 @@ pub async fn commit(kv: &dyn Kv, fence: &[Compare], units: Vec<Unit>) -> Vec<Com
         kv,
         fence,
         end: None,
+        ended_plans: BTreeMap::new(),
         results: Vec::with_capacity(units.len()),
     };
     for batch in pack(fence.len(), units) {
@@ -57,25 +61,36 @@ struct Run<'a> {
     fence: &'a [Compare],
     /// What all further units get, once something has ended the run.
     end: Option<Committed>,
+    /// Plans of which a unit did not happen, with how it ended.
+    ended_plans: BTreeMap<usize, Committed>,
     results: Vec<Committed>,
 }
 
 impl Run<'_> {
     /// Tries a batch whole; if that is refused, its units one by one.
     async fn batch(&mut self, batch: &[Unit]) {
-        let whole = self.try_together(batch).await;
-        let apart = match &whole {
-            Committed::Conflict => true,
-            Committed::Failed(error) => !error.is_retryable(),
-            Committed::Committed(_) | Committed::FenceLost | Committed::Unknown(_) => false,
-        };
-        if !apart || batch.len() == 1 || self.end.is_some() {
-            let results = std::iter::repeat_n(whole, batch.len());
-            self.results.extend(results);
-            return;
+        let has_ended_plan = |unit: &Unit| self.ended_plans.contains_key(&unit.plan);
+        if batch.len() > 1 && !batch.iter().any(has_ended_plan) {
+            let whole = self.try_together(batch).await;
+            let apart = match &whole {
+                Committed::Conflict => true,
+                Committed::Failed(error) => !error.is_retryable(),
+                Committed::Committed(_) | Committed::FenceLost | Committed::Unknown(_) => false,
+            };
+            if !apart || self.end.is_some() {
+                let results = std::iter::repeat_n(whole, batch.len());
+                self.results.extend(results);
+                return;
+            }
         }
         for unit in batch {
-            let result = self.try_together(std::slice::from_ref(unit)).await;
+            let result = match self.ended_plans.get(&unit.plan) {
+                Some(ended) => ended.clone(),
+                None => self.try_together(std::slice::from_ref(unit)).await,
+            };
+            if !matches!(result, Committed::Committed(_)) {
+                self.ended_plans.insert(unit.plan, result.clone());
+            }
             self.results.push(result);
         }
     }
@@ -225,6 +240,7 @@ mod tests {
         Unit {
             compares: (0..compares).map(|n| Compare::Missing(key(n))).collect(),
             ops: (0..ops).map(|n| put(&key(n), bytes)).collect(),
+            plan: name,
         }
     }
 

@@ -21,6 +21,7 @@ fn unit(key: &str) -> Unit {
     Unit {
         compares: Vec::new(),
         ops: vec![put(key, "v")],
+        plan: 0,
     }
 }
 
