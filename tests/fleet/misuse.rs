@@ -54,7 +54,7 @@ async fn garbage(world: &mut World, web: &Running, spec: &str) {
     world.etcd.put_file("/skep/services/default/web", &large).await;
     until_soon("a value above 512 KiB is refused", async || {
         let condition = world.condition(object, "service", "Accepted").await?;
-        condition.message.contains("512").then_some(())
+        condition.message.contains("524288").then_some(())
     })
     .await;
     assert_eq!(world.settled("web", 3).await, *web);
