@@ -142,11 +142,11 @@ async fn get(address: std::net::SocketAddr, path: &str) -> String {
 async fn the_server_tells_health_readiness_and_metrics_until_it_is_stopped() {
     let readiness = Readiness::new();
     readiness.waits("store", "waiting for 127.0.0.1:2379");
-    let server = Server {
-        metrics: Arc::new(Metrics::new()),
-        readiness: readiness.clone(),
-        refresh: Arc::new(|metrics| metrics.set(&list::CACHE_REVISION, &[], 42.0)),
-    };
+    let server = Server::new(
+        Arc::new(Metrics::new()),
+        readiness.clone(),
+        Arc::new(|metrics| metrics.set(&list::CACHE_REVISION, &[], 42.0)),
+    );
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("it is bound");
     let (stop, stopped) = oneshot::channel::<()>();

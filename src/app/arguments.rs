@@ -47,7 +47,8 @@ pub struct ManagerArgs {
     /// Controllers to run, separated by commas [default: all]
     #[arg(long, value_delimiter = ',', value_parser = CONTROLLERS)]
     pub controllers: Vec<String>,
-    /// Where to serve /metrics, /healthz and /readyz
+    /// Where to serve /metrics, /healthz and /readyz: plain HTTP, read-only, so beyond the loopback anyone who gets there
+    /// reads the names of services and nodes
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9730")]
     pub metrics_listen: SocketAddr,
     /// Directory of this manager: lets it start again at once after it was killed [default: none]

@@ -11,6 +11,7 @@ use crate::engine::{Connector, DockerConnector, image};
 use crate::metrics::server::{Readiness, Refresh, Server};
 use crate::metrics::{Metrics, list};
 use crate::runtime::clock::SystemClock;
+use crate::runtime::gauges;
 use crate::runtime::measured::{MeasuredConnector, MeasuredKv};
 use crate::runtime::shared::SharedCache;
 use crate::store::config::StoreArgs;
@@ -137,11 +138,7 @@ async fn manage(globals: &StoreArgs, args: ManagerArgs) -> Ended {
     };
     let (stop, stopped) = watch::channel(false);
     let cache = SharedCache::new(&prefix);
-    let server = Server {
-        metrics: metrics.clone(),
-        readiness: readiness(&cache),
-        refresh: refresh(&cache),
-    };
+    let server = Server::new(metrics.clone(), readiness(&cache), refresh(&cache));
     let serving = tokio::spawn(server.run(listener, until(stopped.clone())));
     tokio::spawn(async move {
         ended().await;
@@ -162,16 +159,25 @@ async fn manage(globals: &StoreArgs, args: ManagerArgs) -> Ended {
     result.map_err(|error| (FAILED, error.to_string()))
 }
 
-/// Ready once the cache is filled, and while it follows the store.
+/// Ready once the cache is filled, and while it follows the store and the cluster has its record.
 fn readiness(cache: &Arc<SharedCache>) -> Readiness {
     let readiness = Readiness::new();
     readiness.waits("store", "not read yet");
-    let (mut progress, told) = (cache.follow(), readiness.clone());
+    let (cache, told) = (cache.clone(), readiness.clone());
     tokio::spawn(async move {
+        let mut progress = cache.follow();
         while progress.changed().await.is_ok() {
-            match progress.borrow_and_update().is_connected {
-                true => told.ready("store"),
-                false => told.waits("store", "it does not answer; what runs goes on"),
+            progress.mark_unchanged();
+            match cache.trouble() {
+                None => told.ready("store"),
+                Some(why) => told.waits("store", format!("{why}; what runs goes on")),
+            }
+            match cache.read(|cache| cache.cluster.is_some()) {
+                true => told.ready("cluster"),
+                false => told.waits(
+                    "cluster",
+                    "it has no record yet; a manager that runs the controller `cluster` writes it",
+                ),
             }
         }
     });
@@ -189,6 +195,7 @@ fn refresh(cache: &Arc<SharedCache>) -> Refresh {
             f64::from(u8::from(progress.is_connected)),
         );
         metrics.set(&list::CACHE_REVISION, &[], progress.revision.0 as f64);
+        cache.read(|cache| gauges::refresh(metrics, cache));
     })
 }
 

@@ -1,7 +1,7 @@
 //! The list of all metrics.
 
 /// A family of time series.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Family {
     /// Its name; ends in its unit.
     pub name: &'static str,
@@ -14,7 +14,7 @@ pub struct Family {
 }
 
 /// The type of a family.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub enum Kind {
     /// Only rises.
     Counter,
@@ -144,6 +144,18 @@ pub static QUEUE_WORK: Family = seconds(
     QUEUE,
     "How long in seconds processing an item from workqueue takes",
 );
+/// Work under way.
+pub static QUEUE_UNFINISHED: Family = gauge(
+    "workqueue_unfinished_work_seconds",
+    &["name", "controller"],
+    "How many seconds of work is in progress and hasn't been observed by work_duration",
+);
+/// The oldest work under way.
+pub static QUEUE_LONGEST: Family = gauge(
+    "workqueue_longest_running_processor_seconds",
+    &["name", "controller"],
+    "How many seconds has the longest running processor for workqueue been running",
+);
 /// Keys tried again.
 pub static QUEUE_RETRIES: Family = counter(
     "workqueue_retries_total",
@@ -197,7 +209,7 @@ pub static STORE_IN_USE: Family = gauge(
 pub static STORE_QUOTA: Family = gauge(
     "skep_store_quota_bytes",
     &[],
-    "Size at which the store refuses writes, 0 where it is not known",
+    "Size at which the store refuses writes: as --store-quota or the store says it, else etcd's default",
 );
 /// Keys written.
 pub static WRITES: Family = counter(
@@ -300,6 +312,30 @@ pub static NOT_ACCEPTED: Family = gauge(
     &["kind"],
     "Objects whose last written value was refused, by kind",
 );
+/// Statements about objects.
+pub static CONDITION: Family = gauge(
+    "skep_status_condition",
+    &["kind", "namespace", "name", "condition", "status"],
+    "Conditions of objects: 1 for the status (true, false, unknown) that each has",
+);
+/// Records that cannot be read.
+pub static UNREADABLE: Family = gauge(
+    "skep_records_unreadable",
+    &[],
+    "Records of controllers that do not parse: the last value that did stays in force",
+);
+/// Keys that mean nothing.
+pub static UNKNOWN_KEYS: Family = gauge(
+    "skep_keys_unknown",
+    &[],
+    "Keys below the prefix that mean nothing to this version",
+);
+/// Whether everything waits for adoption.
+pub static ADOPTING: Family = gauge(
+    "skep_adopting",
+    &[],
+    "Whether what runs is being adopted after the store was rewound or wiped, 1: nothing is started or stopped meanwhile",
+);
 /// Scheduling attempts.
 pub static SCHEDULE_ATTEMPTS: Family = counter(
     "skep_schedule_attempts_total",
@@ -320,6 +356,8 @@ pub static ALL: &[&Family] = &[
     &QUEUE_ADDS,
     &QUEUE_WAIT,
     &QUEUE_WORK,
+    &QUEUE_UNFINISHED,
+    &QUEUE_LONGEST,
     &QUEUE_RETRIES,
     &LEADING,
     &BUILD_INFO,
@@ -347,5 +385,9 @@ pub static ALL: &[&Family] = &[
     &PENDING_REASON,
     &UNCLAIMED,
     &NOT_ACCEPTED,
+    &CONDITION,
+    &UNREADABLE,
+    &UNKNOWN_KEYS,
+    &ADOPTING,
     &SCHEDULE_ATTEMPTS,
 ];

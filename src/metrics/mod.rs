@@ -4,15 +4,20 @@
 //! so that boards and alerts made for it work unchanged; everything else is `skep_*`. Each manager has its own registry:
 //! nothing is global to the process, two managers run in one.
 //!
+//! Counters and times are recorded where something happens. What is a state (how many keys wait, which nodes are down) is
+//! looked up when somebody reads it: [`queue`] asks the work queues, `runtime::gauges` the cache.
+//!
 //! Invariant: what is measured never changes what is done; a metric that cannot be updated is not an error.
 
 pub mod list;
+pub mod queue;
 pub mod server;
 
 use list::{Family, Kind};
 use prometheus::{
     Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder,
 };
+use queue::Queues;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +28,7 @@ pub struct Metrics {
     counters: BTreeMap<&'static str, IntCounterVec>,
     gauges: BTreeMap<&'static str, GaugeVec>,
     histograms: BTreeMap<&'static str, HistogramVec>,
+    queues: Queues,
 }
 
 impl Default for Metrics {
@@ -39,10 +45,12 @@ impl Metrics {
             counters: BTreeMap::new(),
             gauges: BTreeMap::new(),
             histograms: BTreeMap::new(),
+            queues: Queues::default(),
         };
         for family in list::ALL {
             metrics.register(family);
         }
+        metrics.add(&list::EVENTS_DROPPED, &[], 0);
         metrics
     }
 
@@ -77,22 +85,21 @@ impl Metrics {
 
     /// Adds to a counter.
     pub fn add(&self, family: &'static Family, labels: &[&str], amount: u64) {
-        if let Some(counter) = self.counters.get(family.name) {
-            counter.with_label_values(labels).inc_by(amount);
+        let counter = self.counters.get(family.name);
+        let one = counter.and_then(|all| all.get_metric_with_label_values(labels).ok());
+        debug_assert!(one.is_some(), "{}: no counter {labels:?}", family.name);
+        if let Some(one) = one {
+            one.inc_by(amount);
         }
     }
 
     /// Sets a gauge.
     pub fn set(&self, family: &'static Family, labels: &[&str], value: f64) {
-        if let Some(gauge) = self.gauges.get(family.name) {
-            gauge.with_label_values(labels).set(value);
-        }
-    }
-
-    /// Adds to a gauge (or takes away).
-    pub fn shift(&self, family: &'static Family, labels: &[&str], by: f64) {
-        if let Some(gauge) = self.gauges.get(family.name) {
-            gauge.with_label_values(labels).add(by);
+        let gauge = self.gauges.get(family.name);
+        let one = gauge.and_then(|all| all.get_metric_with_label_values(labels).ok());
+        debug_assert!(one.is_some(), "{}: no gauge {labels:?}", family.name);
+        if let Some(one) = one {
+            one.set(value);
         }
     }
 
@@ -105,27 +112,48 @@ impl Metrics {
 
     /// Records a time.
     pub fn observe(&self, family: &'static Family, labels: &[&str], time: Duration) {
-        if let Some(histogram) = self.histograms.get(family.name) {
-            histogram
-                .with_label_values(labels)
-                .observe(time.as_secs_f64());
+        let histogram = self.histograms.get(family.name);
+        let one = histogram.and_then(|all| all.get_metric_with_label_values(labels).ok());
+        debug_assert!(one.is_some(), "{}: no histogram {labels:?}", family.name);
+        if let Some(one) = one {
+            one.observe(time.as_secs_f64());
+        }
+    }
+
+    /// Says that this manager leads `name`, until the value is dropped.
+    pub fn lead(self: &Arc<Self>, name: &'static str) -> Leading {
+        self.set(&list::LEADING, &[name], 1.0);
+        Leading {
+            metrics: self.clone(),
+            name,
+        }
+    }
+
+    /// Shows a controller before it has done anything: an alert on a counter's increase never sees the first error of a
+    /// series that begins with it.
+    pub fn introduce(&self, controller: &'static str) {
+        self.set(&list::LEADING, &[controller], 0.0);
+        for result in ["success", "error", "requeue", "requeue_after"] {
+            self.add(&list::RECONCILES, &[controller, result], 0);
+        }
+        for family in [
+            &list::RECONCILE_ERRORS,
+            &list::RECONCILE_TERMINAL_ERRORS,
+            &list::RECONCILE_PANICS,
+            &list::WRITES,
+            &list::FENCED_ACTIONS,
+        ] {
+            self.add(family, &[controller], 0);
         }
     }
 
     /// The text that Prometheus scrapes.
     pub fn render(&self) -> String {
+        self.look_at_queues();
         let mut text = Vec::new();
         // Encoding into memory fails only for families without a metric, which the encoder is not given.
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
         String::from_utf8_lossy(&text).into_owned()
-    }
-
-    /// The metrics of one work queue.
-    pub fn queue(self: &Arc<Self>, name: &str) -> QueueHandle {
-        QueueHandle {
-            metrics: self.clone(),
-            name: name.to_owned(),
-        }
     }
 
     /// A controller wrote so many keys.
@@ -149,41 +177,14 @@ impl Metrics {
     }
 }
 
-/// The metrics of one work queue.
-#[derive(Clone)]
-pub struct QueueHandle {
+/// This manager leads something; dropped, it does no longer.
+pub struct Leading {
     metrics: Arc<Metrics>,
-    name: String,
+    name: &'static str,
 }
 
-impl QueueHandle {
-    /// A key was added; so many wait now.
-    pub fn added(&self, depth: usize) {
-        let labels = [self.name.as_str(), self.name.as_str()];
-        self.metrics.add(&list::QUEUE_ADDS, &labels, 1);
-        self.metrics.set(&list::QUEUE_DEPTH, &labels, depth as f64);
-    }
-
-    /// A worker took a key that had waited so long; so many wait now.
-    pub fn started(&self, depth: usize, waited: Duration) {
-        let labels = [self.name.as_str(), self.name.as_str()];
-        self.metrics.observe(&list::QUEUE_WAIT, &labels, waited);
-        self.metrics.set(&list::QUEUE_DEPTH, &labels, depth as f64);
-        self.metrics
-            .shift(&list::ACTIVE_WORKERS, &[&self.name], 1.0);
-    }
-
-    /// A worker is done with a key after so long.
-    pub fn finished(&self, worked: Duration) {
-        let labels = [self.name.as_str(), self.name.as_str()];
-        self.metrics.observe(&list::QUEUE_WORK, &labels, worked);
-        self.metrics
-            .shift(&list::ACTIVE_WORKERS, &[&self.name], -1.0);
-    }
-
-    /// A key is tried again after a failure.
-    pub fn retried(&self) {
-        self.metrics
-            .add(&list::QUEUE_RETRIES, &[&self.name, &self.name], 1);
+impl Drop for Leading {
+    fn drop(&mut self) {
+        self.metrics.set(&list::LEADING, &[self.name], 0.0);
     }
 }

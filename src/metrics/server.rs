@@ -1,7 +1,10 @@
 //! The manager's small HTTP server: `/metrics` for Prometheus, `/healthz` and `/readyz` for whoever keeps it running.
 //!
 //! `/healthz` says that the process answers. `/readyz` says whether it can do its work, and if not, why: one line for
-//! each reason. A manager that waits for its store is healthy and not ready.
+//! each reason. A manager that waits for its store is healthy and not ready; one that waits to lead is both.
+//!
+//! Deliberately absent: TLS and passwords. By default it listens on the loopback only; beyond it, anyone who reaches the
+//! address reads names of services and nodes, and nothing can be changed. A proxy in front adds what is needed.
 
 use super::Metrics;
 use axum::Router;
@@ -61,15 +64,31 @@ pub type Refresh = Arc<dyn Fn(&Metrics) + Send + Sync>;
 /// What the server answers from.
 #[derive(Clone)]
 pub struct Server {
-    /// The metrics to show.
-    pub metrics: Arc<Metrics>,
-    /// What `/readyz` says.
-    pub readiness: Readiness,
-    /// Called at each scrape, before the metrics are shown.
-    pub refresh: Refresh,
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
+    refresh: Refresh,
+    /// One scrape after the other: nobody reads gauges that another scrape is filling.
+    scrape: Arc<Mutex<()>>,
 }
 
 impl Server {
+    /// A server of `metrics`, which `refresh` brings up to date at each scrape.
+    pub fn new(metrics: Arc<Metrics>, readiness: Readiness, refresh: Refresh) -> Self {
+        Self {
+            metrics,
+            readiness,
+            refresh,
+            scrape: Arc::default(),
+        }
+    }
+
+    fn scrape(&self) -> String {
+        // Nothing is left half-done by a scrape that panicked: the next one fills all gauges anew.
+        let _one_at_a_time = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.refresh)(&self.metrics);
+        self.metrics.render()
+    }
+
     /// Answers on `listener` until `stop` is done; requests under way are answered first.
     ///
     /// # Errors
@@ -91,8 +110,7 @@ impl Server {
 }
 
 async fn metrics(State(server): State<Server>) -> Response {
-    (server.refresh)(&server.metrics);
-    ([(header::CONTENT_TYPE, TEXT)], server.metrics.render()).into_response()
+    ([(header::CONTENT_TYPE, TEXT)], server.scrape()).into_response()
 }
 
 async fn healthz() -> &'static str {

@@ -22,19 +22,44 @@ use async_trait::async_trait;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Times one call and records it with the word that `result` finds for its outcome.
 async fn timed<T>(
     metrics: &Metrics,
     family: &'static Family,
-    call: &str,
+    call: &'static str,
     result: fn(&T) -> &'static str,
     running: impl Future<Output = T>,
 ) -> T {
-    let start = timer_now();
+    let mut timer = Timer {
+        metrics,
+        family,
+        call,
+        result: "given_up",
+        start: timer_now(),
+    };
     let answer = running.await;
-    metrics.observe(family, &[call, result(&answer)], start.elapsed());
+    timer.result = result(&answer);
     answer
+}
+
+/// Records when it is dropped: a caller whose deadline has passed drops the call that it waits for, and just those calls
+/// are the slow ones.
+struct Timer<'a> {
+    metrics: &'a Metrics,
+    family: &'static Family,
+    call: &'static str,
+    result: &'static str,
+    start: Instant,
+}
+
+impl Drop for Timer<'_> {
+    fn drop(&mut self) {
+        let took = timer_now() - self.start;
+        self.metrics
+            .observe(self.family, &[self.call, self.result], took);
+    }
 }
 
 /// A store whose calls are timed.
@@ -51,7 +76,7 @@ impl MeasuredKv {
 
     async fn timed<T>(
         &self,
-        call: &str,
+        call: &'static str,
         running: impl Future<Output = Result<T, store::Error>>,
     ) -> Result<T, store::Error> {
         timed(&self.metrics, &STORE_CALLS, call, store_result, running).await
@@ -144,7 +169,7 @@ pub struct MeasuredEngine {
 impl MeasuredEngine {
     async fn timed<T>(
         &self,
-        call: &str,
+        call: &'static str,
         running: impl Future<Output = Result<T, engine::Error>>,
     ) -> Result<T, engine::Error> {
         timed(&self.metrics, &ENGINE_CALLS, call, engine_result, running).await
@@ -265,6 +290,23 @@ mod tests {
     use super::*;
     use crate::embedded::memory::Memory;
     use crate::store::{Compare, Op};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_whose_caller_gives_up_is_counted_with_the_time_that_it_had() {
+        let metrics = Metrics::new();
+        let call = timed(
+            &metrics,
+            &ENGINE_CALLS,
+            "ping",
+            engine_result::<()>,
+            std::future::pending(),
+        );
+        let waited = tokio::time::timeout(Duration::from_secs(3), call).await;
+        assert!(waited.is_err());
+        let text = metrics.render();
+        let line = "skep_engine_request_duration_seconds_sum{call=\"ping\",result=\"given_up\"} 3";
+        assert!(text.contains(line), "no {line} in:\n{text}");
+    }
 
     #[tokio::test]
     async fn store_calls_are_counted_by_their_outcome() {

@@ -2,7 +2,7 @@
 //!
 //! One datum's way: a change reaches the [`watcher`], which feeds the [`cache`]; subscribers put keys into their
 //! [`queue`]; a [`controller`] plans from the cache ([`plan`], [`view`]) and the executor [`apply`] writes the plan under
-//! its leader's fence; [`recorder`] turns notes into events. The door [`clock`] is the only way to time and
+//! its leader's fence; [`recorder`] turns notes into events and [`gauges`] shows the cache to Prometheus. The door [`clock`] is the only way to time and
 //! randomness.
 
 pub mod accept;
@@ -12,6 +12,7 @@ pub mod cache;
 pub mod clock;
 pub mod context;
 pub mod controller;
+pub mod gauges;
 pub mod measured;
 pub mod orders;
 pub mod pack;

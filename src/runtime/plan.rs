@@ -9,6 +9,7 @@ use crate::api::cluster::Severity;
 use crate::api::key::Key;
 use crate::api::uid::Uid;
 use crate::api::unit::Revision;
+use crate::metrics::list::Family;
 use serde::Serialize;
 use std::time::Duration;
 
@@ -21,6 +22,19 @@ pub struct Plan {
     pub notes: Vec<Note>,
     /// Plan again after this long, even if nothing changes.
     pub look_again: Option<Duration>,
+    /// What is counted once the steps are written.
+    pub counts: Vec<Count>,
+}
+
+/// Something that a metric counts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Count {
+    /// The counter.
+    pub family: &'static Family,
+    /// The value of its only label.
+    pub label: &'static str,
+    /// How many.
+    pub amount: u64,
 }
 
 /// Writes that happen together, if what they expect holds. At most 127 writes and expectations.
@@ -98,6 +112,15 @@ impl Plan {
             severity,
             reason,
             message: message.into(),
+        });
+    }
+
+    /// Counts something for people who watch the metrics.
+    pub fn count(&mut self, family: &'static Family, label: &'static str, amount: usize) {
+        self.counts.push(Count {
+            family,
+            label,
+            amount: amount as u64,
         });
     }
 

@@ -5,7 +5,8 @@
 //! entry per key, so it is bounded by the number of objects.
 
 use super::clock::timer_now;
-use crate::metrics::{Metrics, QueueHandle};
+use crate::metrics::Metrics;
+use crate::metrics::queue::{Handle, Standing, Watched};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -14,10 +15,12 @@ use tokio::time::Instant;
 
 /// A deduplicating queue with delays.
 pub struct Queue<K> {
-    state: Mutex<State<K>>,
+    state: Arc<Locked<K>>,
     changed: Notify,
-    metrics: QueueHandle,
+    metrics: Handle,
 }
+
+struct Locked<K>(Mutex<State<K>>);
 
 struct State<K> {
     /// To be handed out, in order of arrival.
@@ -32,20 +35,22 @@ struct State<K> {
     closed: bool,
 }
 
-impl<K: Clone + Ord> Queue<K> {
-    /// An empty queue; `name` labels its metrics.
-    pub fn new(name: &str, metrics: &Arc<Metrics>) -> Self {
+impl<K: Clone + Ord + Send + 'static> Queue<K> {
+    /// An empty queue for so many workers; `name` labels its metrics.
+    pub fn new(name: &str, workers: usize, metrics: &Arc<Metrics>) -> Self {
+        let state = Arc::new(Locked(Mutex::new(State {
+            ready: VecDeque::new(),
+            dirty: BTreeMap::new(),
+            working: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            due: BTreeMap::new(),
+            closed: false,
+        })));
+        let metrics = metrics.queue(name, workers, &state);
         Self {
-            state: Mutex::new(State {
-                ready: VecDeque::new(),
-                dirty: BTreeMap::new(),
-                working: BTreeMap::new(),
-                timers: BTreeSet::new(),
-                due: BTreeMap::new(),
-                closed: false,
-            }),
+            state,
             changed: Notify::new(),
-            metrics: metrics.queue(name),
+            metrics,
         }
     }
 
@@ -54,7 +59,7 @@ impl<K: Clone + Ord> Queue<K> {
         let mut state = self.lock();
         state.forget_timer(&key);
         if state.enqueue(key) {
-            self.metrics.added(state.ready.len());
+            self.metrics.added();
             drop(state);
             self.changed.notify_one();
         }
@@ -105,7 +110,7 @@ impl<K: Clone + Ord> Queue<K> {
                         .remove(&key)
                         .map_or(Duration::ZERO, |since| now - since);
                     state.working.insert(key.clone(), now);
-                    self.metrics.started(state.ready.len(), queued);
+                    self.metrics.started(queued);
                     if !state.ready.is_empty() {
                         self.changed.notify_one();
                     }
@@ -157,9 +162,26 @@ impl<K: Clone + Ord> Queue<K> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<K>> {
-        self.state
+        self.state.lock()
+    }
+}
+
+impl<K> Locked<K> {
+    fn lock(&self) -> MutexGuard<'_, State<K>> {
+        self.0
             .lock()
             .expect("no code panics while it holds the queue")
+    }
+}
+
+impl<K: Send> Watched for Locked<K> {
+    fn standing(&self) -> Standing {
+        let now = timer_now();
+        let state = self.lock();
+        Standing {
+            waiting: state.ready.len(),
+            working: state.working.values().map(|since| now - *since).collect(),
+        }
     }
 }
 
@@ -201,7 +223,7 @@ mod tests {
     use super::*;
 
     fn queue() -> Queue<&'static str> {
-        Queue::new("test", &Arc::new(Metrics::new()))
+        Queue::new("test", 1, &Arc::new(Metrics::new()))
     }
 
     #[tokio::test(start_paused = true)]

@@ -38,7 +38,7 @@ pub async fn run<C: Controller>(controller: Arc<C>, context: Context, stop: watc
     let mut backoff = Backoff::store(context.clock.seed());
     let mut stopped = stop.clone();
     let mut candidate = context.candidate(C::NAME);
-    context.metrics.set(&list::LEADING, &[C::NAME], 0.0);
+    context.metrics.introduce(C::NAME);
     loop {
         let campaign = async {
             context.cache.filled().await;
@@ -54,9 +54,9 @@ pub async fn run<C: Controller>(controller: Arc<C>, context: Context, stop: watc
                 backoff.reset();
                 let leadership = Arc::new(leadership);
                 info!(controller = C::NAME, term = %leadership.term, "leads");
-                context.metrics.set(&list::LEADING, &[C::NAME], 1.0);
+                let leads = context.metrics.lead(C::NAME);
                 let why = lead(&controller, &context, &leadership, stop.clone()).await;
-                context.metrics.set(&list::LEADING, &[C::NAME], 0.0);
+                drop(leads);
                 info!(controller = C::NAME, term = %leadership.term, why, "leads no longer");
                 // If the store does not answer, the lease runs out by itself.
                 let _ = leadership.session.close().await;
@@ -86,7 +86,7 @@ async fn lead<C: Controller>(
     leadership: &Arc<Leadership>,
     mut stop: watch::Receiver<bool>,
 ) -> String {
-    let queue = Arc::new(Queue::new(C::NAME, &context.metrics));
+    let queue = Arc::new(Queue::new(C::NAME, C::WORKERS, &context.metrics));
     let reign = Arc::new(Reign {
         controller: controller.clone(),
         context: context.clone(),
@@ -107,9 +107,6 @@ async fn lead<C: Controller>(
             feed.1.extend(feed.0.work(key, cache));
         }
     });
-    context
-        .metrics
-        .set(&list::MAX_WORKERS, &[C::NAME], C::WORKERS as f64);
     let mut workers = tokio::task::JoinSet::new();
     for _ in 0..C::WORKERS {
         workers.spawn(reign.clone().work());
@@ -192,6 +189,10 @@ impl<C: Controller> Reign<C> {
                     .expect("no code panics while it holds the retries")
                     .reset(work);
                 self.context.recorder.record(C::NAME, plan.notes);
+                for count in plan.counts {
+                    let metrics = &self.context.metrics;
+                    metrics.add(count.family, &[count.label], count.amount);
+                }
                 let result = if plan.look_again.is_some() {
                     "requeue_after"
                 } else {

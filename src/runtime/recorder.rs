@@ -32,6 +32,9 @@ const REMEMBERED: usize = 4_096;
 /// A repeated event is written again at most this often: its count must not cost a write per occurrence.
 const REPEAT: Duration = Duration::from_secs(5);
 
+/// Who writes events, in `skep_store_writes_total`: no controller's writes, and none while all is stable.
+const RECORDER: &str = "recorder";
+
 /// Takes notes; cheap to clone.
 #[derive(Clone)]
 pub struct Recorder {
@@ -55,6 +58,7 @@ impl Recorder {
             clock,
             lease: None,
             known: BTreeMap::new(),
+            metrics: metrics.clone(),
         };
         tokio::spawn(scribe.run(receiver));
         Self { notes, metrics }
@@ -79,6 +83,7 @@ struct Scribe {
     ids: Ids,
     lease: Option<Shared>,
     known: BTreeMap<(String, &'static str, String), Known>,
+    metrics: Arc<Metrics>,
 }
 
 struct Shared {
@@ -159,7 +164,10 @@ impl Scribe {
             })
             .await?
         {
-            Outcome::Committed { .. } | Outcome::Refused { .. } => Ok(()),
+            Outcome::Committed { .. } | Outcome::Refused { .. } => {
+                self.metrics.written(RECORDER, 1);
+                Ok(())
+            }
             Outcome::Unknown { error } => {
                 warn!(%error, "an event may not have been written");
                 Ok(())

@@ -16,6 +16,8 @@ pub struct SharedCache {
     cache: RwLock<Cache>,
     progress: watch::Sender<Progress>,
     subscribers: Mutex<Subscribers>,
+    /// Why the store was not reached last.
+    trouble: Mutex<Option<String>>,
 }
 
 /// How far the cache is.
@@ -55,6 +57,7 @@ impl SharedCache {
             cache: RwLock::new(Cache::default()),
             progress: watch::channel(Progress::default()).0,
             subscribers: Mutex::new(Subscribers::default()),
+            trouble: Mutex::new(None),
         })
     }
 
@@ -156,11 +159,32 @@ impl SharedCache {
         });
     }
 
-    /// The connection to the store is lost, or there again.
-    pub(super) fn set_connected(&self, is_connected: bool) {
+    /// The store is followed (again).
+    pub(super) fn set_connected(&self) {
         self.progress.send_if_modified(|progress| {
-            std::mem::replace(&mut progress.is_connected, is_connected) != is_connected
+            !std::mem::replace(&mut progress.is_connected, true)
         });
+    }
+
+    /// The store is not followed now. Told also if nothing changes but the reason.
+    pub(super) fn set_disconnected(&self, why: &impl ToString) {
+        let why = Some(why.to_string());
+        let is_news = std::mem::replace(&mut *self.lock_trouble(), why.clone()) != why;
+        self.progress.send_if_modified(|progress| {
+            std::mem::replace(&mut progress.is_connected, false) || is_news
+        });
+    }
+
+    /// Why the store is not followed now; none: it is, or nobody tried yet.
+    pub fn trouble(&self) -> Option<String> {
+        let is_connected = self.progress().is_connected;
+        self.lock_trouble().clone().filter(|_| !is_connected)
+    }
+
+    fn lock_trouble(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.trouble
+            .lock()
+            .expect("no code panics while it holds the reason")
     }
 
     fn tell(&self, keys: &[Key]) {

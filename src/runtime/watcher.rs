@@ -78,9 +78,7 @@ impl Watcher {
             next = match result {
                 Ok(next) => next,
                 Err((error, next)) => {
-                    self.cache.set_connected(false);
-                    warn!(%error, "waiting for the store");
-                    tokio::time::sleep(self.backoff.next()).await;
+                    self.wait(&error).await;
                     self.look(next).await
                 }
             };
@@ -112,7 +110,7 @@ impl Watcher {
             Err(Error::Compacted { .. }) => return Ok(Next::List { rewound: false }),
             Err(error) => return Err((error, Next::Watch)),
         };
-        self.cache.set_connected(true);
+        self.cache.set_connected();
         while let Some(batch) = stream.next().await {
             match batch {
                 Ok(batch) => {
@@ -146,12 +144,15 @@ impl Watcher {
                         Next::Watch => Next::Watch,
                     };
                 }
-                Err(error) => {
-                    warn!(%error, "waiting for the store");
-                    tokio::time::sleep(self.backoff.next()).await;
-                }
+                Err(error) => self.wait(&error).await,
             }
         }
+    }
+
+    async fn wait(&mut self, error: &Error) {
+        self.cache.set_disconnected(error);
+        warn!(%error, "waiting for the store");
+        tokio::time::sleep(self.backoff.next()).await;
     }
 }
 

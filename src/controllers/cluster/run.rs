@@ -27,11 +27,18 @@ pub async fn run(settings: Settings, context: Context, stop: watch::Receiver<boo
     let (leading, leads) = watch::channel(false);
     let observe = {
         let (memory, manager) = (memory.clone(), context.manager.clone());
+        let metrics = context.metrics.clone();
         move |cache: &Cache| {
             memory.observe(cache);
             let is_ours = |holder: &str| holder == manager;
             let leader = cache.leader(ClusterController::NAME);
-            leading.send_replace(leader.is_some_and(|(_, holder)| is_ours(&holder.manager)));
+            let leads = leader.is_some_and(|(_, holder)| is_ours(&holder.manager));
+            if leading.send_replace(leads) && !leads {
+                // The next leader measures the store: what was seen here is history.
+                for family in [&list::STORE_SIZE, &list::STORE_IN_USE, &list::STORE_QUOTA] {
+                    metrics.reset(family);
+                }
+            }
         }
     };
     context.cache.read(&observe);

@@ -15,7 +15,9 @@ use crate::api::unit::Revision;
 use crate::engine::{Connector, Engine, Error, Identity};
 use crate::runtime::apply::{WriteError, Writer};
 use crate::runtime::backoff::Backoff;
+use crate::metrics::list;
 use crate::runtime::cache::Cache;
+use crate::runtime::clock::timer_now;
 use crate::runtime::context::Context;
 use crate::runtime::plan::{Step, encode};
 use crate::runtime::view::HEALTH;
@@ -62,6 +64,7 @@ impl Wards {
     async fn common(&self, mut stop: watch::Receiver<bool>) {
         let mut backoff = Backoff::store(self.context.clock.seed());
         let mut candidate = self.context.candidate(HEALTH);
+        self.context.metrics.introduce(HEALTH);
         loop {
             let campaign = async {
                 self.context.cache.filled().await;
@@ -81,6 +84,7 @@ impl Wards {
                 }
             };
             backoff.reset();
+            let _leads = self.context.metrics.lead(HEALTH);
             let ward = self.ward(None, leadership.fence());
             let why = tokio::select! {
                 biased;
@@ -235,13 +239,8 @@ impl Ward {
                     vacant.insert(pulses.spawn(pulse.run()));
                 }
             }
-            let steps = self.judge(&mut doubt);
-            if !steps.is_empty() {
-                match self.writer.write_and_see(&steps).await {
-                    Ok(_) => {}
-                    Err(WriteError::TermOver(why)) => return why,
-                    Err(error) => warn!(%error, "verdicts are not written yet"),
-                }
+            if let Err(why) = self.report(&mut doubt).await {
+                return why;
             }
             while pulses.try_join_next().is_some() {}
             // A quick look at first contact: a node must not wait a second to become ready.
@@ -250,6 +249,30 @@ impl Ward {
                 .any(|beat| beat.contact.error.is_none() && beat.identity.is_none());
             tokio::time::sleep(if is_new { PING / 20 } else { PING }).await;
         }
+    }
+
+    /// Judges and writes the verdicts that changed, counted as the reconciles of other controllers are. An error ends
+    /// the term.
+    async fn report(&self, doubt: &mut Doubt) -> Result<(), String> {
+        let metrics = &self.context.metrics;
+        let started = timer_now();
+        let steps = self.judge(doubt);
+        let written = match steps.is_empty() {
+            true => Ok(()),
+            false => self.writer.write_and_see(&steps).await.map(|_| ()),
+        };
+        metrics.observe(&list::RECONCILE_TIME, &[HEALTH], timer_now() - started);
+        let result = match written {
+            Ok(()) => "success",
+            Err(WriteError::TermOver(why)) => return Err(why),
+            Err(error) => {
+                warn!(%error, "verdicts are not written yet");
+                metrics.add(&list::RECONCILE_ERRORS, &[HEALTH], 1);
+                "error"
+            }
+        };
+        metrics.add(&list::RECONCILES, &[HEALTH, result], 1);
+        Ok(())
     }
 
     fn targets(&self, cache: &Cache) -> BTreeSet<(NodeName, EngineSpec)> {

@@ -14,6 +14,7 @@ use crate::api::task::{Binding, Desired, Slot};
 use crate::api::time::Timestamp;
 use crate::api::uid::Ids;
 use crate::api::unit::RevisionNumber;
+use crate::metrics::list::SCHEDULE_ATTEMPTS;
 use crate::runtime::cache::Cache;
 use crate::runtime::clock::Now;
 use crate::runtime::pack::pack;
@@ -46,15 +47,12 @@ pub(super) fn plan(cache: &Cache, now: Now, ids: &mut Ids) -> Plan {
     let mut candidates = snapshot::candidates(cache);
     let mut groups = Groups::new();
     let mut waiting = Waiting::new();
+    let mut bound = 0;
     for pending in snapshot::pending(cache) {
         if let Some(node) = &pending.task.adopted_from {
-            units.extend(return_home(
-                cache,
-                &pending,
-                node,
-                &mut candidates,
-                now.wall,
-            ));
+            let home = return_home(cache, &pending, node, &mut candidates, now.wall);
+            bound += usize::from(home.is_some());
+            units.extend(home);
             continue;
         }
         if is_adopting {
@@ -68,14 +66,12 @@ pub(super) fn plan(cache: &Cache, now: Now, ids: &mut Ids) -> Plan {
             continue;
         };
         match choose(group, &candidates, &pending, ids) {
-            Some(node) => units.extend(bind(
-                cache,
-                &pending,
-                &group.request,
-                &node,
-                &mut candidates,
-                now.wall,
-            )),
+            Some(node) => {
+                let request = &group.request;
+                let binding = bind(cache, &pending, request, &node, &mut candidates, now.wall);
+                bound += usize::from(binding.is_some());
+                units.extend(binding);
+            }
             None => explain(
                 group,
                 &candidates,
@@ -87,6 +83,9 @@ pub(super) fn plan(cache: &Cache, now: Now, ids: &mut Ids) -> Plan {
     if !is_adopting {
         status::report(cache, &waiting, now.wall, &mut units, &mut plan);
     }
+    let unschedulable = waiting.values().map(|one| one.tasks as usize).sum();
+    plan.count(&SCHEDULE_ATTEMPTS, "scheduled", bound);
+    plan.count(&SCHEDULE_ATTEMPTS, "unschedulable", unschedulable);
     plan.steps = pack(units);
     plan
 }

@@ -125,8 +125,8 @@ impl Driver {
             cluster,
             view: Mutex::default(),
             retries: Mutex::new(Backoffs::new(RETRY.0, RETRY.1, seed)),
-            queue: Arc::new(Queue::new("task", metrics)),
-            looks: Queue::new("task-inspect", metrics),
+            queue: Arc::new(Queue::new(TASK, WORKERS, metrics)),
+            looks: Queue::new("task-inspect", INSPECTS, metrics),
             news: Notify::new(),
             driver: self,
         };

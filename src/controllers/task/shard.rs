@@ -33,6 +33,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Drives engines until `stop`: opens a session, claims shards, and begins anew when the lease is lost.
 pub async fn run(connector: Arc<dyn Connector>, context: Context, mut stop: watch::Receiver<bool>) {
     let mut backoff = Backoff::store(context.clock.seed());
+    context.metrics.introduce(view::TASK);
     loop {
         let opened = async {
             context.cache.filled().await;
@@ -184,6 +185,8 @@ impl Shard {
         let mut progress = self.context.cache.follow();
         let mut drivers: JoinSet<String> = JoinSet::new();
         let mut running = BTreeMap::new();
+        // One shard stands for the controller: a socket's belongs to its machine's manager for ever.
+        let _leads = (self.name == COMMON).then(|| self.context.metrics.lead(view::TASK));
         // What was done in this term outlives a driver: a start is never repeated because a URL changed.
         let mut memories: BTreeMap<Uid, Memory> = BTreeMap::new();
         loop {

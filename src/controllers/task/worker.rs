@@ -5,9 +5,12 @@ use super::plan::{Decision, plan};
 use super::snapshot::{Image, Progress, Refused, Seen, Snapshot};
 use crate::api::uid::TaskId;
 use crate::engine::{ContainerState, Error};
+use crate::metrics::list;
 use crate::runtime::apply::WriteError;
+use crate::runtime::clock::timer_now;
 use crate::runtime::orders::{Failure, Order, Report, Sight};
 use crate::runtime::plan::Expect;
+use crate::runtime::view::TASK;
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::warn;
@@ -27,7 +30,9 @@ impl Connection {
     /// One worker: until the term is over.
     pub(super) async fn work(self: Arc<Self>) -> Ended {
         while let Some(task) = self.queue.next().await {
+            let started = timer_now();
             let result = self.settle(&task).await;
+            self.count(&task, &result, timer_now() - started);
             self.queue.done(&task);
             match result {
                 Ok(Some(delay)) => self.queue.add_after(task, delay),
@@ -36,6 +41,25 @@ impl Connection {
             }
         }
         Ended::Engine("the workers were stopped".into())
+    }
+
+    /// Counts a look at one task as the reconciles of other controllers are counted.
+    fn count(&self, task: &TaskId, result: &Result<Option<Duration>, String>, took: Duration) {
+        let has_trouble = || {
+            let memory = self.memory();
+            memory
+                .get(task)
+                .is_some_and(|progress| progress.trouble.is_some())
+        };
+        let metrics = &self.driver.context.metrics;
+        let result = match result {
+            Err(_) => return,
+            Ok(_) if has_trouble() => "error",
+            Ok(Some(_)) => "requeue_after",
+            Ok(None) => "success",
+        };
+        metrics.observe(&list::RECONCILE_TIME, &[TASK], took);
+        metrics.add(&list::RECONCILES, &[TASK, result], 1);
     }
 
     /// Works on one task until it is in step; says when to look again. An error ends the term.
@@ -227,6 +251,9 @@ impl Connection {
     }
 
     fn refuse(&self, task: &TaskId, reason: &'static str, message: String) {
+        let metrics = &self.driver.context.metrics;
+        metrics.add(&list::RECONCILE_ERRORS, &[TASK], 1);
+        metrics.add(&list::RECONCILE_TERMINAL_ERRORS, &[TASK], 1);
         self.note(task, |progress| {
             progress.refused = Some(Refused { reason, message });
         });
@@ -244,6 +271,9 @@ impl Connection {
     }
 
     fn went_wrong(&self, task: &TaskId, message: &str) {
+        let metrics = &self.driver.context.metrics;
+        metrics.add(&list::RECONCILE_ERRORS, &[TASK], 1);
+        metrics.add(&list::QUEUE_RETRIES, &[TASK, TASK], 1);
         let at = self.now() + self.next_delay(task);
         self.note(task, |progress| {
             progress.trouble = Some(message.to_owned());
