@@ -9,7 +9,7 @@ use crate::api::cluster::Cluster;
 use crate::api::name::NodeName;
 use crate::api::status::{self, Found, Unclaimed, UnclaimedKind};
 use crate::api::time::Timestamp;
-use crate::api::uid::{ContainerId, TaskId};
+use crate::api::uid::{ContainerId, TaskId, Uid};
 use crate::api::unit::{Incarnation, Revision};
 use crate::engine::{Container, ContainerState};
 use crate::runtime::cache::Cache;
@@ -143,7 +143,9 @@ impl EngineView {
             .map(|found| found.container.clone())
             .collect();
         self.first_seen.retain(|id, _| ids.contains(id));
-        unclaimed.sort_by(|a, b| (a.since, &a.container).cmp(&(b.since, &b.container)));
+        // What another cluster runs must not crowd out what waits for adoption.
+        let order = |found: &Unclaimed| (found.kind != UnclaimedKind::Lost, found.since);
+        unclaimed.sort_by(|a, b| (order(a), &a.container).cmp(&(order(b), &b.container)));
         let total = u32::try_from(unclaimed.len()).unwrap_or(u32::MAX);
         unclaimed.truncate(Found::LIMIT);
         Found {
@@ -174,7 +176,13 @@ impl EngineView {
     ) -> Option<Unclaimed> {
         let (kind, claim) = match container::claim(container, &cluster.id) {
             Claim::NotOurs => return None,
-            Claim::ForeignCluster { .. } => (UnclaimedKind::ForeignCluster, None),
+            Claim::ForeignCluster { cluster: other } => {
+                let claim = match container::claim(container, &other) {
+                    Claim::Ours(theirs) => Some(reported(&other, *theirs)),
+                    Claim::ForeignCluster { .. } | Claim::Imposter { .. } | Claim::NotOurs => None,
+                };
+                (UnclaimedKind::ForeignCluster, claim)
+            }
             Claim::Imposter { .. } => (UnclaimedKind::Imposter, None),
             Claim::Ours(ours) => {
                 let is_holder = self.tasks.get(&ours.task) == Some(&container.id);
@@ -183,7 +191,7 @@ impl EngineView {
                     Some(_) => UnclaimedKind::Imposter,
                     None => UnclaimedKind::Lost,
                 };
-                (kind, Some(reported(cluster, *ours)))
+                (kind, Some(reported(&cluster.id, *ours)))
             }
         };
         Some(Unclaimed {
@@ -206,9 +214,9 @@ pub fn task_of(cluster: &Cluster, container: &Container) -> Option<TaskId> {
 }
 
 /// A claim as it stands in the status.
-fn reported(cluster: &Cluster, ours: container::Ours) -> status::Claim {
+fn reported(cluster: &Uid, ours: container::Ours) -> status::Claim {
     status::Claim {
-        cluster: cluster.id.clone(),
+        cluster: cluster.clone(),
         task: ours.task,
         service: ours.service,
         namespace: ours.name.namespace,
