@@ -100,10 +100,15 @@ fn fate(record: &Record<'_>) -> Fate {
             true => Fate::History,
             false => Fate::Stays,
         },
+        // History would keep the node for ever.
+        (Desired::Shutdown, Place::Leaving) => match record.view.is_terminal() {
+            true => Fate::Goes,
+            false => Fate::Stays,
+        },
         (Desired::Remove, Place::Nowhere | Place::Forgotten) => end(record),
         (Desired::Remove, Place::Expected) => Fate::Stays,
-        (Desired::Remove, Place::Node) if is_removed(&record.view) => end(record),
-        (Desired::Remove, Place::Node) => Fate::Stays,
+        (Desired::Remove, Place::Node | Place::Leaving) if is_removed(&record.view) => end(record),
+        (Desired::Remove, Place::Node | Place::Leaving) => Fate::Stays,
     }
 }
 

@@ -53,6 +53,8 @@ pub(super) enum Place {
     Expected,
     /// On a node of the fleet.
     Node,
+    /// On a node that was deleted and is forgotten once nothing of ours is left on it.
+    Leaving,
     /// On a node that is forgotten.
     Forgotten,
 }
@@ -159,7 +161,10 @@ pub(super) fn records_of(cache: &Cache, name: &Scoped) -> BTreeSet<Sight> {
 pub(super) fn place(cache: &Cache, task: &Stored<Task>) -> Place {
     match (cache.binding(&task.id), &task.adopted_from) {
         (Some((node, binding)), _) => match cache.nodes.get(node) {
-            Some(accepted) if accepted.uid == binding.node => Place::Node,
+            Some(accepted) if accepted.uid == binding.node => match accepted.deleted_at {
+                None => Place::Node,
+                Some(_) => Place::Leaving,
+            },
             // Another node has the name: the one that the task was bound to is forgotten.
             Some(_) | None => Place::Forgotten,
         },
