@@ -104,8 +104,11 @@ async fn no_such_image(world: &World) {
     .await;
     let doubles = waits.windows(2).all(|pair| pair[1] > pair[0] * 3 / 2);
     assert!(doubles, "each wait is longer than the one before: {waits:?}");
-    let (_, why) = world.skep(&["why", "nothing"]).await;
-    assert!(why.contains("NoSuchImage") || why.contains("No such image"), "{why}");
+    until_soon("skep why says so", async || {
+        let (_, why) = world.skep(&["why", "nothing"]).await;
+        why.contains("No such image").then_some(())
+    })
+    .await;
     world.remove_service("nothing").await;
 
     // A registry that cannot be reached is another matter: the same task tries again.

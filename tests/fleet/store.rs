@@ -61,7 +61,8 @@ async fn silence(world: &mut World, web: &Running, how: Silence) {
     }
     until_soon("the manager says that the store does not answer", async || {
         let answer = http_get(&metrics, "/readyz").await?;
-        answer.contains("does not answer").then_some(())
+        let is_told = answer.starts_with("HTTP/1.1 503") && answer.contains("store");
+        is_told.then_some(())
     })
     .await;
     let health = http_get(&metrics, "/healthz").await.expect("it answers");
