@@ -186,11 +186,14 @@ async fn watch_over(
     told_id: Option<Uid>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), Error> {
+    let told = stop.clone();
     tokio::select! {
         biased;
         _ = stop.wait_for(|stop| *stop) => Ok(()),
         refusal = refused(cache, told_id) => Err(Error::Refused(refusal)),
         ended = parts.join_next() => match ended {
+            // It was told to stop, between the look at `stop` above and this one.
+            Some(Ok(())) if *told.borrow() => Ok(()),
             Some(Err(error)) => Err(Error::Ended(error.to_string())),
             Some(Ok(())) | None => Err(Error::Ended("it should run until it is stopped".into())),
         },

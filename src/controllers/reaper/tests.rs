@@ -190,6 +190,23 @@ fn five_ended_tasks_are_kept_per_slot() {
 }
 
 #[test]
+fn a_deleted_node_keeps_no_history() {
+    let mut world = world();
+    for (number, state) in [(1, TaskState::Shutdown), (2, TaskState::Running)] {
+        put_task(&mut world, &task(number, 1, Desired::Shutdown));
+        bind(&mut world, number, "n");
+        observe(&mut world, number, state, "Stopped", true);
+    }
+    world.settle(&Reaper::default());
+    assert_eq!(ends(&world).0, Vec::<usize>::new());
+    let mut leaving = accepted("n", node_spec());
+    leaving.deleted_at = Some(Timestamp(1));
+    world.put(Key::Accepted(ObjectKey::node(&node())), &leaving);
+    world.settle(&Reaper::default());
+    assert_eq!(ends(&world).0, [1], "what still stops is left to stop");
+}
+
+#[test]
 fn the_clusters_history_is_bounded() {
     let mut world = world();
     for number in 1..=4 {

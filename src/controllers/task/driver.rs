@@ -197,10 +197,24 @@ impl Connection {
         };
         tokio::select! {
             biased;
+            () = self.cluster_changed() => Ended::Engine("the cluster's id has changed".into()),
             Some(ended) = parts.join_next() => {
                 ended.unwrap_or_else(|error| Ended::Term(format!("a worker ended: {error}")))
             }
             ended = reading => ended,
+        }
+    }
+
+    /// Returns when the cluster has another id than this connection began with (`--cluster-id`): whose each container is
+    /// has to be judged anew.
+    async fn cluster_changed(&self) {
+        let mut progress = self.driver.context.cache.follow();
+        let is_other = |cluster: Cluster| cluster.id != self.cluster;
+        while !self.cluster().is_some_and(is_other) {
+            if progress.changed().await.is_err() {
+                // The cache outlives this: nothing can change any more.
+                std::future::pending::<()>().await;
+            }
         }
     }
 
