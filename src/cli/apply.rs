@@ -68,7 +68,7 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<(), Error> {
         true => cache.revision,
         false => put(session, &decisions, cache.revision).await?,
     };
-    report(session, &args, &decisions).await?;
+    report(session, &args, &documents, &decisions).await?;
     if args.wait && !args.dry_run {
         let keys = decisions.into_iter().map(|decision| decision.key).collect();
         converge::wait(session, keys, revision, args.timeout.0).await?;
@@ -145,7 +145,12 @@ async fn put(session: &Session, decisions: &[Decision], read: Revision) -> Resul
     Ok(revision)
 }
 
-async fn report(session: &Session, args: &Args, decisions: &[Decision]) -> Result<(), Error> {
+async fn report(
+    session: &Session,
+    args: &Args,
+    documents: &[Document],
+    decisions: &[Decision],
+) -> Result<(), Error> {
     let note = if args.dry_run { " (dry run)" } else { "" };
     let Some(output) = args.output else {
         return decisions.iter().try_for_each(|decision| {
@@ -158,17 +163,21 @@ async fn report(session: &Session, args: &Args, decisions: &[Decision]) -> Resul
             .iter()
             .try_for_each(|decision| session.terminal.line(&decision.key.to_string()));
     }
-    let cache = session.snapshot().await?;
-    let items: Vec<Value> = decisions
-        .iter()
-        .map(|decision| object::manifest(&cache, &decision.key))
-        .collect();
+    let items: Vec<Value> = match args.dry_run {
+        true => documents.iter().map(Document::json).collect(),
+        false => {
+            let cache = session.snapshot().await?;
+            let keys = decisions.iter().map(|decision| &decision.key);
+            keys.map(|key| object::manifest(&cache, key)).collect()
+        }
+    };
+    if output == Output::Yaml {
+        let texts: Vec<String> = items.iter().map(print::yaml).collect();
+        return session.terminal.write(texts.join("---\n").as_bytes());
+    }
     let whole = match <[Value; 1]>::try_from(items) {
         Ok([item]) => item,
         Err(items) => json!({"apiVersion": "skep.dev/v1", "kind": "List", "items": items}),
     };
-    match output {
-        Output::Json => session.terminal.line(&print::json(&whole)),
-        Output::Yaml | Output::Name => session.terminal.write(print::yaml(&whole).as_bytes()),
-    }
+    session.terminal.line(&print::json(&whole))
 }

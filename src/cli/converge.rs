@@ -3,13 +3,19 @@
 use super::error::Error;
 use super::kinds::title;
 use super::object;
+use super::print::count;
 use super::session::{Follow, Session};
 use super::table;
-use crate::api::name::{Kind, ObjectKey};
+use super::text::{self, Meaning};
+use crate::api::manifest::Spec;
+use crate::api::name::{Kind, NodeName, ObjectKey};
+use crate::api::service::Mode;
 use crate::api::status::{NodeState, Truth, UpdateState};
+use crate::api::task::Desired;
 use crate::api::unit::Revision;
 use crate::runtime::cache::Cache;
 use crate::runtime::view;
+use serde_json::Value;
 use std::time::Duration;
 
 /// How far something is.
@@ -34,10 +40,19 @@ pub(super) async fn wait(
 ) -> Result<(), Error> {
     let named = |cache: &Cache| -> Vec<(String, Standing)> {
         keys.iter()
-            .map(|key| (title(key), standing(cache, key, written)))
+            .map(|key| (title(key), settled(cache, key, written)))
             .collect()
     };
-    until(session, timeout, named).await
+    until(session, timeout, named)
+        .await
+        .map_err(|error| match error {
+            Error::TimedOut(missing) => {
+                Error::TimedOut(format!("accepted, still converging: {missing}"))
+            }
+            error => error,
+        })?;
+    keys.iter()
+        .try_for_each(|key| session.terminal.line(&format!("{} ready", title(key))))
 }
 
 /// Waits until `look` says that all is done.
@@ -65,9 +80,7 @@ pub(super) async fn until(
     .await;
     match waited {
         Ok(result) => result,
-        Err(_) => Err(Error::TimedOut(format!(
-            "accepted, still converging: {missing}"
-        ))),
+        Err(_) => Err(Error::TimedOut(missing)),
     }
 }
 
@@ -87,6 +100,27 @@ fn judge(found: Vec<(String, Standing)>) -> Result<Option<String>, Error> {
         }
     }
     Ok((!missing.is_empty()).then(|| missing.join("; ")))
+}
+
+/// As [`standing`], and nothing that was replaced or is too many still runs, but on nodes that are out of reach.
+pub(super) fn settled(cache: &Cache, key: &ObjectKey, written: Revision) -> Standing {
+    let standing = standing(cache, key, written);
+    if key.kind != Kind::Service || standing != Standing::Done {
+        return standing;
+    }
+    let is_reached = |node: &NodeName| {
+        view::node(cache, node).is_some_and(|node| node.state == NodeState::Ready)
+    };
+    let stopping = cache
+        .tasks_of(&key.scoped())
+        .map(|task| view::task(cache, task))
+        .filter(|task| task.task.desired > Desired::Running && !task.is_terminal())
+        .filter(|task| task.node.is_some_and(is_reached))
+        .count();
+    match stopping {
+        0 => Standing::Done,
+        _ => Standing::Waiting(format!("{} still to stop", count(stopping, "task"))),
+    }
 }
 
 /// Where an object stands that was written at or before `written`.
@@ -110,10 +144,10 @@ fn acceptance(cache: &Cache, key: &ObjectKey, written: Revision) -> Option<Stand
     let meaning = object::meaning(cache, key);
     let in_force = record
         .as_ref()
-        .zip(meaning.as_ref())
+        .zip(meaning)
         .is_some_and(|(record, meaning)| {
             record.head.deleted_at.is_none()
-                && record.spec == meaning.spec_json()
+                && record.spec == wanted(cache, key, &meaning, &record.spec)
                 && record.head.metadata == meaning.metadata
         });
     if in_force {
@@ -133,8 +167,29 @@ fn acceptance(cache: &Cache, key: &ObjectKey, written: Revision) -> Option<Stand
                 condition.message
             )))
         }
+        Some(condition) if condition.status == Truth::False => {
+            Some(Standing::Waiting(condition.message.clone()))
+        }
         Some(_) | None => Some(Standing::Waiting("waits for acceptance".into())),
     }
+}
+
+/// The spec that comes into force: replicas that the manifest leaves out are those of the scale key, else those that
+/// there are.
+fn wanted(cache: &Cache, key: &ObjectKey, meaning: &Meaning, in_force: &Value) -> Value {
+    let mut spec = meaning.spec_json();
+    let is_left_out = matches!(
+        &meaning.spec,
+        Spec::Service(spec) if spec.mode == Mode::Replicated && spec.replicas.is_none()
+    );
+    if is_left_out {
+        let scaled = text::scaled(cache, key).map(Value::from);
+        let replicas = scaled.or_else(|| in_force.get("replicas").cloned());
+        if let Some(replicas) = replicas {
+            spec["replicas"] = replicas;
+        }
+    }
+    spec
 }
 
 fn service(cache: &Cache, key: &ObjectKey) -> Standing {

@@ -50,8 +50,15 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<(), Error> {
                     texts.extend(found.iter().map(|t| task(&cache, t, &events, now)));
                 }
             }
-            Resource::Event | Resource::Revision => {
-                return Err(Error::Usage("`get` shows all there is of these".into()));
+            Resource::Revision => {
+                for name in target.names {
+                    texts.extend(revisions(&cache, &args.namespace, &name, now)?);
+                }
+            }
+            Resource::Event => {
+                return Err(Error::Usage(
+                    "`skep events` shows all there is of these".into(),
+                ));
             }
         }
     }
@@ -110,11 +117,14 @@ fn head(cache: &Cache, key: &ObjectKey, now: Timestamp) -> String {
     list(&fields)
 }
 
+/// The longest name and its colon, so that all lists of a screen stand below each other.
+const NAMES: usize = "Engine labels:".len();
+
 /// `Name:   value`, the values below each other.
 fn list(fields: &[(&str, String)]) -> String {
     let rows: Vec<Vec<String>> = fields
         .iter()
-        .map(|(name, value)| vec![format!("{name}:"), value.clone()])
+        .map(|(name, value)| vec![format!("{:NAMES$}", format!("{name}:")), value.clone()])
         .collect();
     print::table(&[], &rows)
 }
@@ -162,7 +172,7 @@ fn service(cache: &Cache, key: &ObjectKey, now: Timestamp) -> Vec<String> {
         list(&fields),
         section("Spec", &spec),
         section("Tasks", &slots(cache, key, now)),
-        section("Waiting", &why::waiting(cache, key)),
+        section("Waiting", &why::waiting(cache, key, "")),
     ]
 }
 
@@ -206,10 +216,20 @@ fn node(cache: &Cache, key: &ObjectKey, now: Timestamp) -> Vec<String> {
         ("Host", or_none(engine.hostname.unwrap_or_default())),
         (
             "Capacity",
-            format!("{} CPUs, {} memory", engine.cpus, engine.memory),
+            format!(
+                "{} CPUs, {} memory",
+                engine.cpus,
+                print::size(engine.memory)
+            ),
         ),
         ("Engine labels", or_none(table::pairs(&engine.labels))),
-        ("Unclaimed", format!("{found} containers without a record")),
+        (
+            "Unclaimed",
+            format!(
+                "{} without a record",
+                print::count(found as usize, "container")
+            ),
+        ),
     ];
     let shape = Shape {
         wide: true,
@@ -222,6 +242,48 @@ fn node(cache: &Cache, key: &ObjectKey, now: Timestamp) -> Vec<String> {
         .collect();
     let table = print::table(&table::task_header(shape), &rows);
     vec![list(&fields), section("Tasks", &table)]
+}
+
+/// The revisions of a service (`web`), or one of them (`web-2`).
+fn revisions(
+    cache: &Cache,
+    namespace: &str,
+    name: &str,
+    now: Timestamp,
+) -> Result<Vec<String>, Error> {
+    let mut found = Vec::new();
+    for (service, accepted) in &cache.services {
+        for revision in cache.revisions_of(&accepted.uid) {
+            let own = format!("{}-{}", service.name, revision.number);
+            if service.namespace != namespace || (name != service.name && name != own) {
+                continue;
+            }
+            let fields = [
+                ("Service", service.to_string()),
+                ("Revision", revision.number.to_string()),
+                ("Cause", revision.cause.clone()),
+                ("Hash", revision.hash.clone()),
+                (
+                    "Created",
+                    format!(
+                        "{} ({} ago)",
+                        revision.created_at,
+                        age(now, revision.created_at)
+                    ),
+                ),
+            ];
+            let template = serde_json::to_value(&revision.template).unwrap_or_default();
+            let template = section("Template", &print::yaml(&template));
+            found.push(format!("{}\n{template}", list(&fields)));
+        }
+    }
+    match found.is_empty() {
+        true => Err(Error::advised(
+            format!("no service or revision `{name}`"),
+            "`skep get revisions -A` lists them; name them SERVICE or SERVICE-NUMBER",
+        )),
+        false => Ok(found),
+    }
 }
 
 fn conditions(cache: &Cache, key: &ObjectKey, now: Timestamp) -> String {
@@ -261,13 +323,8 @@ fn task(cache: &Cache, task: &Named<'_>, events: &[Event], now: Timestamp) -> St
         ("Service", task.service.to_string()),
         ("Slot", record.slot.to_string()),
         ("Revision", record.revision.to_string()),
-        (
-            "Desired",
-            tasks::join(
-                table::desired(record.desired),
-                &record.reason.clone().unwrap_or_default(),
-            ),
-        ),
+        ("Desired", table::desired(record.desired).to_owned()),
+        ("Reason", text(record.reason.clone())),
         ("State", tasks::join(&task.state(), &task.message())),
         ("Node", text(task.view.node.map(ToString::to_string))),
         (
@@ -330,7 +387,10 @@ fn task(cache: &Cache, task: &Named<'_>, events: &[Event], now: Timestamp) -> St
     let key = format!("tasks/{}/{}", task.service, record.id);
     let parts = [
         list(&fields),
-        section("Waiting", &why::task(cache, task)),
+        match task.view.is_terminal() {
+            true => String::new(),
+            false => section("Waiting", &why::task(cache, task)),
+        },
         happened(events, &key, now),
     ];
     parts

@@ -94,6 +94,10 @@ impl Error {
     /// What to do about it; empty: nothing to add.
     pub(super) fn hint(&self) -> String {
         match self {
+            Self::Store(store::Error::Denied { .. }) => {
+                "look at --user, --cacert, --cert and --key, or SKEP_* and ETCDCTL_* variables"
+                    .into()
+            }
             Self::Store(error) if is_unreachable(error) => {
                 "is it running? say where with --endpoints, SKEP_ENDPOINTS or ETCDCTL_ENDPOINTS"
                     .into()
@@ -102,8 +106,7 @@ impl Error {
             Self::Engine { hint, .. } | Self::Refused { hint, .. } => hint.clone(),
             Self::Usage(_) => "see --help".into(),
             Self::TimedOut(_) => {
-                "what was asked for is accepted and goes on; `skep status` shows what is missing"
-                    .into()
+                "nothing is taken back; `skep why` and `skep status` show what is missing".into()
             }
             Self::Store(_)
             | Self::RolloutFailed(_)

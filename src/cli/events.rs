@@ -105,10 +105,14 @@ fn print_all(
         namespaces: false,
     };
     match output {
-        Some(get::Output::Json) => session.terminal.line(&print::json(&json!(events))),
-        Some(get::Output::Yaml) => session
-            .terminal
-            .write(print::yaml(&json!(events)).as_bytes()),
+        Some(get::Output::Json) => {
+            let list = json!({"apiVersion": "skep.dev/v1", "kind": "List", "items": events});
+            session.terminal.line(&print::json(&list))
+        }
+        Some(get::Output::Yaml) => {
+            let texts: Vec<String> = events.iter().map(|e| print::yaml(&json!(e))).collect();
+            session.terminal.write(texts.join("---\n").as_bytes())
+        }
         Some(get::Output::Name) => events
             .iter()
             .try_for_each(|event| session.terminal.line(&event.object)),

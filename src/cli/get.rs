@@ -4,7 +4,7 @@ use super::error::Error;
 use super::events;
 use super::kinds::{self, Resource, Target};
 use super::object;
-use super::print;
+use super::print::{self, Columns};
 use super::selector::Selector;
 use super::session::Session;
 use super::table::{self, Shape};
@@ -67,6 +67,8 @@ struct Item {
 struct Listing {
     header: Vec<&'static str>,
     items: Vec<Item>,
+    /// What was asked for by name and is not there.
+    missing: Vec<String>,
 }
 
 struct View<'a> {
@@ -91,6 +93,15 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<(), Error> {
     let cache = session.snapshot().await?;
     let listings = look(session, &cache, &args, &selector, &targets)?;
     print_all(session, &args, &targets, &listings)?;
+    let missing: Vec<&str> = listings
+        .iter()
+        .flat_map(|listing| &listing.missing)
+        .map(String::as_str)
+        .collect();
+    if !missing.is_empty() {
+        let text = missing.join(", no ");
+        return Err(Error::refused(format!("there is no {text}")));
+    }
     match args.watch {
         true => watch(session, cache, &args, &selector, &targets, &listings).await,
         false => Ok(()),
@@ -161,12 +172,10 @@ impl View<'_> {
             .filter(|name| !keys.iter().any(|key| key.name == **name))
             .map(|name| kinds::title(&kinds::object(kind, &self.args.namespace, name)))
             .collect();
-        if !missing.is_empty() && self.selector.is_empty() {
-            return Err(Error::refused(format!(
-                "there is no {}",
-                missing.join(", no ")
-            )));
-        }
+        let missing = match self.selector.is_empty() {
+            true => missing,
+            false => Vec::new(),
+        };
         let shape = self.shape();
         let items = keys.iter().map(|key| Item {
             name: key.to_string(),
@@ -176,6 +185,7 @@ impl View<'_> {
         Ok(Listing {
             header: table::header(kind, shape),
             items: items.collect(),
+            missing,
         })
     }
 
@@ -201,6 +211,7 @@ impl View<'_> {
         Ok(Listing {
             header: table::task_header(shape),
             items: items.collect(),
+            missing: Vec::new(),
         })
     }
 
@@ -217,7 +228,11 @@ impl View<'_> {
         if self.args.all_namespaces {
             header.insert(0, "NAMESPACE");
         }
-        Ok(Listing { header, items })
+        Ok(Listing {
+            header,
+            items,
+            missing: Vec::new(),
+        })
     }
 
     fn revision(&self, service: &Scoped, revision: &Stored<ServiceRevision>) -> Item {
@@ -305,7 +320,8 @@ fn tables(session: &Session, args: &Args, listings: &[Listing]) -> Result<(), Er
         .iter()
         .filter(|list| !list.items.is_empty())
         .collect();
-    if filled.is_empty() && !args.watch {
+    let is_missing = listings.iter().any(|listing| !listing.missing.is_empty());
+    if filled.is_empty() && !args.watch && !is_missing {
         let place = match args.all_namespaces {
             true => String::new(),
             false => format!(" in namespace {}", args.namespace),
@@ -337,24 +353,25 @@ async fn watch(
     first: &[Listing],
 ) -> Result<(), Error> {
     let mut shown = contents(first);
+    let mut columns: Vec<Columns> = first.iter().map(Listing::columns).collect();
     let mut follow = session.follow(cache);
     loop {
         follow.changed().await?;
-        // A name that is gone is a change like others here.
+        // A task whose name is gone is a change like others here.
         let listings = match look(session, &follow.cache, args, selector, targets) {
             Ok(listings) => listings,
             Err(Error::Refused { .. }) => Vec::new(),
             Err(error) => return Err(error),
         };
         let present = contents(&listings);
-        for listing in &listings {
+        for (index, listing) in listings.iter().enumerate() {
             for item in &listing.items {
-                if shown.get(&item.name).map(|(value, _)| value) != Some(&item.value) {
-                    print_item(session, args, item)?;
+                if shown.get(&item.name).map(|(_, value, _)| value) != Some(&item.value) {
+                    print_item(session, args, item, &mut columns[index])?;
                 }
             }
         }
-        for (name, (value, row)) in &shown {
+        for (name, (index, value, row)) in &shown {
             if !present.contains_key(name) {
                 let mut row = row.clone();
                 row.push("(gone)".into());
@@ -363,30 +380,46 @@ async fn watch(
                     row,
                     value: value.clone(),
                 };
-                print_item(session, args, &item)?;
+                print_item(session, args, &item, &mut columns[*index])?;
             }
         }
         shown = present;
     }
 }
 
-fn contents(listings: &[Listing]) -> BTreeMap<String, (Value, Vec<String>)> {
-    listings
+impl Listing {
+    fn columns(&self) -> Columns {
+        let rows: Vec<Vec<String>> = self.items.iter().map(|item| item.row.clone()).collect();
+        Columns::of(&self.header, &rows)
+    }
+}
+
+/// What is shown, with the listing in which it stands.
+fn contents(listings: &[Listing]) -> BTreeMap<String, (usize, Value, Vec<String>)> {
+    let items = listings
         .iter()
-        .flat_map(|listing| &listing.items)
-        .map(|item| (item.name.clone(), (item.value.clone(), item.row.clone())))
+        .enumerate()
+        .flat_map(|(index, listing)| listing.items.iter().map(move |item| (index, item)));
+    items
+        .map(|(index, item)| {
+            let shown = (index, item.value.clone(), item.row.clone());
+            (item.name.clone(), shown)
+        })
         .collect()
 }
 
-fn print_item(session: &Session, args: &Args, item: &Item) -> Result<(), Error> {
+fn print_item(
+    session: &Session,
+    args: &Args,
+    item: &Item,
+    columns: &mut Columns,
+) -> Result<(), Error> {
     match args.output {
         Some(Output::Json) => session.terminal.line(&item.value.to_string()),
         Some(Output::Yaml) => session
             .terminal
             .write(format!("---\n{}", print::yaml(&item.value)).as_bytes()),
         Some(Output::Name) => session.terminal.line(&item.name),
-        Some(Output::Wide) | None => session
-            .terminal
-            .line(&print::table(&[], std::slice::from_ref(&item.row))),
+        Some(Output::Wide) | None => session.terminal.line(&columns.row(&item.row)),
     }
 }

@@ -33,8 +33,10 @@ Fleet:
   node           add, drain, activate, pause and rm nodes
   manager        Run the controllers
   reap           List and remove containers without a record
+  image load     Put this program on an engine, as the image skep:VERSION
 
 More:
+  whoami         A tiny HTTP server that says who it is: a workload to try things with
   api-resources  Kinds, short names, keys
   completion     Completion for bash, zsh or fish
   version        Print the version
@@ -42,7 +44,7 @@ More:
 Examples:
   skep apply -f web.yaml --wait
   skep get services,tasks -o wide
-  skep scale web --replicas 5
+  skep scale web 5
   skep why web
   skep logs -f --tail 20 web
   skep exec -it web.1 -- sh

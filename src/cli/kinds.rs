@@ -120,6 +120,11 @@ pub(super) fn targets(arguments: &[String]) -> Result<Vec<Target>, Error> {
             "`{odd}`: write either KIND NAME... or KIND/NAME..., not both"
         )));
     }
+    // As with kubectl: what people look at most, not everything.
+    let first = match first.as_str() {
+        "all" => "services,nodes,networks,tasks",
+        first => first,
+    };
     first
         .split(',')
         .map(|word| {
@@ -145,7 +150,7 @@ pub(super) fn objects(arguments: &[String], namespace: &str) -> Result<Vec<Objec
     for target in targets(arguments)? {
         let Resource::Object(kind) = target.resource else {
             return Err(Error::refused(format!(
-                "{} are written by controllers, not by people",
+                "{} are written by controllers, not by people: name a service, node or network",
                 target.resource.plural()
             )));
         };

@@ -4,6 +4,7 @@ use super::converge::{self, Standing};
 use super::delete;
 use super::error::Error;
 use super::kinds::{self, title};
+use super::object;
 use super::print;
 use super::session::Session;
 use super::tasks;
@@ -61,7 +62,7 @@ pub struct Add {
     /// Its key, a file on the managers
     #[arg(long, value_name = "FILE", requires_all = ["tls_ca", "tls_cert"])]
     pub tls_key: Option<String>,
-    /// For unix://: the manager whose socket it is
+    /// For unix://: the manager whose socket it is [default: the only one]
     #[arg(long, value_name = "NAME")]
     pub manager: Option<String>,
     /// worker or manager
@@ -121,12 +122,14 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<(), Error> {
 
 async fn add(session: &Session, args: &Add) -> Result<(), Error> {
     let key = kinds::object(Kind::Node, "", &args.name);
-    let manifest = manifest(args)?;
-    text::meaning(&key, manifest.as_bytes()).map_err(Error::refused)?;
+    let cache = session.snapshot().await?;
+    let manager = socket_owner(args, &cache)?;
+    let manifest = manifest(args, manager.as_deref())?;
+    // Places in a text that nobody wrote would only puzzle.
+    text::placeless(&key, &manifest).map_err(Error::refused)?;
     if args.dry_run {
         return session.terminal.write(manifest.as_bytes());
     }
-    let cache = session.snapshot().await?;
     if cache.users.contains_key(&key) {
         return Err(Error::advised(
             format!("{} is there already", title(&key)),
@@ -146,8 +149,33 @@ async fn add(session: &Session, args: &Add) -> Result<(), Error> {
     }
 }
 
+/// The manager whose socket a `unix://` engine is: the one that is named, else the only one that there is.
+fn socket_owner(args: &Add, cache: &Cache) -> Result<Option<String>, Error> {
+    if args.manager.is_some() || !args.engine.starts_with("unix://") {
+        return Ok(args.manager.clone());
+    }
+    let mut known: Vec<&String> = cache.managers.values().map(|m| &m.name).collect();
+    known.sort();
+    known.dedup();
+    match known.as_slice() {
+        [one] => Ok(Some((*one).clone())),
+        [] => Err(Error::Usage(format!(
+            "{} is a socket of one machine: say with --manager which manager runs there (none runs now)",
+            args.engine
+        ))),
+        several => {
+            let names: Vec<&str> = several.iter().map(|name| name.as_str()).collect();
+            Err(Error::Usage(format!(
+                "{} is a socket of one machine: say with --manager whose: {}",
+                args.engine,
+                names.join(", ")
+            )))
+        }
+    }
+}
+
 /// A manifest for people to read and change later.
-fn manifest(args: &Add) -> Result<String, Error> {
+fn manifest(args: &Add, manager: Option<&str>) -> Result<String, Error> {
     let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
     let mut labels = String::new();
     for label in &args.labels {
@@ -169,7 +197,7 @@ fn manifest(args: &Add) -> Result<String, Error> {
         ),
         _ => String::new(),
     };
-    let manager = args.manager.as_ref().map_or(String::new(), |manager| {
+    let manager = manager.map_or(String::new(), |manager| {
         format!("  manager: {}   # whose socket it is\n", quoted(manager))
     });
     Ok(format!(
@@ -268,14 +296,27 @@ fn emptiness(cache: &Cache, node: &NodeName) -> Standing {
         .nodes
         .get(node)
         .is_none_or(|accepted| accepted.spec.availability == Availability::Drain);
-    let left = tasks::all(cache, None)
-        .iter()
+    let left: Vec<_> = tasks::all(cache, None)
+        .into_iter()
         .filter(|task| task.view.node == Some(node) && !task.view.is_terminal())
-        .count();
+        .collect();
     match (is_drained, left) {
         (false, _) => Standing::Waiting("waits for acceptance".into()),
-        (true, 0) => Standing::Done,
-        (true, left) => Standing::Waiting(format!("{} left", print::count(left, "task"))),
+        (true, left) if left.is_empty() => Standing::Done,
+        (true, left) => {
+            let mut text = format!("{} left", print::count(left.len(), "task"));
+            // Tasks leave when their replacements run: what those wait for holds the node.
+            let held = left.iter().find_map(|task| {
+                let key = ObjectKey::service(task.service);
+                let statuses = object::statuses(cache, &key).into_iter();
+                let mut waiting = statuses.flat_map(|(_, status)| &status.waiting);
+                waiting
+                    .next()
+                    .map(|waiting| format!(", {}: {}", title(&key), waiting.message))
+            });
+            text.push_str(&held.unwrap_or_default());
+            Standing::Waiting(text)
+        }
     }
 }
 

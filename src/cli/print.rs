@@ -1,6 +1,7 @@
 //! How things look: tables, ages, colours, documents. Pure.
 
 use crate::api::time::Timestamp;
+use crate::api::unit::Bytes;
 use comfy_table::{Table, presets};
 use serde_json::Value;
 use std::time::Duration;
@@ -27,6 +28,41 @@ pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     table.trim_fmt()
 }
 
+/// The widths of a table, for rows that follow it one by one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Columns(Vec<usize>);
+
+impl Columns {
+    /// Those of a table that was shown.
+    pub(super) fn of(header: &[&str], rows: &[Vec<String>]) -> Self {
+        let mut columns = Self::default();
+        columns.widen(header.iter().map(|cell| cell.chars().count()));
+        for row in rows {
+            columns.widen(row.iter().map(|cell| cell.chars().count()));
+        }
+        columns
+    }
+
+    /// One more row; what does not fit makes its column wider from here on.
+    pub(super) fn row(&mut self, cells: &[String]) -> String {
+        let cells: Vec<String> = cells.iter().map(|cell| one_line(cell)).collect();
+        self.widen(cells.iter().map(|cell| cell.chars().count()));
+        let padded = cells.iter().zip(&self.0);
+        let padded = padded.map(|(cell, width)| format!("{cell:width$}"));
+        let gap = " ".repeat(usize::from(GAP));
+        padded.collect::<Vec<_>>().join(&gap).trim_end().to_owned()
+    }
+
+    fn widen(&mut self, widths: impl Iterator<Item = usize>) {
+        for (index, width) in widths.enumerate() {
+            match self.0.get_mut(index) {
+                Some(known) => *known = width.max(*known),
+                None => self.0.push(width),
+            }
+        }
+    }
+}
+
 /// Text without line breaks and control characters, so that it stays in its cell.
 pub(super) fn one_line(text: &str) -> String {
     let cleaned: String = text
@@ -34,6 +70,21 @@ pub(super) fn one_line(text: &str) -> String {
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect();
     cleaned.trim_end().to_owned()
+}
+
+/// A size in the unit that people read best: `23.5GiB`.
+pub(super) fn size(bytes: Bytes) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut tenths = u128::from(bytes.0) * 10;
+    let mut unit = 0;
+    while tenths >= 10_240 && unit + 1 < UNITS.len() {
+        tenths /= 1024;
+        unit += 1;
+    }
+    match tenths % 10 {
+        0 => format!("{}{}", tenths / 10, UNITS[unit]),
+        rest => format!("{}.{rest}{}", tenths / 10, UNITS[unit]),
+    }
 }
 
 /// `<none>` in place of nothing.
@@ -144,6 +195,30 @@ mod tests {
             age(Timestamp(0), Timestamp(5_000)),
             "0s",
             "a clock that is behind"
+        );
+    }
+
+    #[test]
+    fn sizes_are_readable() {
+        for (bytes, text) in [
+            (0, "0B"),
+            (1023, "1023B"),
+            (64 << 20, "64MiB"),
+            (24_684_096 << 10, "23.5GiB"),
+            (8 << 30, "8GiB"),
+        ] {
+            assert_eq!(size(Bytes(bytes)), text);
+        }
+    }
+
+    #[test]
+    fn rows_keep_the_columns_of_their_table() {
+        let row = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let mut columns = Columns::of(&["NAME", "READY"], &[row("a-long-name 3/3")]);
+        assert_eq!(columns.row(&row("web 1/3")), "web           1/3");
+        assert_eq!(
+            columns.row(&row("web 100/300 (gone)")),
+            "web           100/300   (gone)"
         );
     }
 

@@ -17,7 +17,15 @@ pub(super) async fn engine(
     let Some(accepted) = cache.nodes.get(node) else {
         return Err(Error::refused(format!("node {node} is not there any more")));
     };
-    let spec = &accepted.spec;
+    dial(session, node, &accepted.spec).await
+}
+
+/// The engine of a node with this spec.
+pub(super) async fn dial(
+    session: &Session,
+    node: &NodeName,
+    spec: &NodeSpec,
+) -> Result<Arc<dyn Engine>, Error> {
     let dialled = session.connector.connect(&spec.engine).await;
     let engine = dialled.map_err(|source| failed(node, spec, source))?;
     match engine.ping().await {

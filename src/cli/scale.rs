@@ -16,7 +16,7 @@ use crate::runtime::cache::Cache;
 /// Arguments of `skep scale`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Services: NAME, service/NAME or NAME=REPLICAS
+    /// NAME REPLICAS, NAME=REPLICAS..., or NAME... with --replicas; also service/NAME
     #[arg(required = true, value_name = "SERVICE")]
     pub services: Vec<String>,
     /// How many
@@ -81,14 +81,23 @@ fn wanted(args: &Args) -> Result<Vec<(ObjectKey, u32)>, Error> {
             None => (text.as_str(), None),
         };
         let name = name.rsplit('/').next().unwrap_or(name);
-        let replicas = own
-            .or(args.replicas)
-            .ok_or_else(|| Error::Usage(format!("how many? --replicas N or {name}=N")))?;
+        let replicas = own.or(args.replicas).ok_or_else(|| {
+            Error::Usage(format!(
+                "how many? write `skep scale {name} 3` or --replicas 3"
+            ))
+        })?;
         Ok((
             kinds::object(Kind::Service, &args.namespace, name),
             replicas,
         ))
     };
+    // `scale web 5`; with --replicas a second word is a service, even one of digits.
+    if let ([name, number], None) = (args.services.as_slice(), args.replicas)
+        && !name.contains('=')
+        && number.parse::<u32>().is_ok()
+    {
+        return Ok(vec![one(&format!("{name}={number}"))?]);
+    }
     args.services.iter().map(one).collect()
 }
 
@@ -111,10 +120,11 @@ fn decide(
     })?;
     let in_manifest = in_manifest(key, &meaning)?;
     let scale = Key::Scale(key.scoped());
-    let beside = cache.scales.get(&key.scoped());
-    let number =
-        beside.and_then(|stored| std::str::from_utf8(&stored.value).ok()?.trim().parse().ok());
-    let before = in_manifest.or(number).unwrap_or(1);
+    let in_force = || cache.services.get(&key.scoped())?.spec.replicas;
+    let before = in_manifest
+        .or_else(|| text::scaled(cache, key))
+        .or_else(in_force)
+        .unwrap_or(1);
     if before == replicas {
         return Ok((before, None));
     }

@@ -1,7 +1,7 @@
 //! What `get` shows of each kind in a row. Pure.
 
 use super::object;
-use super::print::{age, or_none, short};
+use super::print::{self, age, or_none, short};
 use super::tasks::{self, Named};
 use crate::api::cluster::Event;
 use crate::api::name::{Kind, NodeName, ObjectKey};
@@ -139,7 +139,7 @@ fn node(cache: &Cache, key: &ObjectKey, now: Timestamp) -> Cells {
             spec.engine.url.clone(),
             or_none(platform.collect::<Vec<_>>().join("/")),
             engine.cpus.to_string(),
-            engine.memory.to_string(),
+            print::size(engine.memory),
             or_none(pairs(labels)),
             node.reason.clone(),
         ],

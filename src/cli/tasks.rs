@@ -1,7 +1,7 @@
 //! Tasks as people name and sort them. Pure.
 
 use super::error::Error;
-use crate::api::name::Scoped;
+use crate::api::name::{Kind, Scoped};
 use crate::api::task::{HostPort, Task};
 use crate::runtime::cache::{Cache, Stored};
 use crate::runtime::view::{self, TaskView};
@@ -50,6 +50,8 @@ impl<'a> Named<'a> {
         });
         match status {
             Some(text) if !text.is_empty() => text,
+            // The record says why the task was made or ended: of one that serves that is no news.
+            Some(_) if self.view.is_serving() => String::new(),
             Some(_) | None => self.view.task.reason.clone().unwrap_or_default(),
         }
     }
@@ -90,6 +92,7 @@ pub(super) fn named<'a>(
     namespace: Option<&str>,
     word: &str,
 ) -> Result<Vec<Named<'a>>, Error> {
+    let is_in = |found: &str| namespace.is_none_or(|wanted| wanted == found);
     let word = word.rsplit('/').next().unwrap_or(word);
     let is = |test: &dyn Fn(&Named<'a>) -> bool| -> Vec<Named<'a>> {
         all(cache, namespace)
@@ -110,7 +113,12 @@ pub(super) fn named<'a>(
     }
     let begun = |task: &Named<'a>| word.len() >= 4 && task.view.task.id.as_str().starts_with(word);
     let found = is(&begun);
+    let is_service = cache
+        .users
+        .keys()
+        .any(|key| key.kind == Kind::Service && key.name == word && is_in(&key.namespace));
     match found.len() {
+        0 if is_service => Ok(found),
         0 => Err(Error::advised(
             format!("no service or task `{word}`"),
             "`skep get tasks -A` lists them",

@@ -9,6 +9,7 @@ use crate::api::manifest::{self, Manifest};
 use crate::api::name::ObjectKey;
 use crate::api::node::Availability;
 use crate::api::service::Annotated;
+use crate::runtime::cache::Cache;
 use serde_json::{Value, json};
 
 /// A value above this is refused: the accepted record has to fit below etcd's 1.5 MiB as well.
@@ -55,6 +56,25 @@ impl Document {
         &self.manifest.key
     }
 
+    /// The object as a manifest, with its defaults.
+    pub(super) fn json(&self) -> Value {
+        let key = self.key();
+        let mut metadata = json!({"name": key.name});
+        if key.kind.is_namespaced() {
+            metadata["namespace"] = json!(key.namespace);
+        }
+        let own = &self.manifest.metadata;
+        for (field, texts) in [("labels", &own.labels), ("annotations", &own.annotations)] {
+            if !texts.is_empty() {
+                metadata[field] = json!(texts);
+            }
+        }
+        json!({
+            "apiVersion": manifest::API_VERSION, "kind": key.kind.as_str(), "metadata": metadata,
+            "spec": self.manifest.spec.to_value(),
+        })
+    }
+
     /// What it means.
     pub(super) fn meaning(&self) -> Meaning {
         Meaning::of(self.manifest.clone())
@@ -63,6 +83,33 @@ impl Document {
 
 /// Reads a file; problems are lines for people, with file, line and field.
 pub(super) fn documents(text: &str, file: &str) -> (Vec<Document>, Vec<String>) {
+    let Some(items) = list(text) else {
+        return alone(text, file);
+    };
+    let mut all = (Vec::new(), Vec::new());
+    for (index, item) in items.iter().enumerate() {
+        let text = serde_json::to_string_pretty(item).unwrap_or_default();
+        let (documents, problems) = alone(&text, &format!("{file}: items[{index}]"));
+        all.0.extend(documents);
+        all.1.extend(problems);
+    }
+    all
+}
+
+/// The items of a `List`, as `get -o json` prints several objects; none: the file is something else.
+fn list(text: &str) -> Option<Vec<Value>> {
+    if !text.contains("List") {
+        return None;
+    }
+    // Fails where there are several documents: those are no List.
+    let mut whole: Value = serde_yaml::from_str(text).ok()?;
+    if whole.get("kind")? != "List" {
+        return None;
+    }
+    serde_json::from_value(whole.get_mut("items")?.take()).ok()
+}
+
+fn alone(text: &str, file: &str) -> (Vec<Document>, Vec<String>) {
     let mut documents = Vec::new();
     let mut problems = Vec::new();
     for result in manifest::parse_documents(text, file) {
@@ -79,6 +126,21 @@ pub(super) fn documents(text: &str, file: &str) -> (Vec<Document>, Vec<String>) 
     (documents, problems)
 }
 
+/// Checks a value that a command made of its flags: problems name the field alone.
+pub(super) fn placeless(key: &ObjectKey, value: &str) -> Result<(), String> {
+    let problems = match manifest::parse_value(key, value.as_bytes()) {
+        Ok(_) => return Ok(()),
+        Err(problems) => problems,
+    };
+    let lines = problems
+        .into_iter()
+        .map(|problem| match problem.path.0.is_empty() {
+            true => problem.message,
+            false => format!("{}: {}", problem.path, problem.message),
+        });
+    Err(lines.collect::<Vec<_>>().join("\n"))
+}
+
 /// What a stored value means.
 pub(super) fn meaning(key: &ObjectKey, value: &[u8]) -> Result<Meaning, String> {
     manifest::parse_value(key, value)
@@ -87,6 +149,16 @@ pub(super) fn meaning(key: &ObjectKey, value: &[u8]) -> Result<Meaning, String> 
             let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
             lines.join("\n")
         })
+}
+
+/// The replicas that the scale key of a service says, as the service controller reads it: `3` or `{replicas: 3}`.
+pub(super) fn scaled(cache: &Cache, key: &ObjectKey) -> Option<u32> {
+    let stored = cache.scales.get(&key.scoped())?;
+    let value: Value = serde_yaml::from_slice(&stored.value).ok()?;
+    let number = value.get("replicas").unwrap_or(&value);
+    number
+        .as_u64()
+        .and_then(|number| u32::try_from(number).ok())
 }
 
 /// The fields in which two meanings differ.

@@ -6,6 +6,7 @@ use super::error::Error;
 use super::kinds::{self, title};
 use super::object;
 use super::session::Session;
+use super::tasks;
 use crate::api::name::{DEFAULT_NAMESPACE, Kind, ObjectKey};
 use crate::api::unit::{Period, Revision};
 use crate::runtime::cache::Cache;
@@ -80,13 +81,20 @@ fn goal(text: &str) -> Result<Goal, Error> {
 fn look(cache: &Cache, key: &ObjectKey, goal: &Goal) -> Standing {
     match goal {
         Goal::Gone => delete::absence(cache, key),
-        Goal::Ready => match converge::standing(cache, key, Revision(0)) {
+        Goal::Ready | Goal::Condition { .. } if !is_there(cache, key) => {
+            Standing::Waiting("is not there".into())
+        }
+        Goal::Ready => match converge::settled(cache, key, Revision(0)) {
             // A refusal may be put right while this waits.
             Standing::Refused(why) | Standing::Halted(why) => Standing::Waiting(why),
             standing => standing,
         },
         Goal::Condition { kind, status } => condition(cache, key, kind, status),
     }
+}
+
+fn is_there(cache: &Cache, key: &ObjectKey) -> bool {
+    cache.users.contains_key(key) || object::record(cache, key).is_some()
 }
 
 fn condition(cache: &Cache, key: &ObjectKey, kind: &str, wanted: &str) -> Standing {
@@ -102,7 +110,7 @@ fn condition(cache: &Cache, key: &ObjectKey, kind: &str, wanted: &str) -> Standi
             "{} is {} ({})",
             found.kind,
             found.status.as_str(),
-            found.message
+            tasks::join(&found.reason, &found.message)
         )),
         None => Standing::Waiting(format!("nothing is said of {kind} yet")),
     }

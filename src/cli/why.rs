@@ -11,7 +11,7 @@ use super::tasks::{self, Named};
 use crate::api::name::{DEFAULT_NAMESPACE, Kind, ObjectKey};
 use crate::api::status::{Truth, Waiting};
 use crate::api::task::{Desired, TaskState};
-use crate::api::unit::RevisionNumber;
+use crate::api::unit::{Revision, RevisionNumber};
 use crate::runtime::cache::Cache;
 use crate::runtime::view;
 
@@ -37,10 +37,11 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<(), Error> {
             .iter()
             .map(|found| {
                 let text = task(&cache, found);
-                let text = if text.is_empty() {
-                    "waits for nothing".into()
-                } else {
-                    text
+                let text = match (found.view.is_terminal(), text.is_empty()) {
+                    (true, true) => "has ended".into(),
+                    (true, false) => format!("has ended: {text}"),
+                    (false, true) => "waits for nothing".into(),
+                    (false, false) => text,
                 };
                 format!(
                     "task {} ({}): {}\n{}",
@@ -65,13 +66,17 @@ fn service(cache: &Cache, key: &ObjectKey) -> String {
         tasks::join(&status, &message)
     )];
     if let Standing::Waiting(why) | Standing::Halted(why) | Standing::Refused(why) =
-        converge::standing(cache, key, crate::api::unit::Revision(0))
+        converge::standing(cache, key, Revision(0))
         && why != message
+        && (message.is_empty() || !why.contains(&message))
     {
         lines.push(format!("  {why}"));
     }
     for condition in object::conditions(cache, key) {
-        if condition.status != Truth::True && condition.message != message {
+        // `Progressing` is False also where all is done.
+        let is_fine = condition.status == Truth::True
+            || (condition.kind == "Progressing" && condition.reason == "Complete");
+        if !is_fine && condition.message != message {
             let text = tasks::join(&condition.reason, &condition.message);
             lines.push(format!(
                 "  {} is {}: {text}",
@@ -80,9 +85,9 @@ fn service(cache: &Cache, key: &ObjectKey) -> String {
             ));
         }
     }
-    let waiting = waiting(cache, key);
-    if !waiting.is_empty() {
-        lines.push(indent(&waiting, 2));
+    let waits = waiting(cache, key, &message);
+    if !waits.is_empty() {
+        lines.push(indent(&waits, 2));
     }
     for found in tasks::all(cache, Some(&key.namespace)) {
         let is_stuck = found.service.name == key.name
@@ -99,27 +104,31 @@ fn service(cache: &Cache, key: &ObjectKey) -> String {
         lines.push(ADOPTING.into());
     }
     lines.retain(|line| !line.is_empty());
+    if lines.len() == 1 && message.is_empty() {
+        lines.push("  waits for nothing".into());
+    }
     lines.join("\n")
 }
 
 const ADOPTING: &str = "  the cluster adopts what runs after a restore: nothing is started or stopped until that is done";
 
-/// Why tasks of a service wait for a node.
-pub(super) fn waiting(cache: &Cache, key: &ObjectKey) -> String {
+/// Why tasks of a service wait for a node; what was `said` is not said again.
+pub(super) fn waiting(cache: &Cache, key: &ObjectKey, said: &str) -> String {
     object::statuses(cache, key)
         .into_iter()
         .flat_map(|(_, status)| &status.waiting)
-        .map(refusals)
+        .map(|waiting| refusals(waiting, said))
         .collect::<Vec<_>>()
         .join("\n")
 }
 
-fn refusals(waiting: &Waiting) -> String {
+fn refusals(waiting: &Waiting, said: &str) -> String {
     let tasks = print::count(waiting.tasks as usize, "task");
-    let head = format!(
-        "{tasks} of revision {}: {}",
-        waiting.revision, waiting.message
-    );
+    let message = match waiting.message == said {
+        true => String::new(),
+        false => format!(": {}", waiting.message),
+    };
+    let head = format!("{tasks} of revision {}{message}", waiting.revision);
     let rows: Vec<Vec<String>> = waiting
         .nodes
         .iter()
@@ -146,7 +155,9 @@ pub(super) fn task(cache: &Cache, task: &Named<'_>) -> String {
     match (task.view.node, task.view.is_terminal()) {
         (None, _) if record.desired <= Desired::Running => {
             lines.push("waits for a node".to_owned());
-            lines.extend(of_revision(cache, task, record.revision).map(refusals));
+            lines.extend(
+                of_revision(cache, task, record.revision).map(|waiting| refusals(waiting, "")),
+            );
         }
         (Some(node), false) => {
             if let Some(view) = view::node(cache, node).filter(|view| !view.reason.is_empty()) {

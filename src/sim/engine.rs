@@ -300,7 +300,16 @@ impl Engine for SimEngine {
             .and_then(|tail| usize::try_from(tail).ok())
             .unwrap_or(lines.len());
         let skipped = lines.len().saturating_sub(tail);
-        Ok(stream::iter(lines.into_iter().skip(skipped).map(Ok)).boxed())
+        let is_stamped = options.timestamps;
+        let stamped = lines.into_iter().enumerate().map(move |(index, mut line)| {
+            if is_stamped {
+                // Simulated lines have no time of their own: their order serves as one.
+                let stamp = format!("2026-01-02T03:04:05.{index:09}Z ");
+                line.bytes.splice(..0, stamp.into_bytes());
+            }
+            Ok(line)
+        });
+        Ok(stream::iter(stamped.skip(skipped)).boxed())
     }
 
     async fn exec(&self, container: &ContainerId, request: &ExecRequest) -> Result<ExecIo, Error> {
