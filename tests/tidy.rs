@@ -515,6 +515,113 @@ fn files_stay_small() {
     );
 }
 
+/// The functions of a formatted file outside its tests: name and lines.
+fn functions(file: &File) -> Vec<(String, usize)> {
+    if file.is_test() {
+        return Vec::new();
+    }
+    let text = file.text.split("mod tests {").next().unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    let starts = lines.iter().enumerate().filter_map(|(start, line)| {
+        let indent = line.len() - line.trim_start().len();
+        let (before, after) = line.split_once("fn ")?;
+        let is_start = before.split_whitespace().all(|word| {
+            word.starts_with("pub") || ["async", "const", "in", "super)"].contains(&word)
+        });
+        (is_start && !line.ends_with(';')).then(|| (start, indent, word(after)))
+    });
+    let measured = starts.filter_map(|(start, indent, name)| {
+        let end = format!("{}}}", " ".repeat(indent));
+        let semicolon = lines[start..].iter().position(|line| line.ends_with(';'))?;
+        let opening = lines[start..].iter().position(|line| line.ends_with('{'))?;
+        // A signature of a trait has no body.
+        let has_body = opening <= semicolon;
+        let length = lines[start..].iter().position(|line| *line == end)? + 1;
+        has_body.then_some((name, length))
+    });
+    measured.collect()
+}
+
+#[test]
+fn functions_stay_small() {
+    let mut all = Vec::new();
+    for file in rust("src") {
+        for (name, lines) in functions(&file) {
+            all.push((lines, is_pure(&file), format!("{}: {name}", file.path)));
+        }
+    }
+    all.sort();
+    assert!(all.len() > 500, "only {} functions were found", all.len());
+    let (ninth, ..) = all[all.len() * 90 / 100];
+    let (longest_but_few, _, _) = all[all.len() * 99 / 100];
+    let large = all.iter().filter(|(lines, pure, _)| *pure && *lines > 120);
+    none_of(
+        "above 120 lines in a pure file",
+        large
+            .map(|(lines, _, name)| format!("{name}: {lines}"))
+            .collect(),
+    );
+    assert!(
+        ninth <= 30,
+        "one in ten functions has more than 30 lines: {ninth}"
+    );
+    assert!(
+        longest_but_few <= 90,
+        "one in a hundred functions has more than 90 lines: {longest_but_few}"
+    );
+}
+
+#[test]
+fn every_error_says_whether_a_repetition_may_help() {
+    let mut violations = Vec::new();
+    for file in rust("src") {
+        let code = file.code();
+        // One that stays in its module answers what its module asks, an exit code say.
+        let public = |after: &&str| {
+            let item = after.split_once('{').map_or("", |(head, _)| head);
+            item.contains("pub enum") || item.contains("pub struct")
+        };
+        let errors = code
+            .split("thiserror::Error")
+            .skip(1)
+            .filter(public)
+            .count();
+        let answers = code.matches("pub fn is_retryable(&self) -> bool").count();
+        if answers < errors {
+            violations.push(format!("{}: {errors} errors, {answers} answers", file.path));
+        }
+    }
+    none_of("an error type without is_retryable", violations);
+}
+
+#[test]
+fn every_dependency_is_used_and_says_why() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("the package's manifest");
+    let sources =
+        |folder: &str| -> String { rust(folder).iter().map(|file| &*file.text).collect() };
+    let (src, tests) = (sources("src"), sources("tests"));
+    let (mut section, mut is_said, mut violations) = ("", false, Vec::new());
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            section = line;
+        }
+        let name = word(&line.replace('-', "_"));
+        let is_one = section.ends_with("dependencies]") && !name.is_empty();
+        if is_one && !is_said {
+            violations.push(format!("{name}: no comment above it says why it is here"));
+        }
+        let path = format!("{name}::");
+        let everywhere = section == "[dev-dependencies]" && tests.contains(&path);
+        let derived = src.contains(&format!("#[{name}]")) || src.contains(&format!("{name}!"));
+        if is_one && !src.contains(&path) && !everywhere && !derived {
+            violations.push(format!("{name}: nothing uses it"));
+        }
+        // A comment speaks for the lines right below it.
+        is_said = line.starts_with('#') || (is_said && !line.is_empty());
+    }
+    none_of("dependencies", violations);
+}
+
 #[test]
 fn no_file_names_a_place_of_one_machine() {
     // Written in two pieces, so that this file does not name them.

@@ -28,6 +28,13 @@ pub struct Error {
     pub missing: Option<&'static str>,
 }
 
+impl Error {
+    /// Never: the same text is wrong tomorrow, too.
+    pub fn is_retryable(&self) -> bool {
+        false
+    }
+}
+
 /// Decodes a tree.
 ///
 /// # Errors

@@ -84,7 +84,7 @@ impl Error {
     /// Whether starting it again may help without anyone changing anything.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Refused(_) => false,
+            Self::Refused(refusal) => refusal.is_retryable(),
             Self::Ended(_) => true,
         }
     }

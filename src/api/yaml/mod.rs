@@ -77,6 +77,13 @@ pub struct Error {
     pub message: String,
 }
 
+impl Error {
+    /// Never: the same text is wrong tomorrow, too.
+    pub fn is_retryable(&self) -> bool {
+        false
+    }
+}
+
 impl Node {
     /// Whether nothing stands here: no text at all, `null` or `~`.
     pub fn is_null(&self) -> bool {

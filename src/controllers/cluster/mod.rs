@@ -1,7 +1,7 @@
 //! The cluster: its identity, the lives of its store, and keys that mean nothing.
 //!
 //! Watches `cluster`, `accepted/nodes`, what is found on nodes (`status/nodes/*`), broken records and unknown keys. Writes
-//! `cluster`, and compacts the store ([`maintenance`]).
+//! `cluster`, and compacts the store (`maintenance`).
 //!
 //! Invariants:
 //! - The record is made once (rule I3). When it is gone, the process that knew one writes it back with a higher

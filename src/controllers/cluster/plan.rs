@@ -49,6 +49,15 @@ pub enum Refusal {
     },
 }
 
+impl Refusal {
+    /// Never: somebody has to mend the store, point elsewhere, or start another version.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::NewerFormat { .. } | Self::Unreadable { .. } | Self::OtherCluster { .. } => false,
+        }
+    }
+}
+
 /// Whether this process must not work on this store; `known` is what it served so far.
 pub fn refusal(cache: &Cache, known: Option<&Cluster>) -> Option<Refusal> {
     if let Some(problem) = cache.broken.get(&Key::Cluster.to_string()) {
