@@ -173,7 +173,10 @@ mod tests {
         let (first, second) = (fixed(2, &[1, 4]), fixed(3, &[2]));
         metrics.queue("task", 8, &first);
         metrics.queue("task", 8, &second);
-        has(&metrics, r#"workqueue_depth{controller="task",name="task"} 5"#);
+        has(
+            &metrics,
+            r#"workqueue_depth{controller="task",name="task"} 5"#,
+        );
         has(
             &metrics,
             r#"workqueue_unfinished_work_seconds{controller="task",name="task"} 7"#,
@@ -192,7 +195,10 @@ mod tests {
             r#"controller_runtime_active_workers{controller="task"} 1"#,
         );
         drop(second);
-        has(&metrics, r#"workqueue_depth{controller="task",name="task"} 0"#);
+        has(
+            &metrics,
+            r#"workqueue_depth{controller="task",name="task"} 0"#,
+        );
     }
 
     #[test]

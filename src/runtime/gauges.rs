@@ -124,7 +124,8 @@ fn services(cache: &Cache, samples: &mut Samples) {
     for (name, service) in &cache.services {
         let object = ObjectKey::service(name);
         let labels = [name.namespace.as_str(), name.name.as_str()];
-        let counts = own(cache, &object, &service.value).and_then(|status| status.replicas.as_ref());
+        let counts =
+            own(cache, &object, &service.value).and_then(|status| status.replicas.as_ref());
         if let Some(counts) = counts {
             samples.add(&list::REPLICAS, labels, counts.wanted.into());
             samples.add(&list::REPLICAS_RUNNING, labels, counts.running.into());

@@ -24,7 +24,11 @@ fn accepted(generation: u64, spec: &Value) -> Value {
 fn world() -> World {
     let mut world = World::default();
     let spec = json!({"template": {"container": {"image": "app:1"}}});
-    put(&mut world, "accepted/services/default/web", &accepted(2, &spec));
+    put(
+        &mut world,
+        "accepted/services/default/web",
+        &accepted(2, &spec),
+    );
     let spec = json!({"engine": {"url": "tcp://n1:2375"}});
     put(&mut world, "accepted/nodes/n1", &accepted(1, &spec));
     let status = json!({"uid": UID, "engine": {"state": "ready"}});
@@ -157,9 +161,7 @@ fn a_refused_value_is_counted_and_one_on_its_way_out_is_not() {
 #[test]
 fn a_waiting_service_shows_how_many_nodes_each_filter_refused() {
     let mut world = world();
-    let waiting = |revision: u32, filters: Value| {
-        json!({"revision": revision, "tasks": 2, "filters": filters, "nodes": {}, "message": ""})
-    };
+    let waiting = |revision: u32, filters: Value| json!({"revision": revision, "tasks": 2, "filters": filters, "nodes": {}, "message": ""});
     let status = json!({"uid": UID, "waiting": [
         waiting(1, json!({"resources": 2, "constraint": 1})),
         waiting(2, json!({"resources": 3})),
@@ -205,5 +207,8 @@ fn what_is_gone_leaves_the_metrics() {
     world.del(&Key::Accepted(ObjectKey::node(&NodeName::from("n1"))));
     refresh(&metrics, &world.cache);
     let text = metrics.render();
-    assert!(!text.contains("name=\"web\"") && !text.contains("n1"), "{text}");
+    assert!(
+        !text.contains("name=\"web\"") && !text.contains("n1"),
+        "{text}"
+    );
 }

@@ -161,9 +161,8 @@ impl SharedCache {
 
     /// The store is followed (again).
     pub(super) fn set_connected(&self) {
-        self.progress.send_if_modified(|progress| {
-            !std::mem::replace(&mut progress.is_connected, true)
-        });
+        self.progress
+            .send_if_modified(|progress| !std::mem::replace(&mut progress.is_connected, true));
     }
 
     /// The store is not followed now. Told also if nothing changes but the reason.

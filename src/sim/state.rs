@@ -114,7 +114,12 @@ impl State {
         let mut found: Vec<_> = self
             .containers
             .values()
-            .filter(|c| c.seen.labels.get(label).is_some_and(|v| value.is_empty() || v == value))
+            .filter(|c| {
+                c.seen
+                    .labels
+                    .get(label)
+                    .is_some_and(|v| value.is_empty() || v == value)
+            })
             .collect();
         found.sort_by_key(|c| c.number);
         found.into_iter().map(|c| c.seen.id.clone()).collect()

@@ -152,7 +152,11 @@ async fn kill_during_change(
     .await;
     world.settled("web", 6).await;
     history.nothing_doubled("web");
-    assert_eq!(history.starts("web"), expected, "each task was replaced once");
+    assert_eq!(
+        history.starts("web"),
+        expected,
+        "each task was replaced once"
+    );
     world.passed("kill -9 of the leader during a change, three times");
 }
 

@@ -37,21 +37,31 @@ async fn garbage(world: &mut World, web: &Running, spec: &str) {
         (log.matches("drives the engine").count() >= 6).then_some(())
     })
     .await;
-    assert_eq!(world.settled("web", 3).await, *web, "the accepted one goes on");
+    assert_eq!(
+        world.settled("web", 3).await,
+        *web,
+        "the accepted one goes on"
+    );
 
     let other = "metadata: {name: shop}\nspec: {template: {container: 'skep-test/busybox:1'}}";
     let other = format!("apiVersion: skep.dev/v1\nkind: Service\n{other}");
     world.put_service("web", &other).await;
-    until_soon("a name that disagrees with its key is refused", async || {
-        let condition = world.condition(object, "service", "Accepted").await?;
-        condition.message.contains("shop").then_some(())
-    })
+    until_soon(
+        "a name that disagrees with its key is refused",
+        async || {
+            let condition = world.condition(object, "service", "Accepted").await?;
+            condition.message.contains("shop").then_some(())
+        },
+    )
     .await;
 
     let large = world.fleet.dir().join("large.yaml");
     let filler = format!("# {}\n", "x".repeat(98)).repeat(6 * 1024);
     std::fs::write(&large, format!("{spec}\n{filler}")).expect("the folder takes a file");
-    world.etcd.put_file("/skep/services/default/web", &large).await;
+    world
+        .etcd
+        .put_file("/skep/services/default/web", &large)
+        .await;
     until_soon("a value above 512 KiB is refused", async || {
         let condition = world.condition(object, "service", "Accepted").await?;
         condition.message.contains("524288").then_some(())
@@ -62,8 +72,14 @@ async fn garbage(world: &mut World, web: &Running, spec: &str) {
     world.put_service("web", spec).await;
     let accepted = ("Accepted", "True", "Accepted");
     world.condition_is(object, "service", accepted).await;
-    assert_eq!(world.settled("web", 3).await, *web, "the same spec: no change");
-    world.passed("garbage, a wrong name and a large value are refused, and a correct one heals them");
+    assert_eq!(
+        world.settled("web", 3).await,
+        *web,
+        "the same spec: no change"
+    );
+    world.passed(
+        "garbage, a wrong name and a large value are refused, and a correct one heals them",
+    );
 }
 
 /// Keys that mean nothing are told of, and garbage for a node or a network harms no other.
@@ -74,12 +90,16 @@ async fn other_keys(world: &World) {
     assert!(world.etcd.get("/skep/gadgets/default/x").await.is_some());
     world.delete("gadgets/default/x").await;
 
-    world.put("nodes/n9", "{engine: {url: 'carrier-pigeon://x'}}").await;
+    world
+        .put("nodes/n9", "{engine: {url: 'carrier-pigeon://x'}}")
+        .await;
     let refused = ("Accepted", "False", "Invalid");
     world.condition_is("nodes/n9", "node", refused).await;
     world.delete("nodes/n9").await;
     world.put("networks/default/front", "driver: [").await;
-    world.condition_is("networks/default/front", "network", refused).await;
+    world
+        .condition_is("networks/default/front", "network", refused)
+        .await;
     world.delete("networks/default/front").await;
     world.passed("unknown keys and garbage of other kinds");
 }
@@ -103,7 +123,10 @@ async fn no_such_image(world: &World) {
     })
     .await;
     let doubles = waits.windows(2).all(|pair| pair[1] > pair[0] * 3 / 2);
-    assert!(doubles, "each wait is longer than the one before: {waits:?}");
+    assert!(
+        doubles,
+        "each wait is longer than the one before: {waits:?}"
+    );
     until_soon("skep why says so", async || {
         let (_, why) = world.skep(&["why", "nothing"]).await;
         why.contains("No such image").then_some(())
@@ -118,7 +141,9 @@ async fn no_such_image(world: &World) {
     let task = world.task("nothing", "trying again", is_told).await;
     let message = task.status.and_then(|status| status.message);
     assert!(
-        message.as_ref().is_some_and(|text| text.contains("registry.invalid")),
+        message
+            .as_ref()
+            .is_some_and(|text| text.contains("registry.invalid")),
         "{message:?}"
     );
     world.remove_service("nothing").await;

@@ -195,7 +195,10 @@ async fn deleted_while_nobody_looks(world: &mut World) {
     let running = world.settled("web", 6).await;
     assert!(running.values().all(|one| one.node != "n3"));
     let left = world.containers("web").await;
-    assert!(left.iter().all(|one| one.node != "n3"), "nothing is left on it");
+    assert!(
+        left.iter().all(|one| one.node != "n3"),
+        "nothing is left on it"
+    );
     world.passed("a node deleted while no manager runs is emptied and forgotten");
     world.put_node(world.fleet.node(3), "").await;
     world.node_is("n3", "ready", "").await;
@@ -214,12 +217,20 @@ async fn another_engine(world: &World) {
     node.kill_engine().await;
     world.node_is("n3", "unknown", "EngineChanged").await;
     world
-        .condition_is("nodes/n3", "health", ("EngineChanged", "True", "EngineChanged"))
+        .condition_is(
+            "nodes/n3",
+            "health",
+            ("EngineChanged", "True", "EngineChanged"),
+        )
         .await;
     let engine = world.engine("n3").await;
     assert_eq!(engine.and_then(|engine| engine.id), old, "the record stays");
     node.ready().await;
-    assert_eq!(node.docker(&["ps", "--all", "--quiet"]).await, "", "no action");
+    assert_eq!(
+        node.docker(&["ps", "--all", "--quiet"]).await,
+        "",
+        "no action"
+    );
     for one in before.values().filter(|one| one.node != "n3") {
         let running = world.containers("web").await;
         assert!(running.contains(one), "other nodes go on");
@@ -231,5 +242,7 @@ async fn another_engine(world: &World) {
     node.kill_engine().await;
     world.node_is("n3", "ready", "").await;
     world.settled("web", 6).await;
-    world.passed("another engine behind the address: EngineChanged, no action; the right one returns");
+    world.passed(
+        "another engine behind the address: EngineChanged, no action; the right one returns",
+    );
 }

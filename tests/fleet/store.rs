@@ -52,18 +52,24 @@ enum Silence {
 }
 
 async fn silence(world: &mut World, web: &Running, how: Silence) {
-    let manager: Manager = world.record("managers/m1").await.expect("m1 is registered");
-    let metrics = manager.metrics.expect("it serves metrics");
+    let metrics = until_soon(
+        "m1 is registered with where it serves metrics",
+        async || world.record::<Manager>("managers/m1").await?.metrics,
+    )
+    .await;
     match how {
         Silence::Stopped => world.etcd.stop().await,
         Silence::Killed => world.etcd.kill(),
         Silence::Frozen => world.etcd.freeze(),
     }
-    until_soon("the manager says that the store does not answer", async || {
-        let answer = http_get(&metrics, "/readyz").await?;
-        let is_told = answer.starts_with("HTTP/1.1 503") && answer.contains("store");
-        is_told.then_some(())
-    })
+    until_soon(
+        "the manager says that the store does not answer",
+        async || {
+            let answer = http_get(&metrics, "/readyz").await?;
+            let is_told = answer.starts_with("HTTP/1.1 503") && answer.contains("store");
+            is_told.then_some(())
+        },
+    )
     .await;
     let health = http_get(&metrics, "/healthz").await.expect("it answers");
     assert!(health.starts_with("HTTP/1.1 200"), "it lives: {health}");
@@ -85,7 +91,9 @@ async fn silence(world: &mut World, web: &Running, how: Silence) {
     .await;
     works(world).await;
     assert_eq!(world.settled("web", 6).await, *web, "the same containers");
-    world.passed(&format!("etcd {how:?} for a while: containers go on, the manager continues"));
+    world.passed(&format!(
+        "etcd {how:?} for a while: containers go on, the manager continues"
+    ));
 }
 
 /// The manager acts on what is new, so it is back at work and has looked at what is old.
@@ -113,7 +121,10 @@ async fn compaction(world: &mut World, web: &Running) {
             world.etcd.run().await;
         }
         for number in 0..50 {
-            world.etcd.ctl(&["put", "/other/key", &number.to_string()]).await;
+            world
+                .etcd
+                .ctl(&["put", "/other/key", &number.to_string()])
+                .await;
         }
         let status = world.etcd.ctl(&["get", "/other/key", "-w", "json"]).await;
         let status: serde_json::Value = serde_json::from_str(&status).expect("etcdctl's JSON");
@@ -125,7 +136,10 @@ async fn compaction(world: &mut World, web: &Running) {
             world.manager("m1").thaw();
         }
         until_soon("what was deleted is gone", async || {
-            let record = world.etcd.get("/skep/accepted/services/default/passing").await;
+            let record = world
+                .etcd
+                .get("/skep/accepted/services/default/passing")
+                .await;
             let left = world.containers("passing").await;
             (record.is_none() && left.is_empty()).then_some(())
         })
@@ -208,7 +222,9 @@ async fn forgotten(world: &mut World, nine: &Running) {
     .await;
     world.put_service("web", &spec(9)).await;
     assert_eq!(world.settled("web", 9).await, *nine, "the same containers");
-    world.passed("a fresh manager on a wiped store touches nothing until it is told the cluster's id");
+    world.passed(
+        "a fresh manager on a wiped store touches nothing until it is told the cluster's id",
+    );
 }
 
 /// One GET without a library: status line, headers and body as text.
@@ -221,7 +237,9 @@ async fn http_get(address: &str, path: &str) -> Option<String> {
         stream.read_to_string(&mut answer).await.ok()?;
         Some(answer)
     };
-    tokio::time::timeout(Duration::from_secs(5), ask).await.ok()?
+    tokio::time::timeout(Duration::from_secs(5), ask)
+        .await
+        .ok()?
 }
 
 /// Every etcd release with TLS, client certificates and users: the manager signs in with a password.
@@ -237,7 +255,14 @@ async fn the_manager_signs_in_to_an_etcd_with_tls_and_users() {
             &["user", "add", "client:secret"],
             &["user", "grant-role", "client", "root"],
             &["role", "add", "skep"],
-            &["role", "grant-permission", "skep", "--prefix=true", "readwrite", "/skep"],
+            &[
+                "role",
+                "grant-permission",
+                "skep",
+                "--prefix=true",
+                "readwrite",
+                "/skep",
+            ],
             &["user", "add", "skep:pa:ss"],
             &["user", "grant-role", "skep", "skep"],
             &["auth", "enable"],
@@ -250,6 +275,8 @@ async fn the_manager_signs_in_to_an_etcd_with_tls_and_users() {
         world.settled("web", 2).await;
         world.remove_service("web").await;
         world.stop_manager(name).await;
-        world.passed(&format!("etcd {series} with TLS, client certificates and users"));
+        world.passed(&format!(
+            "etcd {series} with TLS, client certificates and users"
+        ));
     }
 }

@@ -79,7 +79,8 @@ async fn full_disk(world: &World) {
         (images == "0").then_some(())
     })
     .await;
-    node.load(&crate::support::image::busybox(world.fleet.dir())).await;
+    node.load(&crate::support::image::busybox(world.fleet.dir()))
+        .await;
     let works = node.try_docker(&["run", "--rm", "skep-test/busybox:1", "true"]);
     if let Err(error) = works.await {
         not_covered("engine disk full", &error);
@@ -94,7 +95,10 @@ async fn full_disk(world: &World) {
     world.put_service("each", &spec).await;
     let task = world
         .task("each", "told of the full disk", |seen| {
-            let message = seen.status.as_ref().and_then(|status| status.message.as_ref());
+            let message = seen
+                .status
+                .as_ref()
+                .and_then(|status| status.message.as_ref());
             message.is_some_and(|text| text.contains("no space left"))
         })
         .await;

@@ -88,12 +88,7 @@ async fn labels(world: &World, node: &str, container: &str) -> Value {
     let nodes = &world.fleet.nodes;
     let node = nodes.iter().find(|one| one.name == node).expect("a node");
     let text = node
-        .docker(&[
-            "inspect",
-            "--format",
-            "{{json .Config.Labels}}",
-            container,
-        ])
+        .docker(&["inspect", "--format", "{{json .Config.Labels}}", container])
         .await;
     serde_json::from_str(&text).expect("labels are JSON")
 }
@@ -148,7 +143,11 @@ async fn host_ports(world: &World) {
     })
     .await;
     assert_eq!(waiting.tasks, 1);
-    assert_eq!(waiting.nodes.len(), 3, "each node has its reason: {waiting:#?}");
+    assert_eq!(
+        waiting.nodes.len(),
+        3,
+        "each node has its reason: {waiting:#?}"
+    );
     let (_, why) = world.skep(&["why", "server"]).await;
     assert!(why.contains("18080"), "skep why names the port: {why}");
     world.passed("a task without a place says why, per node");
@@ -158,7 +157,10 @@ async fn host_ports(world: &World) {
 /// Containers that are removed or killed by hand are replaced; the others are left alone.
 async fn by_hand(world: &World, web: Running) {
     let [removed, killed] = ["1", "2"].map(|slot| web[slot].clone());
-    for (one, arguments) in [(&removed, ["rm", "--force"].as_slice()), (&killed, &["kill"])] {
+    for (one, arguments) in [
+        (&removed, ["rm", "--force"].as_slice()),
+        (&killed, &["kill"]),
+    ] {
         let nodes = &world.fleet.nodes;
         let node = nodes.iter().find(|node| node.name == one.node);
         let arguments = [arguments, &[one.id.as_str()]].concat();

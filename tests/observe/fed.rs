@@ -125,7 +125,10 @@ async fn every_metric_of_the_list_is_fed() {
     // A bad hour: nowhere to go, a value that is refused, an engine that fails.
     world.put(
         "services/default/far",
-        &web(1, r#", placement: {constraints: ["node.labels.zone == moon"]}"#),
+        &web(
+            1,
+            r#", placement: {constraints: ["node.labels.zone == moon"]}"#,
+        ),
     );
     world.put("services/default/bad", "garbage: [");
     world

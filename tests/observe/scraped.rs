@@ -127,7 +127,10 @@ async fn promtool_finds_nothing_to_complain_about_in_a_running_manager() {
         "skep_metadata_generation{kind=\"Service\",name=\"web\",namespace=\"default\"} 1",
         "skep_status_observed_generation{kind=\"Service\",name=\"web\",namespace=\"default\"} 1",
     ] {
-        assert!(text.lines().any(|line| line == series), "no {series} in:\n{text}");
+        assert!(
+            text.lines().any(|line| line == series),
+            "no {series} in:\n{text}"
+        );
     }
     for family in [
         "skep_store_request_duration_seconds_count{call=\"txn\",result=\"ok\"}",
@@ -140,7 +143,11 @@ async fn promtool_finds_nothing_to_complain_about_in_a_running_manager() {
         assert!(text.contains(family), "no {family} in:\n{text}");
     }
     let said = promtool(&["check", "metrics"], &text);
-    assert_eq!(said.as_deref().map(str::trim), Ok(""), "promtool check metrics");
+    assert_eq!(
+        said.as_deref().map(str::trim),
+        Ok(""),
+        "promtool check metrics"
+    );
 }
 
 #[tokio::test]
@@ -163,8 +170,14 @@ async fn prometheus_scrapes_a_manager_with_the_example_and_answers_the_dashboard
     let listen = free_address();
     let mut command = Command::new("prometheus");
     command
-        .arg(format!("--config.file={}", dir.join("scrape.yaml").display()))
-        .arg(format!("--storage.tsdb.path={}", dir.join("tsdb").display()))
+        .arg(format!(
+            "--config.file={}",
+            dir.join("scrape.yaml").display()
+        ))
+        .arg(format!(
+            "--storage.tsdb.path={}",
+            dir.join("tsdb").display()
+        ))
         .arg(format!("--web.listen-address={listen}"));
     let found = Command::new("prometheus").arg("--version").output();
     assert!(found.is_ok(), "cannot run prometheus: {found:?}; {MISSING}");
@@ -173,7 +186,11 @@ async fn prometheus_scrapes_a_manager_with_the_example_and_answers_the_dashboard
     let query = |expression: &str| promtool(&["query", "instant", &server, expression], "");
 
     until(PATIENCE, "Prometheus has scraped the manager", async || {
-        assert!(prometheus.is_running(), "prometheus ended:\n{}", prometheus.tail());
+        assert!(
+            prometheus.is_running(),
+            "prometheus ended:\n{}",
+            prometheus.tail()
+        );
         let up = query("up{job=\"skep\"}").ok()?;
         up.contains(&format!("instance=\"{}\"", subject.address))
             .then_some(())
@@ -205,7 +222,10 @@ async fn readyz_says_what_the_manager_waits_for() {
     subject.etcd.kill();
     let endpoint = subject.etcd.endpoint();
     let said = subject.until_ready(503, &endpoint).await;
-    assert!(said.starts_with("store: ") && said.contains("what runs goes on"), "{said}");
+    assert!(
+        said.starts_with("store: ") && said.contains("what runs goes on"),
+        "{said}"
+    );
     assert_eq!(subject.get("/healthz").await, Some((200, "ok\n".into())));
     let (_, text) = subject.get("/metrics").await.expect("it answers");
     assert!(text.contains("\nskep_store_connected 0\n"), "{text}");
