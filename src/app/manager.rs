@@ -127,6 +127,10 @@ pub async fn run(options: Options, doors: Doors, stop: watch::Receiver<bool>) ->
         "manager started"
     );
     let result = watch_over(&mut parts, &cache, options.cluster.id.clone(), stop).await;
+    if result.is_err() {
+        // Not one more write or order on a store that is not ours; leases end by themselves.
+        parts.shutdown().await;
+    }
     // Parts give their leases back; a store that does not answer must not keep the process.
     let _ = tokio::time::timeout(STOPPING, async {
         while parts.join_next().await.is_some() {}
@@ -160,7 +164,7 @@ fn start_controllers(
             )),
             "cluster" => parts.spawn(cluster::run(options.cluster.clone(), context, stop)),
             "node" => parts.spawn(node::run(
-                options.node.clone(),
+                options.node,
                 doors.connector.clone(),
                 context,
                 stop,

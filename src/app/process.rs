@@ -74,7 +74,7 @@ fn cli_doors(grammar: clap::Command) -> cli::Doors {
         .is_some_and(|text| !text.is_empty());
     cli::Doors {
         store: Box::new(|config| open(config).boxed()),
-        connector: Arc::new(DockerConnector::default()),
+        connector: Arc::new(DockerConnector),
         clock: Arc::new(SystemClock),
         terminal: cli::Terminal::real(no_colour),
         environment,
@@ -145,7 +145,7 @@ async fn manage(globals: &StoreArgs, args: ManagerArgs) -> Ended {
         // Fails only if the manager has ended already.
         let _ = stop.send(true);
     });
-    let engines = Arc::new(DockerConnector::default());
+    let engines = Arc::new(DockerConnector);
     let connector = Arc::new(MeasuredConnector::new(engines, metrics.clone()));
     let doors = Doors {
         kv: Arc::new(MeasuredKv::new(kv, metrics.clone())),
@@ -226,7 +226,7 @@ async fn load_image(command: ImageCommand) -> Ended {
         (Some(ca), Some(cert), Some(key)) => Some(TlsFiles { ca, cert, key }),
         _ => None,
     };
-    let engine = DockerConnector::default()
+    let engine = DockerConnector
         .connect(&EngineSpec { url, tls })
         .await
         .map_err(|error| (FAILED, error.to_string()))?;

@@ -39,6 +39,10 @@ impl Backoff {
     }
 
     /// The next delay.
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "delays never end: not an iterator that loops could run over"
+    )]
     pub fn next(&mut self) -> Duration {
         self.delays.next().unwrap_or(self.max)
     }

@@ -4,14 +4,13 @@ use crate::support::wait::until;
 use skep::app::manager::{self, CONTROLLERS, Doors, Options};
 use skep::embedded::memory::Memory;
 use skep::metrics::Metrics;
-use skep::metrics::list::{self, ALL, Family};
+use skep::metrics::list::{self, ALL, Family, Kind};
 use skep::runtime::clock::Clock;
 use skep::runtime::gauges;
 use skep::runtime::measured::{MeasuredConnector, MeasuredKv};
 use skep::runtime::shared::SharedCache;
-use skep::sim::SimFleet;
 use skep::sim::clock::SimClock;
-use skep::sim::fault::Fault;
+use skep::sim::{Fault, SimFleet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -94,9 +93,13 @@ impl Observed {
 
 /// Whether a family has a series.
 fn has_series(text: &str, family: &Family) -> bool {
+    let name = match family.kind {
+        Kind::Histogram(_) => format!("{}_count", family.name),
+        Kind::Counter | Kind::Gauge => family.name.to_owned(),
+    };
     text.lines().any(|line| {
-        let rest = line.strip_prefix(family.name);
-        rest.is_some_and(|rest| rest.starts_with(['{', ' ', '_']))
+        let rest = line.strip_prefix(&name);
+        rest.is_some_and(|rest| rest.starts_with(['{', ' ']))
     })
 }
 

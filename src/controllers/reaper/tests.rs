@@ -284,6 +284,23 @@ fn a_record_of_a_forgotten_node_leaves() {
 }
 
 #[test]
+fn history_does_not_keep_a_deleted_node() {
+    let mut world = world();
+    put_task(&mut world, &task(1, 1, Desired::Shutdown));
+    bind(&mut world, 1, "n");
+    observe(&mut world, 1, TaskState::Failed, "Exited", true);
+    world.settle(&Reaper::default());
+    assert_eq!(ends(&world).0, Vec::<usize>::new());
+    let deleted = Accepted {
+        deleted_at: Some(Timestamp(1)),
+        ..accepted("n", node_spec())
+    };
+    world.put(Key::Accepted(ObjectKey::node(&node())), &deleted);
+    world.settle(&Reaper::default());
+    assert_eq!(ends(&world).0, [1]);
+}
+
+#[test]
 fn a_record_that_changed_meanwhile_is_not_touched() {
     let mut world = world();
     put_task(&mut world, &task(1, 1, Desired::Shutdown));
@@ -325,6 +342,7 @@ fn find(world: &mut World, unclaimed: Vec<Unclaimed>) {
         found: Some(Found {
             incarnation: Incarnation(1),
             highest: None,
+            is_ahead: false,
             total: unclaimed.len() as u32,
             unclaimed,
         }),

@@ -25,13 +25,18 @@ mod model;
 mod place;
 mod plan;
 mod restart;
+mod retire;
 mod revision;
 mod scale;
 mod slot;
+mod slots;
 mod snapshot;
 mod status;
+mod tell;
 mod update;
 
+#[cfg(test)]
+mod adopt_tests;
 #[cfg(test)]
 mod property_tests;
 #[cfg(test)]

@@ -28,14 +28,12 @@
 mod claim;
 mod host;
 mod label;
-mod unsupported;
 
 #[cfg(test)]
 mod tests;
 
 pub use claim::{Claim, Ours, claim};
 pub use label::{CLUSTER, labels};
-pub use unsupported::unsupported;
 
 use crate::api::container::{Container, Healthcheck};
 use crate::api::name::{DEFAULT_NAMESPACE, NodeName, Scoped};
