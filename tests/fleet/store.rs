@@ -52,8 +52,11 @@ enum Silence {
 }
 
 async fn silence(world: &mut World, web: &Running, how: Silence) {
-    let manager: Manager = world.record("managers/m1").await.expect("m1 is registered");
-    let metrics = manager.metrics.expect("it serves metrics");
+    let metrics = until_soon(
+        "m1 is registered with where it serves metrics",
+        async || world.record::<Manager>("managers/m1").await?.metrics,
+    )
+    .await;
     match how {
         Silence::Stopped => world.etcd.stop().await,
         Silence::Killed => world.etcd.kill(),
