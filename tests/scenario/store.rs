@@ -136,6 +136,10 @@ async fn s6_a_fresh_manager_on_an_older_backup_adopts_what_the_backup_does_not_k
     world.serving("web", 2).await;
     world.quiet().await;
     let backup = world.store.revision();
+    // Others write as well: the backup is not the very last moment's.
+    for _ in 0..300 {
+        world.store.put("/elsewhere", "x");
+    }
     world.service(
         "web",
         "{replicas: 4, template: {container: {image: IMAGE, env: {A: b}}}}",
