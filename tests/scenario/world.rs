@@ -191,8 +191,12 @@ impl World {
 
     /// Lets virtual time pass until `holds`; fails after ten minutes of it, with what there is.
     pub async fn until(&self, what: &str, holds: impl Fn(&Cache) -> bool) {
+        let mut cache = self.cache();
         for _ in 0..12_000 {
-            if holds(&self.cache()) {
+            if cache.revision != self.store.revision() {
+                cache = self.cache();
+            }
+            if holds(&cache) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -51,10 +51,14 @@ fn wait(model: &Model<'_>, waiting: &Member<'_>) -> Vec<Action> {
     if let Some(reason) = misplaced(model, waiting) {
         return vec![remove(waiting, reason), anew(model, waiting)];
     }
-    if waiting.is_terminal() {
-        return after_end(model, waiting);
-    }
     let is_due = waiting.task.not_before.is_none_or(|time| time <= model.now);
+    if waiting.is_terminal() {
+        // Its wait still counts: what fails while it is prepared must not be tried at once for ever.
+        return match is_due {
+            true => after_end(model, waiting),
+            false => Vec::new(),
+        };
+    }
     match is_due && is_free(model, waiting) {
         true => vec![promote(waiting)],
         false => Vec::new(),
@@ -98,7 +102,14 @@ fn succeed(model: &Model<'_>, holder: &Member<'_>, successor: &Member<'_>) -> Ve
         return vec![remove(successor, reason)];
     }
     if successor.is_terminal() {
-        return try_again(model, successor);
+        let is_due = successor
+            .task
+            .not_before
+            .is_none_or(|time| time <= model.now);
+        return match is_due {
+            true => try_again(model, successor),
+            false => Vec::new(),
+        };
     }
     match (successor.task.not_before, holder.place) {
         // Prepared beside the lost one: one step, so that never both are wanted.
