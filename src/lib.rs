@@ -42,6 +42,8 @@
 //!
 //! # Invariants
 //!
+//! The rules behind them, each with the tests that show it, are in [`rules`].
+//!
 //! - One writer per key; everybody but the owning controller reads the accepted record, never the user's text.
 //! - Planners are pure; progress lives in objects, never in a leader's memory.
 //! - Every write compares the key that gives the right to make it.
@@ -65,6 +67,8 @@ pub mod controllers;
 pub mod embedded;
 pub mod engine;
 pub mod metrics;
+#[doc = include_str!("rules.md")]
+pub mod rules {}
 pub mod runtime;
 pub mod sim;
 pub mod store;

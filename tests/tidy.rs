@@ -418,6 +418,75 @@ fn pure_files_are_pure() {
     );
 }
 
+/// The rules of `src/rules.md`: their names, and the tests that each names.
+fn rules() -> BTreeMap<String, Vec<String>> {
+    let text = fs::read_to_string(root().join("src/rules.md")).expect("the rules are there");
+    let mut rules = BTreeMap::new();
+    for part in text
+        .split("\n\n")
+        .filter_map(|part| part.strip_prefix("**"))
+    {
+        let name = part.split([' ', '*']).next().unwrap_or_default();
+        let (_, shown) = part.split_once("\nShown by: ").unwrap_or_default();
+        let tests = shown.split('`').skip(1).step_by(2);
+        rules.insert(name.to_owned(), tests.map(str::to_owned).collect());
+    }
+    rules
+}
+
+#[test]
+fn every_rule_names_tests_that_exist() {
+    let mut code = String::new();
+    for file in rust("src").iter().chain(&rust("tests")) {
+        code += &file.text;
+    }
+    let is_test = |name: &str| {
+        let at = code.find(&format!("fn {name}("));
+        // The attribute stands above it, within the same item.
+        at.is_some_and(|at| {
+            let before = code[..at].trim_end_matches(|char| char != '\n').trim_end();
+            before.ends_with(']')
+        })
+    };
+    let rules = rules();
+    let counts = [('I', 4), ('S', 10), ('C', 9), ('N', 6), ('K', 1)];
+    let expected = counts
+        .into_iter()
+        .flat_map(|(letter, count)| (1..=count).map(move |number| format!("{letter}{number}")));
+    let mut violations = Vec::new();
+    for rule in expected {
+        match rules.get(&rule).map(Vec::as_slice) {
+            None => violations.push(format!("{rule} is not there")),
+            Some([]) => violations.push(format!("{rule} names no test")),
+            Some(tests) => violations.extend(
+                tests
+                    .iter()
+                    .filter(|test| !is_test(test))
+                    .map(|test| format!("{rule} names {test}, which is no test")),
+            ),
+        }
+    }
+    none_of("src/rules.md", violations);
+}
+
+#[test]
+fn what_is_named_as_a_rule_is_one() {
+    let rules = rules();
+    let mut violations = Vec::new();
+    for file in rust("src").iter().chain(&rust("tests")) {
+        for (at, found) in file.text.match_indices("rule ") {
+            let name = word(&file.text[at + found.len()..]);
+            let is_like_one = name.len() > 1
+                && name.starts_with(|char: char| char.is_ascii_uppercase())
+                && name[1..].chars().all(|char| char.is_ascii_digit());
+            if is_like_one && !rules.contains_key(&name) {
+                violations.push(format!("{}: rule {name}", file.path));
+            }
+        }
+    }
+    none_of("not in src/rules.md", violations);
+}
+
 #[test]
 fn files_stay_small() {
     let mut files = rust("src");

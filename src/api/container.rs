@@ -1,4 +1,4 @@
-//! The container of a task: Docker's whole vocabulary, under the names of `objects.md`.
+//! The container of a task: Docker's whole vocabulary, under Docker's own names in camel case.
 //!
 //! Every field maps to one field of the Engine API (the table is in `controllers/task/container.rs`). A field that
 //! was left out means the engine's or the image's own default, unless `api/default.rs` names one.

@@ -24,7 +24,7 @@ const fn line(field: &'static str, value: &'static str, why: &'static str) -> Li
     Line { field, value, why }
 }
 
-/// Every default, in the order of `objects.md`.
+/// Every default, in the order of the manifest's fields.
 pub const TABLE: &[Line] = &[
     line("service.spec.mode", "replicated", "the usual case"),
     line(

@@ -93,6 +93,9 @@ pub struct Status {
     /// Controller `service`: the change that is under way or halted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub update: Option<UpdateStatus>,
+    /// Controller `reaper` of a service: ended tasks beyond the bounds of history that were removed, in all (rule S8).
+    #[serde(skip_serializing_if = "super::decode::is_default")]
+    pub tasks_removed: u64,
     /// Controller `scheduler`: why tasks of the service wait.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<Waiting>,
@@ -125,7 +128,11 @@ pub struct Found {
     /// The highest (incarnation, store revision) in the labels of containers that are ours (rule S6).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub highest: Option<(Incarnation, Revision)>,
-    /// Containers without a record, the oldest first, at most [`Found::LIMIT`].
+    /// Whether labels name what this history of the store cannot have ordered: it went back (rule S6).
+    #[serde(skip_serializing_if = "super::decode::is_default")]
+    pub is_ahead: bool,
+    /// Containers without a record: lost ones, then copies, then one for each service of another cluster; the oldest
+    /// first, at most [`Found::LIMIT`].
     pub unclaimed: Vec<Unclaimed>,
     /// How many there are in all.
     pub total: u32,

@@ -127,6 +127,10 @@ pub async fn run(options: Options, doors: Doors, stop: watch::Receiver<bool>) ->
         "manager started"
     );
     let result = watch_over(&mut parts, &cache, options.cluster.id.clone(), stop).await;
+    if result.is_err() {
+        // Not one more write or order on a store that is not ours; leases end by themselves.
+        parts.shutdown().await;
+    }
     // Parts give their leases back; a store that does not answer must not keep the process.
     let _ = tokio::time::timeout(STOPPING, async {
         while parts.join_next().await.is_some() {}
@@ -182,11 +186,14 @@ async fn watch_over(
     told_id: Option<Uid>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), Error> {
+    let told = stop.clone();
     tokio::select! {
         biased;
         _ = stop.wait_for(|stop| *stop) => Ok(()),
         refusal = refused(cache, told_id) => Err(Error::Refused(refusal)),
         ended = parts.join_next() => match ended {
+            // It was told to stop, between the look at `stop` above and this one.
+            Some(Ok(())) if *told.borrow() => Ok(()),
             Some(Err(error)) => Err(Error::Ended(error.to_string())),
             Some(Ok(())) | None => Err(Error::Ended("it should run until it is stopped".into())),
         },

@@ -122,11 +122,11 @@ const NAMES: usize = "Engine labels:".len();
 
 /// `Name:   value`, the values below each other.
 fn list(fields: &[(&str, String)]) -> String {
-    let rows: Vec<Vec<String>> = fields
-        .iter()
-        .map(|(name, value)| vec![format!("{:NAMES$}", format!("{name}:")), value.clone()])
-        .collect();
-    print::table(&[], &rows)
+    let line = |(name, value): &(&str, String)| {
+        let value = print::one_line(value);
+        format!("{:NAMES$} {value}", format!("{name}:"))
+    };
+    fields.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 fn section(title: &str, body: &str) -> String {
@@ -205,13 +205,10 @@ fn node(cache: &Cache, key: &ObjectKey, now: Timestamp) -> Vec<String> {
         ("Engine ID", or_none(engine.id.unwrap_or_default())),
         (
             "Version",
-            or_none(tasks::join(
-                &engine.version.unwrap_or_default(),
-                &engine
-                    .api_version
-                    .map(|v| format!("API {v}"))
-                    .unwrap_or_default(),
-            )),
+            match (engine.version, engine.api_version) {
+                (Some(version), Some(api)) => format!("{version} (API {api})"),
+                (version, _) => or_none(version.unwrap_or_default()),
+            },
         ),
         ("Host", or_none(engine.hostname.unwrap_or_default())),
         (

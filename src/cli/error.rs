@@ -98,6 +98,9 @@ impl Error {
                 "look at --user, --cacert, --cert and --key, or SKEP_* and ETCDCTL_* variables"
                     .into()
             }
+            Self::Store(store::Error::Other { message }) if message.contains("grpc-status") => {
+                "what answers there is not etcd's client port: look at --endpoints".into()
+            }
             Self::Store(error) if is_unreachable(error) => {
                 "is it running? say where with --endpoints, SKEP_ENDPOINTS or ETCDCTL_ENDPOINTS"
                     .into()

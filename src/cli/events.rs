@@ -137,6 +137,7 @@ async fn watch(
     from: Revision,
 ) -> Result<(), Error> {
     let mut reached = from;
+    let mut is_said = false;
     loop {
         let start = Revision(reached.0 + 1);
         let request = WatchRequest {
@@ -146,6 +147,7 @@ async fn watch(
         match session.kv.watch(request).await {
             Ok(mut stream) => {
                 while let Some(Ok(batch)) = stream.next().await {
+                    is_said = false;
                     reached = reached.max(batch.revision);
                     for event in batch.events {
                         print_event(session, args, &event)?;
@@ -156,7 +158,11 @@ async fn watch(
                 session.terminal.note("some events are compacted away");
                 reached = reached.max(Revision(oldest.0.max(all(session).await?.1.0)));
             }
-            Err(error) if error.is_retryable() => {}
+            Err(error) if error.is_retryable() => {
+                if !std::mem::replace(&mut is_said, true) {
+                    session.terminal.note(&format!("{error}: trying again"));
+                }
+            }
             Err(error) => return Err(error.into()),
         }
         tokio::time::sleep(Duration::from_secs(1)).await;

@@ -8,7 +8,7 @@
 //! `node rm --force` deletes an accepted record, `reap --yes` makes a task record with desired `remove`.
 //!
 //! Invariants: a user's text is stored byte for byte; what means the same as what is stored is not written; results go
-//! to standard output and everything else to standard error; exit codes are those of `objects.md`.
+//! to standard output and everything else to standard error; exit codes are those of `error.rs`.
 //!
 //! Deliberately absent: verbs that need the layers above (`manager`, `whoami`, `image load`): `main.rs` adds them.
 
@@ -145,7 +145,7 @@ pub struct Doors {
     pub grammar: clap::Command,
 }
 
-/// Runs a verb and says how it went, with an exit code of `objects.md`.
+/// Runs a verb and says how it went, with its exit code.
 ///
 /// The caller ends the process without waiting for the runtime's blocking threads: one may still read standard input.
 pub async fn run(cli: Cli, doors: Doors) -> ExitCode {

@@ -2,6 +2,7 @@
 
 use crate::api::time::Timestamp;
 use crate::api::unit::Bytes;
+use crate::api::yaml_text;
 use comfy_table::{Table, presets};
 use serde_json::Value;
 use std::time::Duration;
@@ -126,9 +127,9 @@ pub(super) fn short(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
 }
 
-/// A value as YAML; fields in the order that manifests have.
+/// A value as YAML that `apply` reads back: what another reader takes for a boolean or a number is quoted.
 pub(super) fn yaml(value: &Value) -> String {
-    serde_yaml::to_string(value).unwrap_or_else(|error| format!("# {error}\n"))
+    yaml_text::write(value)
 }
 
 /// A value as JSON for people.

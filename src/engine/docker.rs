@@ -140,7 +140,11 @@ impl Engine for Docker {
     }
 
     async fn list(&self, label: &str, value: &str) -> Result<Vec<ContainerId>, Error> {
-        let filters = json!({"label": [format!("{label}={value}")]}).to_string();
+        let wanted = match value.is_empty() {
+            true => label.to_owned(),
+            false => format!("{label}={value}"),
+        };
+        let filters = json!({"label": [wanted]}).to_string();
         let path = format!("/containers/json?all=true&filters={}", encode(&filters));
         let work = self.wire.get_json::<Vec<Id>>("list", &path);
         let found = self.wire.within("list", CALL, work).await?;

@@ -169,7 +169,7 @@ pub trait Engine: Send + Sync + 'static {
     /// See [`Error`]; so for every call.
     async fn identity(&self) -> Result<Identity, Error>;
 
-    /// Ids of all containers, running or not, that carry this label with this value.
+    /// Ids of all containers, running or not, that carry this label with this value; an empty value: with any.
     async fn list(&self, label: &str, value: &str) -> Result<Vec<ContainerId>, Error>;
 
     /// One container, by id or name.

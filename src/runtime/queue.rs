@@ -133,10 +133,36 @@ impl<K: Clone + Ord + Send + 'static> Queue<K> {
 
     /// A worker is done with `key`.
     pub fn done(&self, key: &K) {
-        let mut state = self.lock();
-        if let Some(since) = state.working.remove(key) {
-            self.metrics.finished(timer_now() - since);
+        self.finish(key);
+        self.release(key);
+    }
+
+    /// A worker is done with `key`, which is not handed out again before it has rested; the worker is free at once.
+    pub fn done_after(self: &Arc<Self>, key: K, rest: Duration)
+    where
+        K: Send + Sync + 'static,
+    {
+        self.finish(&key);
+        if rest.is_zero() {
+            self.release(&key);
+            return;
         }
+        let queue = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(rest).await;
+            queue.release(&key);
+        });
+    }
+
+    fn finish(&self, key: &K) {
+        if let Some(since) = self.lock().working.get(key) {
+            self.metrics.finished(timer_now() - *since);
+        }
+    }
+
+    fn release(&self, key: &K) {
+        let mut state = self.lock();
+        state.working.remove(key);
         if state.dirty.contains_key(key) {
             state.ready.push_back(key.clone());
             drop(state);
@@ -244,6 +270,20 @@ mod tests {
         assert!(queue.is_empty());
         queue.done(&"a");
         assert_eq!(queue.next().await, Some("a"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_rests_comes_up_when_it_has_rested_and_holds_up_no_other() {
+        let queue = Arc::new(queue());
+        queue.add("a");
+        assert_eq!(queue.next().await, Some("a"));
+        let start = timer_now();
+        queue.done_after("a", Duration::from_secs(3));
+        queue.extend(["a", "b"]);
+        assert_eq!(queue.next().await, Some("b"));
+        assert_eq!(timer_now(), start);
+        assert_eq!(queue.next().await, Some("a"));
+        assert_eq!(timer_now() - start, Duration::from_secs(3));
     }
 
     #[tokio::test(start_paused = true)]

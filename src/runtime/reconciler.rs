@@ -28,6 +28,12 @@ use tracing::{error, info, warn};
 
 /// Everything is looked at again this often: whatever was missed is found.
 pub const RESYNC: Duration = Duration::from_secs(300);
+/// A plan that takes longer than this is followed by a rest ...
+const QUICK: Duration = Duration::from_millis(2);
+/// ... of so many times as long: planning one object takes a third of a processor at most.
+const REST: u32 = 2;
+/// On a machine that is busy with other things a plan takes long without being large.
+const LONGEST_REST: Duration = Duration::from_millis(50);
 /// What workers have to end their last writes: the store's deadline and a little.
 const LAST_WRITES: Duration = Duration::from_secs(3);
 /// The first and the longest wait before a failed reconcile is tried again.
@@ -66,6 +72,15 @@ pub async fn run<C: Controller>(controller: Arc<C>, context: Context, stop: watc
                 tokio::time::sleep(backoff.next()).await;
             }
         }
+    }
+}
+
+/// How long a key rests after a plan that took so long: what thousands of tasks report while they start is worth a few
+/// looks, not one per report. Small objects never rest.
+fn rest(planned: Duration) -> Duration {
+    match planned > QUICK {
+        true => LONGEST_REST.min(planned * REST),
+        false => Duration::ZERO,
     }
 }
 
@@ -161,22 +176,28 @@ impl<C: Controller> Reign<C> {
             self.context
                 .metrics
                 .observe(&list::RECONCILE_TIME, &[C::NAME], elapsed);
-            self.queue.done(&work);
-            if let Err(why) = result {
-                return why;
+            match result {
+                Ok(planned) => self.queue.done_after(work, rest(planned)),
+                Err(why) => {
+                    self.queue.done(&work);
+                    return why;
+                }
             }
         }
         "the queue is closed".into()
     }
 
-    /// Looks at one key. An error ends the term.
-    async fn reconcile(&self, work: &C::Work) -> Result<(), String> {
+    /// Looks at one key; says how long the plan took. An error ends the term.
+    async fn reconcile(&self, work: &C::Work) -> Result<Duration, String> {
         if !self.leadership.session.is_valid_now() {
             return Err("the lease's deadline has passed".into());
         }
-        let Some(plan) = self.plan(work) else {
+        let started = super::clock::timer_now();
+        let plan = self.plan(work);
+        let planned = started.elapsed();
+        let Some(plan) = plan else {
             self.retry(work, "panic");
-            return Ok(());
+            return Ok(planned);
         };
         let written = match plan.steps.is_empty() {
             true => Ok(()),
@@ -217,7 +238,7 @@ impl<C: Controller> Reign<C> {
                 }
             }
         }
-        Ok(())
+        Ok(planned)
     }
 
     /// Plans; none if the planner panicked: one object must not take the others down.

@@ -4,7 +4,7 @@
 //! 1,000 keys each (rule S8), so an hour of them costs the store sixty leases. Events are for people: they are written
 //! without a fence, and a full queue drops the newest and counts it.
 
-use super::clock::Clock;
+use super::clock::{Clock, Now};
 use super::plan::{Note, encode};
 use crate::api::cluster::Event;
 use crate::api::key::event_prefix;
@@ -12,7 +12,7 @@ use crate::api::time::Timestamp;
 use crate::api::uid::Ids;
 use crate::api::unit::LeaseId;
 use crate::metrics::Metrics;
-use crate::store::{Kv, Op, Outcome, Txn};
+use crate::store::{BATCH_OPERATIONS, Kv, Op, Outcome, Txn};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,8 @@ const LEASE_SERVES: Duration = Duration::from_secs(60);
 const LEASE_KEYS: usize = 1_000;
 /// Notes that wait to be written.
 const WAITING: usize = 4_096;
+/// Events stay behind the writes of what they tell of, and share transactions.
+const COURTESY: Duration = Duration::from_millis(200);
 /// Distinct events that are remembered for counting.
 const REMEMBERED: usize = 4_096;
 /// A repeated event is written again at most this often: its count must not cost a write per occurrence.
@@ -100,20 +102,61 @@ struct Known {
 
 impl Scribe {
     async fn run(mut self, mut notes: mpsc::Receiver<(&'static str, Note)>) {
-        while let Some((controller, note)) = notes.recv().await {
-            if let Err(error) = self.write(controller, note).await {
+        while let Some(first) = notes.recv().await {
+            // What the note tells of goes on: its own writes come first.
+            tokio::time::sleep(COURTESY).await;
+            let mut waiting = vec![first];
+            while waiting.len() < BATCH_OPERATIONS
+                && let Ok(more) = notes.try_recv()
+            {
+                waiting.push(more);
+            }
+            if let Err(error) = self.write(waiting).await {
                 // The log has it all the same; an event is not worth holding anything up.
-                debug!(%error, "an event was not written");
+                debug!(%error, "events were not written");
             }
         }
     }
 
-    async fn write(
+    async fn write(&mut self, notes: Vec<(&'static str, Note)>) -> Result<(), crate::store::Error> {
+        let now = self.clock.now();
+        // A key may be written once in a transaction; the last count is the right one.
+        let mut events = BTreeMap::new();
+        for (controller, note) in notes {
+            events.extend(self.count(controller, note, now));
+        }
+        let mut then = Vec::new();
+        for (key, value) in events {
+            let lease = Some(self.lease(now.since_boot).await?);
+            then.push(Op::Put { key, value, lease });
+        }
+        if then.is_empty() {
+            return Ok(());
+        }
+        let count = then.len();
+        let txn = Txn {
+            then,
+            ..Txn::default()
+        };
+        match self.kv.txn(txn).await? {
+            Outcome::Committed { .. } | Outcome::Refused { .. } => {
+                self.metrics.written(RECORDER, count);
+                Ok(())
+            }
+            Outcome::Unknown { error } => {
+                warn!(%error, "events may not have been written");
+                Ok(())
+            }
+        }
+    }
+
+    /// Counts a note; gives the event's key and value where it is to be written.
+    fn count(
         &mut self,
         controller: &'static str,
         note: Note,
-    ) -> Result<(), crate::store::Error> {
-        let now = self.clock.now();
+        now: Now,
+    ) -> Option<(String, Vec<u8>)> {
         let identity = (note.object.clone(), note.reason, note.message.clone());
         let life = Timestamp::since;
         self.known
@@ -146,33 +189,10 @@ impl Scribe {
         known.event.count += 1;
         known.event.last = now.wall;
         if known.event.count > 1 && now.since_boot.saturating_sub(known.written) < REPEAT {
-            return Ok(());
+            return None;
         }
         known.written = now.since_boot;
-        let (key, value) = (known.key.clone(), encode(&known.event));
-        let lease = self.lease(now.since_boot).await?;
-        let put = Op::Put {
-            key,
-            value,
-            lease: Some(lease),
-        };
-        match self
-            .kv
-            .txn(Txn {
-                then: vec![put],
-                ..Txn::default()
-            })
-            .await?
-        {
-            Outcome::Committed { .. } | Outcome::Refused { .. } => {
-                self.metrics.written(RECORDER, 1);
-                Ok(())
-            }
-            Outcome::Unknown { error } => {
-                warn!(%error, "an event may not have been written");
-                Ok(())
-            }
-        }
+        Some((known.key.clone(), encode(&known.event)))
     }
 
     async fn lease(&mut self, now: Duration) -> Result<LeaseId, crate::store::Error> {

@@ -5,8 +5,8 @@ use crate::api::key::Key;
 use crate::api::unit::{Incarnation, Revision};
 use crate::store::{KeyValue, WatchBatch};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, RwLock};
-use tokio::sync::watch;
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use tokio::sync::{oneshot, watch};
 
 type Subscriber = Box<dyn Fn(&Cache, &[Key]) + Send + Sync>;
 
@@ -16,8 +16,17 @@ pub struct SharedCache {
     cache: RwLock<Cache>,
     progress: watch::Sender<Progress>,
     subscribers: Mutex<Subscribers>,
+    waiters: Mutex<Waiters>,
     /// Why the store was not reached last.
     trouble: Mutex<Option<String>>,
+}
+
+/// Who waits for which revision. Thousands do while a large service starts: each is woken once, when its own is there,
+/// and not at every step on the way.
+#[derive(Default)]
+struct Waiters {
+    next: u64,
+    all: BTreeMap<(Revision, u64), oneshot::Sender<()>>,
 }
 
 /// How far the cache is.
@@ -57,6 +66,7 @@ impl SharedCache {
             cache: RwLock::new(Cache::default()),
             progress: watch::channel(Progress::default()).0,
             subscribers: Mutex::new(Subscribers::default()),
+            waiters: Mutex::new(Waiters::default()),
             trouble: Mutex::new(None),
         })
     }
@@ -95,10 +105,21 @@ impl SharedCache {
 
     /// Waits until the cache shows a write of one's own at `revision`, or the store was rewound since `epoch`.
     pub async fn reached(&self, revision: Revision, epoch: u64) {
-        let mut progress = self.progress.subscribe();
-        let _ = progress
-            .wait_for(|progress| progress.revision >= revision || progress.epoch != epoch)
-            .await;
+        let reached = {
+            let mut waiters = self.waiters();
+            // Looked at under the lock that wakers take after they have moved on: nothing falls between.
+            let progress = self.progress();
+            if progress.revision >= revision || progress.epoch != epoch {
+                return;
+            }
+            let (sender, receiver) = oneshot::channel();
+            let id = waiters.next;
+            waiters.next += 1;
+            waiters.all.insert((revision, id), sender);
+            receiver
+        };
+        // The sender leaves the list only by waking.
+        let _ = reached.await;
     }
 
     /// Calls `subscriber` after every change, until the subscription is dropped. It must not block.
@@ -134,6 +155,8 @@ impl SharedCache {
             progress.epoch += 1;
             progress.is_connected = true;
         });
+        // A new epoch ends every wait.
+        self.wake(Revision(i64::MAX));
         self.tell(&keys);
     }
 
@@ -157,12 +180,31 @@ impl SharedCache {
             progress.revision = progress.revision.max(batch.revision);
             progress.is_connected = true;
         });
+        self.wake(batch.revision);
     }
 
     /// The store is followed (again).
     pub(super) fn set_connected(&self) {
         self.progress
             .send_if_modified(|progress| !std::mem::replace(&mut progress.is_connected, true));
+    }
+
+    /// Wakes who waits for this revision or an earlier one.
+    fn wake(&self, revision: Revision) {
+        let mut waiters = self.waiters();
+        while let Some(first) = waiters.all.first_entry() {
+            if first.key().0 > revision {
+                return;
+            }
+            // Whoever waited may have been dropped meanwhile.
+            let _ = first.remove().send(());
+        }
+    }
+
+    fn waiters(&self) -> MutexGuard<'_, Waiters> {
+        self.waiters
+            .lock()
+            .expect("no code panics while it holds the waiters")
     }
 
     /// The store is not followed now. Told also if nothing changes but the reason.
@@ -195,7 +237,7 @@ impl SharedCache {
         });
     }
 
-    fn subscribers(&self) -> std::sync::MutexGuard<'_, Subscribers> {
+    fn subscribers(&self) -> MutexGuard<'_, Subscribers> {
         self.subscribers
             .lock()
             .expect("no code panics while it holds the subscribers")
@@ -208,5 +250,45 @@ impl Cache {
         self.cluster
             .as_ref()
             .map_or(Incarnation(0), |cluster| cluster.incarnation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+
+    fn batch(revision: i64) -> WatchBatch {
+        WatchBatch {
+            revision: Revision(revision),
+            events: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_wait_ends_when_its_own_revision_is_there() {
+        let shared = SharedCache::new("/skep/");
+        let mut early = Box::pin(shared.reached(Revision(5), 0));
+        let mut late = Box::pin(shared.reached(Revision(7), 0));
+        assert!(early.as_mut().now_or_never().is_none());
+        assert!(late.as_mut().now_or_never().is_none());
+        shared.advance(&batch(4));
+        assert!(early.as_mut().now_or_never().is_none());
+        shared.advance(&batch(6));
+        assert!(early.as_mut().now_or_never().is_some());
+        assert!(late.as_mut().now_or_never().is_none());
+        shared.advance(&batch(7));
+        assert!(late.as_mut().now_or_never().is_some());
+        assert!(shared.reached(Revision(3), 0).now_or_never().is_some());
+    }
+
+    #[test]
+    fn a_new_listing_ends_every_wait() {
+        let shared = SharedCache::new("/skep/");
+        let mut waiting = Box::pin(shared.reached(Revision(5), 0));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        shared.replace(&[], Revision(2), false);
+        assert!(waiting.as_mut().now_or_never().is_some());
+        assert!(shared.reached(Revision(5), 0).now_or_never().is_some());
     }
 }

@@ -98,8 +98,11 @@ impl State {
 
     pub(super) fn find(&self, container: &str) -> Result<&SimContainer, Error> {
         self.containers
-            .values()
-            .find(|found| found.seen.id.as_str() == container || found.seen.name == container)
+            .get(&ContainerId(container.to_owned()))
+            .or_else(|| {
+                let mut all = self.containers.values();
+                all.find(|found| found.seen.name == container)
+            })
             .ok_or_else(|| no_such_container(container))
     }
 
@@ -109,12 +112,17 @@ impl State {
             .ok_or_else(|| no_such_container(id.as_str()))
     }
 
-    /// Ids of containers with this label, oldest first.
+    /// Ids of containers with this label (an empty value: any), oldest first.
     pub(super) fn list(&self, label: &str, value: &str) -> Vec<ContainerId> {
         let mut found: Vec<_> = self
             .containers
             .values()
-            .filter(|c| c.seen.labels.get(label).is_some_and(|v| v == value))
+            .filter(|c| {
+                c.seen
+                    .labels
+                    .get(label)
+                    .is_some_and(|v| value.is_empty() || v == value)
+            })
             .collect();
         found.sort_by_key(|c| c.number);
         found.into_iter().map(|c| c.seen.id.clone()).collect()

@@ -124,6 +124,7 @@ async fn a_list_may_lack_the_newest() {
     assert_eq!(engine.list("c", "1").await.unwrap().len(), 1);
     assert_eq!(engine.list("c", "1").await.unwrap(), [first, second]);
     assert!(engine.list("c", "2").await.unwrap().is_empty());
+    assert_eq!(engine.list("c", "").await.unwrap().len(), 2);
 }
 
 #[tokio::test]

@@ -83,3 +83,116 @@ async fn what_needs_no_store_works_without_one() {
             .contains("services/<namespace>/<name>")
     );
 }
+
+/// The real program, without a store.
+fn program(words: &[&str]) -> std::process::Output {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_skep"));
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("SKEP_") || text.starts_with("ETCDCTL_") {
+            command.env_remove(&name);
+        }
+    }
+    // Nothing listens on port 1; the directory has no configuration.
+    command
+        .env("SKEP_ENDPOINTS", "127.0.0.1:1")
+        .current_dir("/");
+    command
+        .args(words)
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn the_whole_help_names_every_verb() {
+    for verb in skep::app::arguments::Arguments::command().get_subcommands() {
+        let line = format!("\n  {} ", verb.get_name());
+        assert!(
+            HELP_TEMPLATE.contains(&line),
+            "{} is missing",
+            verb.get_name()
+        );
+    }
+}
+
+#[test]
+fn the_program_ends_with_the_codes_that_its_help_names() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (good, bad) = (
+        file("web.yaml", WEB),
+        file("bad.yaml", &WEB.replace("image:", "imgae:")),
+    );
+    let cases: [(&[&str], i32, &str); 15] = [
+        (&["--help"], 0, ""),
+        (&["--version"], 0, ""),
+        (&["version"], 0, ""),
+        (&["api-resources"], 0, ""),
+        (&["validate", "-f", &good], 0, ""),
+        (&["validate", "-f", &bad], 1, "bad.yaml:7:"),
+        (&["validate", "-f", "/nonexistent"], 1, "/nonexistent"),
+        (&[], 2, "Usage: skep"),
+        (&["aply"], 2, "apply"),
+        (&["get"], 2, "KIND"),
+        (&["get", "svc"], 3, "127.0.0.1:1"),
+        (&["apply", "-f", &good], 3, "127.0.0.1:1"),
+        (&["diff", "-f", &good], 3, "127.0.0.1:1"),
+        (&["exec", "web", "--", "true"], 125, "127.0.0.1:1"),
+        (&["manager", "--controllers", "nonsense"], 2, "scheduler"),
+    ];
+    for (words, code, text) in cases {
+        let output = program(words);
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {err}");
+        assert!(err.contains(text), "{words:?}: {err}");
+    }
+}
+
+#[test]
+fn completion_scripts_are_sound() {
+    use std::io::Write;
+    for (shell, check) in [("bash", "-n"), ("zsh", "-n"), ("fish", "--no-execute")] {
+        let script = program(&["completion", shell]).stdout;
+        let text = String::from_utf8(script).unwrap();
+        for verb in ["describe", "whoami", "api-resources"] {
+            assert!(text.contains(verb), "{shell}: no {verb}");
+        }
+        let mut command = std::process::Command::new(shell);
+        command.arg(check).stdin(std::process::Stdio::piped());
+        let mut child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) if shell != "bash" && error.kind() == std::io::ErrorKind::NotFound => {
+                println!("not covered: {shell} is not installed, its completion was not parsed");
+                continue;
+            }
+            Err(error) => panic!("{shell}: {error}"),
+        };
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(text.as_bytes())
+            .unwrap();
+        assert!(
+            child.wait().unwrap().success(),
+            "{shell} refuses the script"
+        );
+    }
+}
+
+#[test]
+fn nobody_who_reads_is_no_error() {
+    let skep = env!("CARGO_BIN_EXE_skep");
+    let words = format!("'{skep}' completion bash | head -n 1; exit ${{PIPESTATUS[0]}}");
+    let output = std::process::Command::new("bash")
+        .args(["-c", &words])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
+}

@@ -155,9 +155,6 @@ async fn what_get_shows_can_be_applied_and_writes_nothing() {
     for kind in ["services", "nodes", "services,nodes"] {
         let revision = world.revision();
         for format in ["yaml", "json"] {
-            if format == "json" && kind.contains(',') {
-                continue;
-            }
             let name = match kind {
                 "services" => "web",
                 "nodes" => "n1",
@@ -219,6 +216,96 @@ async fn scale_of_a_manifest_without_replicas_is_said_beside_it() {
     );
     assert_eq!(world.skep("scale nothing=4").await.code, 1);
     assert_eq!(world.skep("scale web").await.code, 2);
+    assert!(world.ok("scale web 5").await.contains("(2 -> 5)"));
+    assert_eq!(
+        world.skep("scale web 5 --replicas 6").await.code,
+        1,
+        "no service 5"
+    );
+}
+
+#[tokio::test]
+async fn waiting_for_replicas_that_the_manifest_leaves_out_ends() {
+    let world = World::new();
+    let key = "services/default/web";
+    world.put(key, "{template: {container: 'nginx:1.27'}}");
+    world.accept(key, 1);
+    let mut record: serde_json::Value =
+        serde_json::from_str(&world.value(&format!("accepted/{key}")).unwrap()).unwrap();
+    // The controller fills them in.
+    record["spec"]["replicas"] = json!(1);
+    world.put_json(&format!("accepted/{key}"), &record);
+    world.counts(key, 1, 1, 1);
+    world
+        .ok("wait svc web --for=condition=ready --timeout 1s")
+        .await;
+    world.ok("scale web=2").await;
+    let early = world
+        .skep("wait svc web --for=condition=ready --timeout 100ms")
+        .await;
+    assert_eq!(
+        early.code, 4,
+        "the scale key is not in force yet: {}",
+        early.err
+    );
+    record["spec"]["replicas"] = json!(2);
+    record["generation"] = json!(2);
+    world.put_json(&format!("accepted/{key}"), &record);
+    world.counts(key, 2, 2, 2);
+    world
+        .ok("wait svc web --for=condition=ready --timeout 1s")
+        .await;
+}
+
+#[tokio::test]
+async fn scaling_down_waits_until_the_surplus_has_stopped() {
+    let world = World::new();
+    let key = "services/default/web";
+    world.put(key, WEB);
+    world.accept(key, 1);
+    world.counts(key, 1, 3, 3);
+    world.node("n1");
+    world.task("t1aaaaaaaaaaaaaaaaaaaaaaa", 4, "n1").await;
+    let task = "tasks/default/web/t1aaaaaaaaaaaaaaaaaaaaaaa";
+    let mut record: serde_json::Value = serde_json::from_str(&world.value(task).unwrap()).unwrap();
+    record["desired"] = json!("shutdown");
+    world.put_json(task, &record);
+    let said = world
+        .skep("wait svc web --for=condition=ready --timeout 100ms")
+        .await;
+    assert_eq!(said.code, 4);
+    assert!(said.err.contains("1 task still to stop"), "{}", said.err);
+    // Of a node that is out of reach nobody waits for the end of a task.
+    let lost = json!({"uid": UID, "engine": {"state": "down", "reason": "Unreachable"}});
+    world.put_json("status/nodes/n1/health", &lost);
+    world
+        .ok("wait svc web --for=condition=ready --timeout 1s")
+        .await;
+}
+
+#[tokio::test]
+async fn a_dry_run_prints_what_would_be() {
+    let world = World::new();
+    let file = world.file("web.yaml", WEB);
+    for format in ["yaml", "json"] {
+        let out = world
+            .ok(&format!("apply -f {file} --dry-run -o {format}"))
+            .await;
+        let shown: serde_json::Value = serde_yaml::from_str(&out).unwrap();
+        assert_eq!(shown["spec"]["replicas"], 3, "{out}");
+        assert_eq!(shown["metadata"]["labels"]["app"], "web", "{out}");
+    }
+    let out = world
+        .ok(&format!("apply -f {file} --dry-run -o name"))
+        .await;
+    assert_eq!(out, "services/default/web\n");
+    assert_eq!(
+        world.value("services/default/web"),
+        None,
+        "nothing is written"
+    );
+    world.ok(&format!("apply -f {file} -o yaml")).await;
+    assert_eq!(world.value("services/default/web").unwrap(), WEB);
 }
 
 #[tokio::test]
@@ -421,6 +508,38 @@ async fn a_unix_socket_needs_its_manager() {
         .await;
     assert!(out.contains("manager: \"m1\""), "{out}");
     assert_eq!(world.value("nodes/local"), None, "a dry run");
+    let none = world
+        .skep("node add local --engine unix:///var/run/docker.sock")
+        .await;
+    assert_eq!(none.code, 2, "{}", none.err);
+    for name in ["m1", "m2"] {
+        let manager = json!({
+            "name": name, "hostname": "h", "version": "0.1.0", "controllers": ["service"],
+            "startedAt": "2026-01-02T03:04:05.000Z",
+        });
+        world.put_json(&format!("managers/{name}"), &manager);
+        let said = world
+            .skep("node add local --engine unix:///var/run/docker.sock --dry-run")
+            .await;
+        match name {
+            "m1" => assert!(
+                said.out.contains("manager: \"m1\""),
+                "the only one: {}",
+                said.err
+            ),
+            _ => assert!(
+                said.code == 2 && said.err.contains("m1, m2"),
+                "{}",
+                said.err
+            ),
+        }
+    }
+    let said = world.skep("node add n1 --engine nonsense").await;
+    assert!(
+        said.err.starts_with("error: spec.engine.url: "),
+        "{}",
+        said.err
+    );
 }
 
 #[tokio::test]

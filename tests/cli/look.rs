@@ -88,6 +88,13 @@ async fn selectors_namespaces_and_names_narrow() {
     let said = world.skep("get svc nothing").await;
     assert_eq!(said.code, 1);
     assert_eq!(said.err, "error: there is no service default/nothing\n");
+    let said = world.skep("get svc web nothing -o name").await;
+    assert_eq!(
+        (said.code, said.out.as_str()),
+        (1, "services/default/web\n"),
+        "what is there is shown"
+    );
+    assert!(world.ok("get all").await.contains("n1 "));
     assert_eq!(world.skep("get pods").await.code, 2);
     assert_eq!(world.skep("get svc -l a=(").await.code, 2);
 }

@@ -5,6 +5,8 @@
 
 mod binary;
 mod change;
+mod golden;
 mod look;
+mod manifests;
 mod tasks;
 mod world;

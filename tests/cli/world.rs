@@ -2,10 +2,11 @@
 
 use clap::{CommandFactory, Parser};
 use serde_json::{Value, json};
+use skep::api::time::Timestamp;
 use skep::api::unit::{LeaseId, Revision};
 use skep::cli::{Cli, Doors, Terminal, code};
 use skep::embedded::memory::Memory;
-use skep::runtime::clock::SystemClock;
+use skep::runtime::clock::{Clock, Now};
 use skep::sim::SimFleet;
 use skep::store::{
     Error, Kv, LeaseStatus, Outcome, RangeRequest, RangeResponse, StoreStatus, Txn, WatchRequest,
@@ -15,6 +16,22 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// It is always a minute after the records were made, so that ages are known.
+struct Stopped;
+
+impl Clock for Stopped {
+    fn now(&self) -> Now {
+        Now {
+            wall: Timestamp::parse("2026-01-02T03:05:05Z").unwrap(),
+            since_boot: Duration::from_secs(60),
+        }
+    }
+
+    fn seed(&self) -> u128 {
+        1
+    }
+}
 
 /// How a verb ended.
 pub(crate) struct Said {
@@ -81,7 +98,7 @@ impl World {
                 Box::pin(async move { Ok(store) })
             }),
             connector: Arc::new(self.fleet.clone()),
-            clock: Arc::new(SystemClock),
+            clock: Arc::new(Stopped),
             terminal,
             environment: BTreeMap::new(),
             directory: PathBuf::from("/nonexistent"),

@@ -99,6 +99,11 @@ async fn list_finds_by_label_what_runs_and_what_does_not() {
     let mut expected = vec![one.id.clone(), two.id.clone()];
     expected.sort();
     assert_eq!(found, expected);
+    let any = one.engine.list("dev.skep.test", "").await.unwrap();
+    assert!(
+        expected.iter().all(|id| any.contains(id)),
+        "an empty value lists all that carry the label"
+    );
     assert!(
         one.engine
             .list("dev.skep.test", "x=y&z")

@@ -1,8 +1,18 @@
-//! Tests on a fleet of real Docker Engines of several versions.
+//! Tests on a fleet of real Docker Engines of several versions, with a real etcd and `skep manager` as processes.
 //!
-//! They need root's docker, and make everything else themselves: see `tests/fleet/images/build`.
+//! They need root's docker, and make everything else themselves: see `tests/fleet/images/build`. One fleet runs at a
+//! time; a test goes through many scenarios on its fleet and prints a line for each that passed.
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod helper;
+mod history;
+mod managers;
+mod misuse;
+mod nodes;
+mod see;
+mod store;
+mod tls;
+mod workloads;
+mod world;

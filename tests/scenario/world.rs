@@ -1,9 +1,11 @@
 //! A world for scenarios: the in-memory store, simulated engines, a paused clock, and real managers with the real
 //! wiring between them. Nothing sleeps: virtual time jumps to the next timer.
 
-use skep::api::cluster::Cluster;
-use skep::api::name::{NodeName, Scoped};
+use crate::line::Line;
+use skep::api::cluster::{Cluster, Event};
+use skep::api::name::{NodeName, ObjectKey, Scoped};
 use skep::api::task::{Desired, Task, TaskState};
+use skep::api::uid::Uid;
 use skep::app::manager::{self, CONTROLLERS, Doors, Options};
 use skep::embedded::memory::Memory;
 use skep::metrics::Metrics;
@@ -25,10 +27,35 @@ pub struct World {
     pub store: Memory,
     pub fleet: SimFleet,
     clock: Arc<SimClock>,
-    managers: BTreeMap<String, (JoinHandle<()>, watch::Sender<bool>)>,
+    managers: BTreeMap<String, Running>,
+}
+
+/// A manager that was started.
+struct Running {
+    task: JoinHandle<Result<(), manager::Error>>,
+    stop: watch::Sender<bool>,
+    line: Line,
 }
 
 impl World {
+    /// Another cluster, with a store of its own, over the same engines.
+    pub fn beside(&self) -> Self {
+        Self {
+            store: Memory::new(),
+            fleet: self.fleet.clone(),
+            clock: self.clock.clone(),
+            managers: BTreeMap::new(),
+        }
+    }
+
+    /// The node of an engine that is there.
+    pub fn node(&self, name: &str) {
+        self.put(
+            &format!("nodes/{name}"),
+            &format!("{{engine: {{url: \"tcp://{name}:2375\"}}}}"),
+        );
+    }
+
     /// Engines `n1` to `n<nodes>`, each a node, and one manager `m1`.
     pub async fn start(nodes: usize) -> Self {
         let mut world = Self::empty();
@@ -64,10 +91,7 @@ impl World {
         engine.add_image(IMAGE);
         let clock = self.clock.clone();
         engine.set_clock(move || skep::runtime::clock::Clock::now(&*clock).wall);
-        self.put(
-            &format!("nodes/{name}"),
-            &format!("{{engine: {{url: \"tcp://{name}:2375\"}}}}"),
-        );
+        self.node(name);
         engine
     }
 
@@ -78,43 +102,71 @@ impl World {
             .expect("the node's engine")
     }
 
-    /// Starts a manager.
+    /// Starts a manager with all controllers.
     pub fn manager(&mut self, name: &str) {
+        self.manager_with(name, &CONTROLLERS, None);
+    }
+
+    /// One process for each controller, named as it is.
+    pub fn managers_apart(&mut self) {
+        for controller in CONTROLLERS {
+            self.manager_with(controller, &[controller], None);
+        }
+    }
+
+    /// Starts a manager with some controllers, and perhaps `--cluster-id`.
+    pub fn manager_with(&mut self, name: &str, controllers: &[&str], cluster_id: Option<Uid>) {
         let (stop, stopped) = watch::channel(false);
+        let line = Line::to(self.store.clone());
         let options = Options {
             name: name.into(),
             hostname: name.into(),
-            controllers: CONTROLLERS.iter().map(ToString::to_string).collect(),
+            controllers: controllers.iter().map(ToString::to_string).collect(),
             metrics: None,
-            cluster: Default::default(),
+            cluster: skep::controllers::cluster::Settings {
+                id: cluster_id,
+                ..Default::default()
+            },
             node: Default::default(),
         };
         let doors = Doors {
-            kv: Arc::new(self.store.clone()),
+            kv: Arc::new(line.clone()),
             cache: SharedCache::new("/skep/"),
             connector: Arc::new(self.fleet.clone()),
             clock: self.clock.clone(),
             metrics: Arc::new(Metrics::new()),
         };
-        let running = tokio::spawn(async move {
-            manager::run(options, doors, stopped)
-                .await
-                .expect("the manager runs until it is stopped");
-        });
-        self.managers.insert(name.into(), (running, stop));
+        let task = tokio::spawn(manager::run(options, doors, stopped));
+        let running = Running { task, stop, line };
+        self.managers.insert(name.into(), running);
+    }
+
+    /// A manager's line to the store.
+    pub fn line(&self, name: &str) -> Line {
+        self.managers[name].line.clone()
+    }
+
+    /// Waits for a manager that ends by itself; says why.
+    pub async fn refused(&mut self, name: &str) -> String {
+        let running = self.managers.remove(name).expect("the manager runs");
+        let ended = running.task.await.expect("the manager does not panic");
+        ended.expect_err("it ends with an error").to_string()
     }
 
     /// Ends a manager at whatever await it is: `kill -9`.
     pub fn kill(&mut self, name: &str) {
-        let (running, _) = self.managers.remove(name).expect("the manager runs");
-        running.abort();
+        let running = self.managers.remove(name).expect("the manager runs");
+        // Nobody writes from a dead process, whatever its parts were spawned as.
+        running.line.set_up(false);
+        running.task.abort();
     }
 
     /// Asks a manager to stop and waits until it has.
     pub async fn stop(&mut self, name: &str) {
-        let (running, stop) = self.managers.remove(name).expect("the manager runs");
-        stop.send(true).expect("the manager listens");
-        running.await.expect("the manager stops in peace");
+        let running = self.managers.remove(name).expect("the manager runs");
+        running.stop.send(true).expect("the manager listens");
+        let ended = running.task.await.expect("the manager does not panic");
+        ended.expect("the manager stops in peace");
     }
 
     /// Puts a value below the prefix.
@@ -160,6 +212,46 @@ impl World {
             serving(cache, &name).len() == count
         })
         .await;
+    }
+
+    /// What everything ends with: the store is quiet, and nothing runs that should not.
+    pub async fn settled(&self) {
+        self.quiet().await;
+        self.check();
+    }
+
+    /// What users were told so far.
+    pub fn events(&self) -> Vec<Event> {
+        let events = self.store.dump("/skep-events/");
+        let read = |kv: &skep::store::KeyValue| {
+            serde_json::from_slice(&kv.value).expect("an event can be read")
+        };
+        events.iter().map(read).collect()
+    }
+
+    /// How often users were told of this.
+    pub fn told(&self, reason: &str) -> u64 {
+        let events = self.events();
+        let of = events.iter().filter(|event| event.reason == reason);
+        of.map(|event| event.count).sum()
+    }
+
+    /// A condition: `True/Reason`.
+    pub fn condition(&self, object: &ObjectKey, controller: &str, kind: &str) -> Option<String> {
+        let cache = self.cache();
+        let status = cache.status(object, controller)?;
+        let condition = status.condition(kind)?;
+        Some(format!(
+            "{}/{}",
+            condition.status.as_str(),
+            condition.reason
+        ))
+    }
+
+    /// How often a call was made on any engine.
+    pub fn calls(&self, call: &str) -> usize {
+        let engines = self.fleet.all();
+        engines.iter().map(|engine| engine.count(call)).sum()
     }
 
     /// Waits until nothing is written for a minute of virtual time.

@@ -194,6 +194,17 @@ impl Etcd {
             .unwrap_or_else(|error| panic!("{error}"))
     }
 
+    /// Puts a file's bytes as a value, as `etcdctl put KEY <FILE` does: a command line takes no more than 128 KiB.
+    pub(crate) async fn put_file(&self, key: &str, file: &Path) {
+        let mut command = Command::new("sh");
+        let script = r#"file=$1; shift; exec "$@" <"$file""#;
+        command.args(["-c", script, "sh"]).arg(file);
+        command.arg(self.program("etcdctl"));
+        command.env("ETCDCTL_API", "3");
+        command.args(["--endpoints", &self.endpoint(), "put", key]);
+        run(command).await.unwrap_or_else(|error| panic!("{error}"));
+    }
+
     /// Like [`Etcd::ctl`], with the failure as a value.
     pub(crate) async fn try_ctl(&self, arguments: &[&str]) -> Result<String, String> {
         let mut command = Command::new(self.program("etcdctl"));

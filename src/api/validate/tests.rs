@@ -300,10 +300,6 @@ fn nodes() {
     };
     tls("/key.pem", "");
     tls("key.pem", "engine.tls.key: expected an absolute path");
-    tls(
-        "-----BEGIN PRIVATE KEY-----\nMIIE",
-        "engine.tls.key: expected the path of a file",
-    );
     check(
         "node",
         json!({"engine": "tcp://n1:2376", "manager": "m1"}),
@@ -341,4 +337,16 @@ fn networks() {
         "driver: expected one of overlay",
     );
     check("network", json!({"mtu": 100}), "mtu: expected 0");
+}
+
+#[test]
+fn k1_a_key_in_the_store_is_refused() {
+    for key in ["-----BEGIN PRIVATE KEY-----\nMIIE", "LS0tLS1CRUdJTg=="] {
+        let files = json!({"ca": "/ca.pem", "cert": "/cert.pem", "key": key});
+        check(
+            "node",
+            json!({"engine": {"url": "tcp://n1:2376", "tls": files}}),
+            "engine.tls.key: expected",
+        );
+    }
 }

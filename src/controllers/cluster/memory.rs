@@ -1,5 +1,6 @@
 //! What a process remembers of the cluster. It is lost with the process, and nothing but caution rests on it.
 
+use super::snapshot;
 use crate::api::cluster::Cluster;
 use crate::api::uid::Uid;
 use crate::api::unit::Incarnation;
@@ -95,13 +96,17 @@ impl ProcessMemory {
         }
     }
 
-    /// Remembers that users were told of all that is unknown or broken now; what was mended is told of again.
+    /// Remembers that users were told of all that is unknown, broken or foreign now; what was mended is told of again.
     pub(super) fn told(&self, cache: &Cache) {
+        let nodes = snapshot::nodes(cache);
+        let foreign = snapshot::suspects(&nodes);
+        let foreign = foreign.iter().map(|(node, id)| snapshot::told_of(node, id));
         self.lock().told = cache
             .unknown
             .iter()
             .chain(cache.broken.keys())
             .cloned()
+            .chain(foreign)
             .collect();
     }
 

@@ -231,11 +231,11 @@ fn past_life(snapshot: &Snapshot<'_>, record: &Cluster) -> Option<Incarnation> {
 }
 
 /// Labels are ahead of the store if they name a later life, or a revision that the store had not reached when it
-/// stored what was read from them.
+/// stored what was read from them, or if who drives the engine says that this history cannot have ordered them.
 fn ahead(node: &Node, record: &Cluster) -> Option<Incarnation> {
     let (life, revision) = node.highest?;
-    let is_ahead =
-        life > record.incarnation || (life == record.incarnation && revision > node.said_at);
+    let is_ahead = life > record.incarnation
+        || (life == record.incarnation && (node.is_ahead || revision > node.said_at));
     is_ahead.then_some(life)
 }
 

@@ -1,6 +1,6 @@
 //! What is told of the cluster: there is no status key, only events.
 
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, suspects, told_of};
 use crate::api::cluster::{Cluster, Severity};
 use crate::api::key::Key;
 use crate::runtime::plan::Plan;
@@ -21,25 +21,23 @@ pub(super) fn tell_of_keys(snapshot: &Snapshot<'_>, plan: &mut Plan) {
     }
 }
 
-/// A cluster without a container of its own that finds another's may be that one with a lost store (rule I3).
+/// Tells once of another cluster's containers, where that cluster may be this one with a lost store (rule I3). A mere
+/// neighbour is the reaper's to report.
 pub(super) fn tell_of_foreign(snapshot: &Snapshot<'_>, record: &Cluster, plan: &mut Plan) {
-    if snapshot.nodes.iter().any(|node| node.highest.is_some()) {
-        return;
-    }
-    for node in &snapshot.nodes {
-        for id in &node.foreign {
-            let message = format!(
-                "containers of cluster {id} run on node {}: they are left alone; if that cluster lost its store, start \
-                 the manager with --cluster-id {id} to take them back",
-                node.name
-            );
-            plan.note(
-                Key::Cluster,
-                Some(&record.id),
-                Severity::Warning,
-                "ForeignCluster",
-                message,
-            );
+    for (node, id) in suspects(&snapshot.nodes) {
+        if snapshot.memory.told.contains(&told_of(&node, &id)) {
+            continue;
         }
+        let message = format!(
+            "containers of cluster {id} run on node {node}: they are left alone; if that cluster lost its store, start \
+             the manager with --cluster-id {id} to take them back"
+        );
+        plan.note(
+            Key::Cluster,
+            Some(&record.id),
+            Severity::Warning,
+            "ForeignCluster",
+            message,
+        );
     }
 }

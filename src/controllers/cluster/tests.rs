@@ -137,6 +137,7 @@ impl Process {
             highest: highest.map(|(life, revision)| (Incarnation(life), Revision(revision))),
             unclaimed: foreign.iter().map(|id| container(id)).collect(),
             total: foreign.len() as u32,
+            ..Found::default()
         };
         self.status(
             name,
@@ -247,6 +248,7 @@ fn containers_of_another_cluster_are_told_of_while_there_are_none_of_ones_own() 
     assert_eq!(reasons(&plan), ["ForeignCluster"]);
     assert!(plan.notes[0].message.contains("--cluster-id lost"));
     assert!(plan.is_in_step());
+    assert_eq!(reasons(&process.settle()), Vec::<&str>::new(), "told once");
     process.found("n1", 1, Some((1, 1)), &["lost"]);
     assert_eq!(reasons(&process.settle()), Vec::<&str>::new());
 }

@@ -2,7 +2,7 @@
 
 use crate::api::accepted::AcceptedService;
 use crate::api::network::NetworkSpec;
-use crate::api::service::{PortMode, ServiceSpec};
+use crate::api::service::{EndpointMode, PortMode, ServiceSpec, SessionAffinity};
 use crate::api::status::{Condition, Status, Truth};
 use crate::api::time::Timestamp;
 use crate::runtime::accept::{Acceptance, Context};
@@ -74,6 +74,12 @@ fn networks(spec: &ServiceSpec) -> (Truth, &'static str, String) {
     let asked = spec.template.networks.as_deref().unwrap_or_default();
     let names: Vec<&str> = asked.iter().map(|network| network.name.as_str()).collect();
     match names.is_empty() {
+        true if spec.endpoint_mode == EndpointMode::Dnsrr => (
+            Truth::False,
+            NOT_PROVIDED,
+            "endpointMode dnsrr is not provided by this version: no name resolves to the tasks"
+                .into(),
+        ),
         true => (
             Truth::True,
             NOT_NEEDED,
@@ -103,6 +109,11 @@ fn ports(spec: &ServiceSpec) -> (Truth, &'static str, String) {
         })
         .collect();
     match ingress.is_empty() {
+        true if spec.session_affinity == SessionAffinity::ClientIp => (
+            Truth::False,
+            NOT_PROVIDED,
+            "sessionAffinity clientIP is not provided by this version: no port leads to several tasks".into(),
+        ),
         true => (
             Truth::True,
             NOT_NEEDED,

@@ -6,7 +6,7 @@
 use super::accept::is_socket;
 use super::health::{Contact, Doubt, Evidence, judge};
 use super::snapshot::health_shard;
-use super::status::engine_status;
+use super::status::{engine_status, tell};
 use crate::api::key::Key;
 use crate::api::name::{NodeName, ObjectKey};
 use crate::api::node::EngineSpec;
@@ -19,9 +19,9 @@ use crate::runtime::backoff::Backoff;
 use crate::runtime::cache::Cache;
 use crate::runtime::clock::timer_now;
 use crate::runtime::context::Context;
-use crate::runtime::plan::{Step, encode};
+use crate::runtime::plan::{Note, Step, encode};
 use crate::runtime::view::HEALTH;
-use crate::store::{Compare, LEASE_TTL, Session, election};
+use crate::store::{Compare, LEASE_TTL, Op, Outcome, Session, Txn, election};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -132,18 +132,21 @@ impl Wards {
     }
 
     async fn claim_sockets(&self, session: &Session) -> String {
-        let mut held: BTreeSet<NodeName> = BTreeSet::new();
+        let mut held: BTreeMap<NodeName, (Compare, AbortHandle)> = BTreeMap::new();
         let mut wards: JoinSet<String> = JoinSet::new();
         loop {
+            if let Err(why) = self.give_back(&mut held).await {
+                return why;
+            }
             for node in self.context.cache.read(|cache| self.free(cache, &held)) {
                 let key = Key::Shard(health_shard(&node)).full(self.context.cache.prefix());
                 let value = encode(&self.context.holder());
                 match election::claim(&*self.context.kv, &key, session.lease(), value).await {
                     Ok(election::Claim::Ours(term)) => {
                         let fence = Compare::CreatedAt(key, Revision(term.0));
-                        let ward = self.ward(Some(node.clone()), fence);
-                        held.insert(node);
-                        wards.spawn(async move { ward.tend().await });
+                        let ward = self.ward(Some(node.clone()), fence.clone());
+                        let handle = wards.spawn(async move { ward.tend().await });
+                        held.insert(node, (fence, handle));
                     }
                     Ok(election::Claim::Taken(_)) => {}
                     Ok(election::Claim::Unknown(error)) => {
@@ -154,23 +157,59 @@ impl Wards {
             }
             tokio::select! {
                 biased;
-                Some(ended) = wards.join_next() => {
-                    return ended.unwrap_or_else(|error| format!("a ward ended: {error}"));
-                }
+                Some(ended) = wards.join_next() => match ended {
+                    Ok(why) => return why,
+                    Err(error) if error.is_cancelled() => {}
+                    Err(error) => return format!("a ward ended: {error}"),
+                },
                 () = tokio::time::sleep(PING) => {}
             }
         }
     }
 
-    fn free(&self, cache: &Cache, held: &BTreeSet<NodeName>) -> Vec<NodeName> {
+    /// Gives back the sockets that are deleted or another manager's now: it must be able to claim them (rule N6).
+    async fn give_back(
+        &self,
+        held: &mut BTreeMap<NodeName, (Compare, AbortHandle)>,
+    ) -> Result<(), String> {
+        let mine = self.context.cache.read(|cache| self.sockets_of_ours(cache));
+        while let Some(node) = held.keys().find(|node| !mine.contains(*node)).cloned() {
+            let Some((fence, ward)) = held.remove(&node) else {
+                continue;
+            };
+            ward.abort();
+            let key = fence.key().to_owned();
+            let txn = Txn {
+                compares: vec![fence],
+                then: vec![Op::Delete { key }],
+                otherwise: Vec::new(),
+            };
+            match self.context.kv.txn(txn).await {
+                Ok(Outcome::Committed { .. } | Outcome::Refused { .. }) => {}
+                Ok(Outcome::Unknown { error }) | Err(error) => {
+                    return Err(format!("the health of {node} is not given back: {error}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn sockets_of_ours(&self, cache: &Cache) -> BTreeSet<NodeName> {
         cache
             .nodes
             .iter()
             .filter(|(_, node)| is_socket(&node.spec))
             .filter(|(_, node)| node.spec.manager.as_deref() == Some(&self.context.manager))
             .map(|(name, _)| name.clone())
-            .filter(|name| !held.contains(name) && !cache.shards.contains_key(&health_shard(name)))
             .collect()
+    }
+
+    fn free<T>(&self, cache: &Cache, held: &BTreeMap<NodeName, T>) -> Vec<NodeName> {
+        let is_free = |name: &NodeName| {
+            !held.contains_key(name) && !cache.shards.contains_key(&health_shard(name))
+        };
+        let mine = self.sockets_of_ours(cache);
+        mine.into_iter().filter(is_free).collect()
     }
 
     fn ward(&self, only: Option<NodeName>, fence: Compare) -> Ward {
@@ -256,14 +295,18 @@ impl Ward {
     async fn report(&self, doubt: &mut Doubt) -> Result<(), String> {
         let metrics = &self.context.metrics;
         let started = timer_now();
-        let steps = self.judge(doubt);
+        let (steps, notes): (Vec<Step>, Vec<_>) = self.judge(doubt).into_iter().unzip();
         let written = match steps.is_empty() {
             true => Ok(()),
             false => self.writer.write_and_see(&steps).await.map(|_| ()),
         };
         metrics.observe(&list::RECONCILE_TIME, &[HEALTH], timer_now() - started);
         let result = match written {
-            Ok(()) => "success",
+            Ok(()) => {
+                let notes = notes.into_iter().flatten();
+                self.context.recorder.record(HEALTH, notes);
+                "success"
+            }
             Err(WriteError::TermOver(why)) => return Err(why),
             Err(error) => {
                 warn!(%error, "verdicts are not written yet");
@@ -287,8 +330,8 @@ impl Ward {
             .collect()
     }
 
-    /// Judges all engines at once; gives what has to be written.
-    fn judge(&self, doubt: &mut Doubt) -> Vec<Step> {
+    /// Judges all engines at once; gives what has to be written, and told with it.
+    fn judge(&self, doubt: &mut Doubt) -> Vec<(Step, Option<Note>)> {
         let now = self.context.clock.now();
         let beats = lock(&self.beats);
         let contacts = beats.values().map(|beat| &beat.contact);
@@ -317,8 +360,9 @@ impl Ward {
                     });
                     let status =
                         engine_status(node, before, beat.identity.as_ref(), &verdict, now.wall);
+                    let note = tell(name, before, &status);
                     let key = Key::Status(object, HEALTH.into());
-                    (before != Some(&status)).then(|| Step::default().put(key, &status))
+                    (before != Some(&status)).then(|| (Step::default().put(key, &status), note))
                 })
                 .collect()
         })

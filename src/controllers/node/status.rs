@@ -3,10 +3,13 @@
 use super::health::Verdict;
 use super::snapshot::Snapshot;
 use crate::api::accepted::AcceptedNode;
+use crate::api::cluster::Severity;
+use crate::api::name::{NodeName, ObjectKey};
 use crate::api::status::{Condition, EngineStatus, NodeState, Status, Truth};
 use crate::api::time::Timestamp;
 use crate::api::unit::{Bytes, NanoCpus};
 use crate::engine::Identity;
+use crate::runtime::plan::Note;
 use crate::runtime::view::MANAGER_GONE;
 use std::net::IpAddr;
 
@@ -89,6 +92,36 @@ pub fn engine_status(
         engine: Some(engine),
         ..Status::default()
     }
+}
+
+/// What users are told when a verdict changes: once per change, not with each contact.
+pub fn tell(name: &NodeName, before: Option<&Status>, next: &Status) -> Option<Note> {
+    let engine = next.engine.as_ref()?;
+    let old = before.and_then(|before| before.engine.as_ref());
+    let is_special = |engine: &EngineStatus| {
+        let reason = engine.reason.as_deref();
+        SPECIAL.into_iter().find(|kind| Some(*kind) == reason)
+    };
+    let (severity, reason) = match (engine.state, is_special(engine)) {
+        (_, Some(kind)) if old.and_then(is_special) == Some(kind) => return None,
+        (_, Some(kind)) => (Severity::Warning, kind),
+        (state, None) if old.is_some_and(|old| old.state == state) => return None,
+        (NodeState::Ready, None) => (Severity::Normal, "NodeReady"),
+        (NodeState::Down, None) => (Severity::Warning, "NodeDown"),
+        // A new node is not known at first: no news.
+        (NodeState::Unknown, None) if old?.state == NodeState::Unknown => return None,
+        (NodeState::Unknown, None) => (Severity::Warning, "NodeUnknown"),
+    };
+    Some(Note {
+        object: ObjectKey::node(name).to_string(),
+        uid: next.uid.clone(),
+        severity,
+        reason,
+        message: engine
+            .message
+            .clone()
+            .unwrap_or_else(|| "its engine answers".into()),
+    })
 }
 
 fn described(identity: &Identity) -> EngineStatus {

@@ -1,7 +1,8 @@
 //! The reaper: bounds history, deletes task records that nothing is left of, and takes care of lost containers.
 //!
 //! Watches tasks, bindings, task statuses, nodes, services, the cluster and what was found on nodes. Writes tasks (desired
-//! `shutdown` -> `remove`, deletions, records of lost containers) and `status/nodes/<name>/reaper`.
+//! `shutdown` -> `remove`, deletions, records of lost containers), `status/nodes/<name>/reaper`, and
+//! `status/services/<ns>/<name>/reaper` (how much history it let go).
 //!
 //! Invariants:
 //! - Every write of a task compares the record (or its absence): the service controller writes tasks too.
@@ -14,7 +15,7 @@
 //!
 //! The rate's counter is in the store: records that the reaper made stay for ten minutes and are counted.
 //!
-//! Deliberately absent: `skep reap` (the CLI makes those records itself, with another reason), summaries of old history.
+//! Deliberately absent: `skep reap` (the CLI makes those records itself, with another reason).
 
 mod plan;
 mod snapshot;
@@ -107,6 +108,9 @@ impl Controller for Reaper {
             Key::Cluster => self.all_work(cache),
             // A node that is forgotten frees the records that were bound to it.
             Key::Accepted(object) if object.kind == Kind::Node => self.all_work(cache),
+            Key::Accepted(object) if object.kind == Kind::Service => {
+                vec![Work::Service(object.scoped()), Work::Unclaimed]
+            }
             Key::Accepted(_) => vec![Work::Unclaimed],
             Key::Status(..)
             | Key::User(_)
@@ -119,8 +123,13 @@ impl Controller for Reaper {
     }
 
     fn all_work(&self, cache: &Cache) -> Vec<Work> {
-        let mut services: Vec<_> = cache.tasks.keys().map(|(name, _)| name.clone()).collect();
-        services.dedup();
+        let counted = cache
+            .statuses
+            .keys()
+            .filter(|(object, reporter)| object.kind == Kind::Service && reporter == Self::NAME)
+            .map(|(object, _)| object.scoped());
+        let tasks = cache.tasks.keys().map(|(name, _)| name.clone());
+        let services: BTreeSet<Scoped> = tasks.chain(counted).collect();
         services
             .into_iter()
             .map(Work::Service)

@@ -1,8 +1,10 @@
 //! History and the end of task records.
 
 use super::snapshot::{Place, Record, Service, UNCLAIMED};
+use super::status::CONTROLLER;
 use crate::api::key::Key;
-use crate::api::name::Scoped;
+use crate::api::name::{ObjectKey, Scoped};
+use crate::api::status::Status;
 use crate::api::task::{Desired, Slot, Task};
 use crate::api::time::Timestamp;
 use crate::api::uid::Uid;
@@ -18,6 +20,8 @@ use std::time::Duration;
 pub(super) const PER_SLOT: usize = 5;
 /// Ended tasks that are kept in all: with records of about 500 bytes a few MB of the store (rule S8).
 pub(super) const PER_CLUSTER: usize = 10_000;
+/// Ended tasks that are let go in one step: a write and a comparison each, within etcd's limits (rule S7).
+const AT_ONCE: usize = 50;
 /// The reason of a task whose container is confirmed gone.
 const REMOVED: &str = "Removed";
 /// How long a lost container waits, and how long its record is counted (rule C3).
@@ -26,6 +30,7 @@ pub(super) const WAIT: Duration = Duration::from_secs(600);
 /// Deletes what nothing is left of, and lets go of history beyond [`PER_SLOT`].
 pub(super) fn service(snapshot: &Service<'_>) -> Plan {
     let mut plan = Plan::default();
+    let mut beyond = Vec::new();
     let mut history: BTreeMap<(&Uid, &Slot), Vec<&Stored<Task>>> = BTreeMap::new();
     for record in &snapshot.tasks {
         let task = record.view.task;
@@ -42,10 +47,10 @@ pub(super) fn service(snapshot: &Service<'_>) -> Plan {
     }
     for mut tasks in history.into_values() {
         tasks.sort_by_key(|task| Reverse(age_order(task)));
-        for task in tasks.into_iter().skip(PER_SLOT) {
-            plan.push(remove(snapshot.cache, snapshot.name, task, snapshot.now));
-        }
+        beyond.extend(tasks.into_iter().skip(PER_SLOT));
     }
+    plan.push(let_go(snapshot.cache, snapshot.name, &beyond, snapshot.now));
+    plan.push(forget_count(snapshot));
     plan
 }
 
@@ -70,10 +75,62 @@ pub(super) fn history_beyond(limit: usize, cache: &Cache, now: Now) -> Plan {
         .map(|((name, _), task)| (name, task))
         .collect();
     tasks.sort_by_key(|(_, task)| Reverse(age_order(task)));
+    let mut beyond: BTreeMap<&Scoped, Vec<&Stored<Task>>> = BTreeMap::new();
     for (name, task) in tasks.into_iter().skip(limit) {
-        plan.push(remove(cache, name, task, now));
+        beyond.entry(name).or_default().push(task);
+    }
+    for (name, tasks) in beyond {
+        plan.push(let_go(cache, name, &tasks, now));
     }
     plan
+}
+
+/// Lets go of ended tasks of one service and counts them in its status: the summary of what history held (rule S8).
+/// What does not fit into one step follows at the next look.
+fn let_go(cache: &Cache, name: &Scoped, tasks: &[&Stored<Task>], now: Now) -> Step {
+    let mut step = Step::default();
+    let tasks = &tasks[..tasks.len().min(AT_ONCE)];
+    for task in tasks {
+        let more = remove(cache, name, task, now);
+        step.expects.extend(more.expects);
+        step.writes.extend(more.writes);
+    }
+    let Some(service) = cache.services.get(name).filter(|_| !tasks.is_empty()) else {
+        return step;
+    };
+    let of_it = |task: &&&Stored<Task>| task.service == service.uid;
+    let (object, controller) = count_key(name);
+    let before = cache.status(&object, &controller);
+    let counted = before
+        .filter(|status| status.uid.as_ref() == Some(&service.uid))
+        .map_or(0, |status| status.tasks_removed);
+    let status = Status {
+        uid: Some(service.uid.clone()),
+        observed_generation: Some(service.generation),
+        tasks_removed: counted + tasks.iter().filter(of_it).count() as u64,
+        ..Status::default()
+    };
+    let key = Key::Status(object, controller);
+    // Two looks at once, at the service and at all history, must not count over each other.
+    step.if_unchanged(cache, key.clone()).put(key, &status)
+}
+
+/// The count of a service that is gone, or made anew under its name, goes with it (rule I2).
+fn forget_count(snapshot: &Service<'_>) -> Step {
+    let (object, controller) = count_key(snapshot.name);
+    let service = snapshot.cache.services.get(snapshot.name);
+    let is_stale = snapshot
+        .cache
+        .status(&object, &controller)
+        .is_some_and(|status| status.uid.as_ref() != service.map(|service| &service.uid));
+    match is_stale {
+        true => Step::default().delete(Key::Status(object, controller)),
+        false => Step::default(),
+    }
+}
+
+fn count_key(name: &Scoped) -> (ObjectKey, String) {
+    (ObjectKey::service(name), CONTROLLER.to_owned())
 }
 
 /// What becomes of a record.
@@ -100,10 +157,17 @@ fn fate(record: &Record<'_>) -> Fate {
             true => Fate::History,
             false => Fate::Stays,
         },
+        // History would keep the node for ever.
+        (Desired::Shutdown, Place::Leaving) => match record.view.is_terminal() {
+            true => Fate::Goes,
+            false => Fate::Stays,
+        },
         (Desired::Remove, Place::Nowhere | Place::Forgotten) => end(record),
         (Desired::Remove, Place::Expected) => Fate::Stays,
-        (Desired::Remove, Place::Node) if is_removed(&record.view) => end(record),
-        (Desired::Remove, Place::Node) => Fate::Stays,
+        (Desired::Remove, Place::Node | Place::Leaving) => match is_removed(&record.view) {
+            true => end(record),
+            false => Fate::Stays,
+        },
     }
 }
 

@@ -53,6 +53,8 @@ pub(super) enum Place {
     Expected,
     /// On a node of the fleet.
     Node,
+    /// On a node that was deleted: it is forgotten once nothing of ours is left on it.
+    Leaving,
     /// On a node that is forgotten.
     Forgotten,
 }
@@ -158,10 +160,12 @@ pub(super) fn records_of(cache: &Cache, name: &Scoped) -> BTreeSet<Sight> {
 /// Where a task is.
 pub(super) fn place(cache: &Cache, task: &Stored<Task>) -> Place {
     match (cache.binding(&task.id), &task.adopted_from) {
+        // Of another uid: another node has the name, and the one that the task was bound to is forgotten.
         (Some((node, binding)), _) => match cache.nodes.get(node) {
-            Some(accepted) if accepted.uid == binding.node => Place::Node,
-            // Another node has the name: the one that the task was bound to is forgotten.
-            Some(_) | None => Place::Forgotten,
+            Some(accepted) if accepted.uid != binding.node => Place::Forgotten,
+            Some(accepted) if accepted.deleted_at.is_some() => Place::Leaving,
+            Some(_) => Place::Node,
+            None => Place::Forgotten,
         },
         (None, Some(node)) if cache.nodes.contains_key(node) => Place::Expected,
         (None, Some(_)) => Place::Forgotten,

@@ -1,4 +1,5 @@
-//! What the reaper reports of a node, at `status/nodes/<name>/reaper`.
+//! What the reaper reports of a node, at `status/nodes/<name>/reaper`. (Of a service it reports how much history it let
+//! go, written with the removals.)
 
 use super::snapshot::FoundOn;
 use crate::api::cluster::Severity;

@@ -190,6 +190,23 @@ fn five_ended_tasks_are_kept_per_slot() {
 }
 
 #[test]
+fn a_deleted_node_keeps_no_history() {
+    let mut world = world();
+    for (number, state) in [(1, TaskState::Shutdown), (2, TaskState::Running)] {
+        put_task(&mut world, &task(number, 1, Desired::Shutdown));
+        bind(&mut world, number, "n");
+        observe(&mut world, number, state, "Stopped", true);
+    }
+    world.settle(&Reaper::default());
+    assert_eq!(ends(&world).0, Vec::<usize>::new());
+    let mut leaving = accepted("n", node_spec());
+    leaving.deleted_at = Some(Timestamp(1));
+    world.put(Key::Accepted(ObjectKey::node(&node())), &leaving);
+    world.settle(&Reaper::default());
+    assert_eq!(ends(&world).0, [1], "what still stops is left to stop");
+}
+
+#[test]
 fn the_clusters_history_is_bounded() {
     let mut world = world();
     for number in 1..=4 {
@@ -267,6 +284,23 @@ fn a_record_of_a_forgotten_node_leaves() {
 }
 
 #[test]
+fn history_does_not_keep_a_deleted_node() {
+    let mut world = world();
+    put_task(&mut world, &task(1, 1, Desired::Shutdown));
+    bind(&mut world, 1, "n");
+    observe(&mut world, 1, TaskState::Failed, "Exited", true);
+    world.settle(&Reaper::default());
+    assert_eq!(ends(&world).0, Vec::<usize>::new());
+    let deleted = Accepted {
+        deleted_at: Some(Timestamp(1)),
+        ..accepted("n", node_spec())
+    };
+    world.put(Key::Accepted(ObjectKey::node(&node())), &deleted);
+    world.settle(&Reaper::default());
+    assert_eq!(ends(&world).0, [1]);
+}
+
+#[test]
 fn a_record_that_changed_meanwhile_is_not_touched() {
     let mut world = world();
     put_task(&mut world, &task(1, 1, Desired::Shutdown));
@@ -308,6 +342,7 @@ fn find(world: &mut World, unclaimed: Vec<Unclaimed>) {
         found: Some(Found {
             incarnation: Incarnation(1),
             highest: None,
+            is_ahead: false,
             total: unclaimed.len() as u32,
             unclaimed,
         }),

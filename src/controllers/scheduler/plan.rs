@@ -12,7 +12,7 @@ use crate::api::key::Key;
 use crate::api::name::{NodeName, Scoped};
 use crate::api::task::{Binding, Desired, Slot};
 use crate::api::time::Timestamp;
-use crate::api::uid::Ids;
+use crate::api::uid::{Ids, Uid};
 use crate::api::unit::RevisionNumber;
 use crate::metrics::list::SCHEDULE_ATTEMPTS;
 use crate::runtime::cache::Cache;
@@ -196,14 +196,9 @@ fn bind(
 ) -> Option<Step> {
     let candidate = candidates.get_mut(node)?;
     let binding = Binding {
-        task: pending.task.id.clone(),
-        service: pending.task.service.clone(),
-        namespace: pending.name.namespace.clone(),
-        service_name: pending.name.name.clone(),
-        node: candidate.node.uid().clone(),
         reserved: request.reservations().clone(),
         host_ports: request.ports.clone(),
-        bound_at: now,
+        ..binding(pending, candidate.node.uid().clone(), now)
     };
     candidate.hold(&binding, true);
     Some(claim(cache, pending, node, &binding))
@@ -217,8 +212,30 @@ fn return_home(
     candidates: &mut BTreeMap<NodeName, Candidate<'_>>,
     now: Timestamp,
 ) -> Option<Step> {
-    let request = snapshot::request(cache, pending)?;
-    bind(cache, pending, &request, node, candidates, now)
+    match snapshot::request(cache, pending) {
+        Some(request) => bind(cache, pending, &request, node, candidates, now),
+        // Its service is gone, and it is to go as well: it holds nothing.
+        None if pending.task.desired >= Desired::Shutdown => {
+            let uid = candidates.get(node)?.node.uid().clone();
+            let binding = binding(pending, uid, now);
+            Some(claim(cache, pending, node, &binding))
+        }
+        None => None,
+    }
+}
+
+/// A binding that holds nothing yet.
+fn binding(pending: &Pending<'_>, node: Uid, now: Timestamp) -> Binding {
+    Binding {
+        task: pending.task.id.clone(),
+        service: pending.task.service.clone(),
+        namespace: pending.name.namespace.clone(),
+        service_name: pending.name.name.clone(),
+        node,
+        reserved: Default::default(),
+        host_ports: Vec::new(),
+        bound_at: now,
+    }
 }
 
 fn claim(cache: &Cache, pending: &Pending<'_>, node: &NodeName, binding: &Binding) -> Step {

@@ -104,7 +104,11 @@ impl<'a> Candidate<'a> {
     /// How many tasks of the service are wanted here, the one that is being replaced left out.
     pub(super) fn count(&self, service: &Uid, replaced: Option<&TaskId>) -> u32 {
         let tasks = self.of_service.get(service).map_or(&[][..], Vec::as_slice);
-        let count = tasks.iter().filter(|task| Some(*task) != replaced).count();
+        let count = match replaced {
+            // The ordinary case, asked per waiting task and node.
+            None => tasks.len(),
+            Some(replaced) => tasks.iter().filter(|task| *task != replaced).count(),
+        };
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 }
@@ -148,13 +152,15 @@ fn count_failure(
     }
 }
 
-/// The tasks that wait, the longest waiting first.
+/// The tasks that wait, the longest waiting first. A record made for a container that was found is bound whatever is
+/// wanted of it: nobody stops or removes the container before.
 pub(super) fn pending(cache: &Cache) -> Vec<Pending<'_>> {
     let mut pending: Vec<Pending<'_>> = cache
         .tasks
         .iter()
         .filter(|((_, id), task)| {
-            task.value.desired <= Desired::Running && cache.binding(id).is_none()
+            let is_wanted = task.value.desired <= Desired::Running;
+            (is_wanted || task.value.adopted_from.is_some()) && cache.binding(id).is_none()
         })
         .map(|((name, _), task)| Pending {
             name,
@@ -162,10 +168,13 @@ pub(super) fn pending(cache: &Cache) -> Vec<Pending<'_>> {
         })
         .collect();
     pending.sort_by(|a, b| {
-        let key = |one: &Pending<'_>| (one.task.created_at, one.task.slot.clone());
-        key(a)
-            .cmp(&key(b))
-            .then_with(|| (a.name, &a.task.id).cmp(&(b.name, &b.task.id)))
+        let (one, other) = (a.task, b.task);
+        (one.created_at, &one.slot, a.name, &one.id).cmp(&(
+            other.created_at,
+            &other.slot,
+            b.name,
+            &other.id,
+        ))
     });
     pending
 }

@@ -374,6 +374,20 @@ fn an_adopted_task_goes_home_without_filters_even_while_adopting() {
 }
 
 #[test]
+fn a_record_for_a_container_that_is_to_go_is_bound_without_its_service() {
+    let mut world = fleet();
+    task(&mut world, &web_name(), "t9", Slot::Replica(9), |task| {
+        task.adopted_from = Some(NodeName::from("n2"));
+        task.desired = Desired::Remove;
+    });
+    task(&mut world, &web_name(), "t8", Slot::Replica(8), |task| {
+        task.desired = Desired::Remove;
+    });
+    world.settle(&Scheduler);
+    shows(&world, "t9@n2");
+}
+
+#[test]
 fn a_node_where_a_revision_keeps_failing_comes_last() {
     let mut world = World::new();
     for name in ["n1", "n2"] {

@@ -125,9 +125,13 @@ impl<'a> Model<'a> {
             .iter()
             .filter(|view| view.task.service == service.uid)
             .collect();
-        own.sort_by_key(|view| {
-            let task = &view.task.value;
-            (task.created_at, task.replaces.is_some(), task.id.clone())
+        own.sort_by(|a, b| {
+            let (one, other) = (&a.task.value, &b.task.value);
+            (one.created_at, one.replaces.is_some(), &one.id).cmp(&(
+                other.created_at,
+                other.replaces.is_some(),
+                &other.id,
+            ))
         });
         for view in own {
             model.add(Member {

@@ -173,8 +173,9 @@ fn halt(model: &Model<'_>, places: &Places<'_>, snapshot: &Snapshot<'_>) -> Opti
     let wanted = slots::wanted(model, places);
     let failed = update::failed_slots(model, &wanted);
     update::halts(model.spec(), failed, wanted.len()).then(|| {
+        let how = update::failure(model, &wanted).map_or_else(String::new, |how| format!(" ({how})"));
         format!(
-            "{failed} of {} new tasks failed; the rest of the old ones goes on until the manifest changes",
+            "{failed} of {} new tasks failed{how}; the rest of the old ones goes on until the manifest changes",
             wanted.len()
         )
     })

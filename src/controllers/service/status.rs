@@ -8,6 +8,7 @@ use super::snapshot::{SERVICE, Snapshot};
 use crate::api::accepted::AcceptedService;
 use crate::api::key::Key;
 use crate::api::name::ObjectKey;
+use crate::api::service::{FailureAction, ServiceSpec};
 use crate::api::status::{Condition, ReplicaCounts, Status, Truth, UpdateState, UpdateStatus};
 use crate::api::task::{Desired, Slot, TaskState};
 use crate::runtime::plan::Step;
@@ -16,6 +17,9 @@ use crate::runtime::plan::Step;
 pub(super) const AVAILABLE: &str = "Available";
 /// Condition: tasks are being made, replaced or removed; False once that is done (`Complete`) or halted (`Paused`).
 pub(super) const PROGRESSING: &str = "Progressing";
+
+/// Condition, only where it is asked for: a failed change is taken back.
+const ROLLBACK_READY: &str = "RollbackReady";
 
 /// The status of a service in force.
 pub(super) struct Report {
@@ -50,6 +54,10 @@ pub(super) fn report(
         reason,
         message,
     ));
+    conditions.extend(rollback(model.spec()).map(|message| {
+        let (truth, reason) = (Truth::False, "NotProvided");
+        Condition::new(before, model.now, ROLLBACK_READY, truth, reason, message)
+    }));
     let status = Status {
         uid: Some(model.service.uid.clone()),
         observed_generation: Some(model.service.generation),
@@ -117,6 +125,14 @@ fn count(model: &Model<'_>, wanted: &[Slot]) -> ReplicaCounts {
         updated: number(&|member| member.is_serving() && member.task.revision == model.current),
         pending: number(&|member| member.state == TaskState::Pending),
     }
+}
+
+/// What is said where a failed change is to be taken back.
+fn rollback(spec: &ServiceSpec) -> Option<&'static str> {
+    (spec.update.failure_action == FailureAction::Rollback).then_some(
+        "update.failureAction: rollback is not provided by this version: a failed change halts, as with `pause`, and \
+         the old tasks go on; apply the former manifest to go back",
+    )
 }
 
 fn available(counts: &ReplicaCounts) -> (Truth, &'static str, String) {

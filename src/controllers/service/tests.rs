@@ -473,8 +473,10 @@ fn a_failed_new_task_halts_the_change() {
             .unwrap()
             .value
             .update
-            .clone();
-        assert_eq!(update.map(|update| update.state), Some(UpdateState::Paused));
+            .clone()
+            .unwrap();
+        assert_eq!(update.state, UpdateState::Paused);
+        assert!(update.message.unwrap().contains("1 of "));
         assert!(
             web.0
                 .tasks()

@@ -89,6 +89,23 @@ pub(super) fn failed_slots(model: &Model<'_>, wanted: &[Slot]) -> usize {
         .count()
 }
 
+/// How a task of the current revision failed, for people: `slot 2: it ended with exit code 1`.
+pub(super) fn failure(model: &Model<'_>, wanted: &[Slot]) -> Option<String> {
+    let failed = |slot| {
+        model
+            .wanted(slot)
+            .filter(|member| member.task.revision == model.current)
+            .find(|member| has_failed(member))
+    };
+    let member = wanted.iter().find_map(failed)?;
+    let how = match &member.status?.message {
+        Some(message) => message.as_str(),
+        None if member.is_unhealthy() => "its health check fails",
+        None => return None,
+    };
+    Some(format!("slot {}: {how}", member.task.slot))
+}
+
 /// Whether the failures seen so far halt the change.
 pub(super) fn halts(spec: &ServiceSpec, failed: usize, slots: usize) -> bool {
     #[allow(clippy::cast_precision_loss, reason = "slots are far below 2^52")]

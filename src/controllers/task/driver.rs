@@ -10,7 +10,7 @@ use crate::api::node::EngineSpec;
 use crate::api::status::Status;
 use crate::api::uid::{ContainerId, TaskId, Uid};
 use crate::api::unit::Term;
-use crate::engine::{Connector, Engine, Error, EventStream};
+use crate::engine::{Connector, Engine, EngineEvent, Error, EventStream};
 use crate::runtime::apply::{WriteError, Writer};
 use crate::runtime::backoff::{Backoff, Backoffs};
 use crate::runtime::cache::Cache;
@@ -38,6 +38,8 @@ const INSPECTS: usize = 8;
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 /// The first and the longest wait before a task's failed order is repeated.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+/// How long the echo of a create or a start may wait for its look.
+const ECHO: Duration = Duration::from_millis(500);
 /// What was found beside the tasks is written at most this often.
 const REPORT: Duration = Duration::from_millis(500);
 
@@ -105,7 +107,7 @@ impl Driver {
             .cache
             .read(|cache| self.recorded(cache))
             .ok_or_else(|| Ended::Engine("no engine id is on record for it".into()))?;
-        let cluster = self
+        let served = self
             .context
             .cache
             .read(|cache| cache.cluster.as_ref().map(|cluster| cluster.id.clone()))
@@ -122,7 +124,7 @@ impl Driver {
         let connection = Connection {
             orders: Orders::new(engine.clone(), self.may_act.clone()),
             engine,
-            cluster,
+            served,
             view: Mutex::default(),
             retries: Mutex::new(Backoffs::new(RETRY.0, RETRY.1, seed)),
             queue: Arc::new(Queue::new(TASK, WORKERS, metrics)),
@@ -153,7 +155,8 @@ pub(super) struct Connection {
     pub(super) driver: Arc<Driver>,
     pub(super) engine: Arc<dyn Engine>,
     pub(super) orders: Orders,
-    pub(super) cluster: Uid,
+    /// The cluster whose containers are told from others.
+    served: Uid,
     pub(super) queue: Arc<Queue<TaskId>>,
     view: Mutex<EngineView>,
     pub(super) retries: Mutex<Backoffs<TaskId>>,
@@ -184,7 +187,7 @@ impl Connection {
                         let is_labelled = event.attributes.contains_key(CLUSTER);
                         // Each health check is three events of an exec; the verdict is one of its own.
                         if is_labelled && !event.action.starts_with("exec_") {
-                            self.looks.add(event.container);
+                            self.hear(event);
                         }
                     }
                     Err(error) => return Ended::from(error),
@@ -194,10 +197,24 @@ impl Connection {
         };
         tokio::select! {
             biased;
+            () = self.cluster_changed() => Ended::Engine("the cluster's id has changed".into()),
             Some(ended) = parts.join_next() => {
                 ended.unwrap_or_else(|error| Ended::Term(format!("a worker ended: {error}")))
             }
             ended = reading => ended,
+        }
+    }
+
+    /// Returns when the cluster has another id than this connection began with (`--cluster-id`): whose each container is
+    /// has to be judged anew.
+    async fn cluster_changed(&self) {
+        let mut progress = self.driver.context.cache.follow();
+        let is_other = |cluster: Cluster| cluster.id != self.cluster;
+        while !self.cluster().is_some_and(is_other) {
+            if progress.changed().await.is_err() {
+                // The cache outlives this: nothing can change any more.
+                std::future::pending::<()>().await;
+            }
         }
     }
 
@@ -212,10 +229,15 @@ impl Connection {
                         queue.add(task.clone());
                     }
                     Key::Task(_, task) => {
-                        let here = (node.clone(), task.clone());
-                        if cache.bindings.contains_key(&here)
-                            || cache.task_statuses.contains_key(&here)
-                        {
+                        // Every engine's driver is told of every task: the binding answers most of them.
+                        let is_here = match cache.binding(task) {
+                            Some((on, _)) => *on == node,
+                            None => {
+                                let here = (node.clone(), task.clone());
+                                cache.task_statuses.contains_key(&here)
+                            }
+                        };
+                        if is_here {
                             queue.add(task.clone());
                         }
                     }
@@ -229,7 +251,8 @@ impl Connection {
     /// Lists and inspects; then everything is looked at.
     async fn list(&self) -> Result<(), Ended> {
         let engine = &*self.engine;
-        let call = engine.list(CLUSTER, self.cluster.as_str());
+        // Of any cluster: other clusters' containers and copies are reported, so they have to be seen (rule I3).
+        let call = engine.list(CLUSTER, "");
         let listed = within(engine, "list", call).await?;
         // A list that lacks a container proves nothing: those that were known are inspected as well (rule C5).
         let mut ids: BTreeSet<ContainerId> = self.view().ids();
@@ -240,12 +263,24 @@ impl Connection {
         while let Some(inspected) = inspects.next().await {
             inspected?;
         }
+        if let Some(cluster) = self.cluster() {
+            self.view().look_for_rewind(&cluster, self.driver.term);
+        }
         self.view().is_listed = true;
         let cache = &self.driver.context.cache;
         self.queue
             .extend(cache.read(|cache| tasks_on(cache, &self.driver.node)));
         self.news.notify_one();
         Ok(())
+    }
+
+    /// An event: its container is looked at. What a create and a start lead to, the order that sent them has looked at
+    /// itself; only what others made or started is news, and one look in a while sees both.
+    fn hear(&self, event: EngineEvent) {
+        match event.action.as_str() {
+            "create" | "start" => self.looks.add_after(event.container, ECHO),
+            _ => self.looks.add(event.container),
+        }
     }
 
     async fn resync(self: Arc<Self>) -> Ended {
@@ -310,6 +345,7 @@ impl Connection {
     }
 
     async fn write_found(&self) -> Result<(), WriteError> {
+        self.serves().map_err(WriteError::TermOver)?;
         let Some(cluster) = self.cluster() else {
             return Ok(());
         };
@@ -341,6 +377,18 @@ impl Connection {
                 .as_ref()
                 .map(|cluster| (*cluster.value).clone())
         })
+    }
+
+    /// Another id in the record means other owners of all containers: nothing more is done as things were told apart.
+    /// Either the store is another cluster's, and the process is about to end, or this one was given its id (rule I3).
+    pub(super) fn serves(&self) -> Result<(), String> {
+        match self.cluster() {
+            Some(cluster) if cluster.id != self.served => Err(format!(
+                "the cluster is {} now, not {}",
+                cluster.id, self.served
+            )),
+            Some(_) | None => Ok(()),
+        }
     }
 
     pub(super) fn now(&self) -> Duration {

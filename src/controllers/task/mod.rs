@@ -1,7 +1,8 @@
 //! Tasks: a task's record and binding become a container on an engine, and what is seen of it becomes its status.
 //!
 //! Watches `tasks/*`, `bindings/<node>/*`, `revisions/*`, `accepted/nodes/*`, `status/nodes/<node>/health`, and each
-//! engine's events. Writes `status/tasks/<node>/*` and `status/nodes/<node>/task` (what was found beside the tasks).
+//! engine's events. Writes `status/tasks/<node>/*` and `status/nodes/<node>/task` (what was found beside the tasks);
+//! tells users what [`note`] says.
 //!
 //! ```text
 //! session (one lease) -> shards (shards/000, shards/node-<name>) -> one driver per engine -> one worker per task
@@ -10,7 +11,7 @@
 //! [`plan`] decides for one task, `worker` carries it out by `runtime::orders` and the shard's writer, `driver` keeps the
 //! [`view`] of one engine by events and lists. A slow engine delays only its own driver.
 //!
-//! Invariants (safety.md C1-C9):
+//! Invariants ([`crate::rules`] C1-C9):
 //! - Every write compares the shard's key; every order checks the lease's deadline right before it is sent.
 //! - An engine is driven only while it answers with the id on record (rule I4), and only after a list that was made with
 //!   the events already open.
@@ -24,6 +25,7 @@ pub mod container;
 mod driver;
 #[cfg(test)]
 mod loop_tests;
+mod note;
 pub mod plan;
 mod shard;
 pub mod snapshot;

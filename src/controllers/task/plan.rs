@@ -5,6 +5,7 @@
 //! goes on from.
 
 use super::container::{self, Claim, ContainerInput};
+use super::note;
 use super::snapshot::{Image, Seen, Snapshot};
 use super::status;
 use crate::api::container::PullPolicy;
@@ -15,7 +16,7 @@ use crate::api::unit::Period;
 use crate::engine::{Container, ContainerState};
 use crate::runtime::cache::Stored;
 use crate::runtime::orders::Order;
-use crate::runtime::plan::{Expect, Step};
+use crate::runtime::plan::{Expect, Note, Step};
 use std::time::Duration;
 
 /// How long a start whose outcome is unknown may stay without effect before the task is given up. Longer than any
@@ -38,6 +39,8 @@ pub struct Decision {
     pub step: Step,
     /// Whether the step is the commitment to start (rule C4): it precedes the start, and may go beside a create.
     pub commits_start: bool,
+    /// What to tell users once the step is written.
+    pub note: Option<Note>,
     /// What to tell the engine.
     pub order: Option<Order>,
     /// Plan again after this long, even if nothing changes.
@@ -481,6 +484,7 @@ fn write(snapshot: &Snapshot<'_>, status: TaskStatus) -> Decision {
         .is_none_or(|before| *before != status && before.state <= status.state);
     let mut decision = Decision::default();
     if is_news {
+        decision.note = note::note(snapshot, &status);
         decision.step = Step::default().put(snapshot.status_key(), &status);
     }
     decision

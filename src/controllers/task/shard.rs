@@ -15,7 +15,7 @@ use crate::runtime::context::Context;
 use crate::runtime::orders::MayAct;
 use crate::runtime::plan::encode;
 use crate::runtime::view;
-use crate::store::{Compare, LEASE_TTL, Op, Session, Txn, election};
+use crate::store::{Compare, LEASE_TTL, Op, Outcome, Session, Txn, election};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -82,7 +82,7 @@ impl Shards {
     async fn hold(&self) -> String {
         let mut progress = self.context.cache.follow();
         let mut held: BTreeSet<String> = BTreeSet::new();
-        let mut parts: JoinSet<String> = JoinSet::new();
+        let mut parts: JoinSet<Ended> = JoinSet::new();
         loop {
             for shard in self.free(&held) {
                 match self.claim(&shard).await {
@@ -96,9 +96,13 @@ impl Shards {
             }
             tokio::select! {
                 biased;
-                Some(ended) = parts.join_next() => {
-                    return ended.unwrap_or_else(|error| format!("a shard's part ended: {error}"));
-                }
+                Some(ended) = parts.join_next() => match ended {
+                    Ok(Ended::GivenBack(shard)) => {
+                        held.remove(&shard);
+                    }
+                    Ok(Ended::Term(why)) => return why,
+                    Err(error) => return format!("a shard's part ended: {error}"),
+                },
                 _ = progress.changed() => {}
                 () = tokio::time::sleep(LOOK) => {}
             }
@@ -140,7 +144,7 @@ impl Shards {
     }
 
     /// Drives the engines of one shard; ends when the term is over.
-    fn drive(&self, name: String, term: Term) -> impl Future<Output = String> + use<> {
+    fn drive(&self, name: String, term: Term) -> impl Future<Output = Ended> + use<> {
         let session = self.session.clone();
         let key = Key::Shard(name.clone()).full(self.context.cache.prefix());
         let fence = Compare::CreatedAt(key, Revision(term.0));
@@ -177,11 +181,19 @@ struct Shard {
     connector: Arc<dyn Connector>,
 }
 
+/// Why a shard is held no longer.
+enum Ended {
+    /// It has no node any more, and its key is deleted: another manager may claim it.
+    GivenBack(String),
+    /// The term is over: the session has to end.
+    Term(String),
+}
+
 /// What makes a driver another one.
 type Target = (NodeName, Uid, EngineSpec);
 
 impl Shard {
-    async fn drive(self) -> String {
+    async fn drive(self) -> Ended {
         let mut progress = self.context.cache.follow();
         let mut drivers: JoinSet<String> = JoinSet::new();
         let mut running = BTreeMap::new();
@@ -199,8 +211,8 @@ impl Shard {
                 keeps
             });
             if targets.is_empty() && self.name != COMMON {
-                self.give_back().await;
-                return format!("shard {} has no node any more", self.name);
+                drivers.shutdown().await;
+                return self.give_back().await;
             }
             for target in targets {
                 if let Entry::Vacant(vacant) = running.entry(target.clone()) {
@@ -212,9 +224,9 @@ impl Shard {
             tokio::select! {
                 biased;
                 Some(ended) = drivers.join_next() => match ended {
-                    Ok(why) => return why,
+                    Ok(why) => return Ended::Term(why),
                     Err(error) if error.is_cancelled() => {}
-                    Err(error) => return format!("a driver ended: {error}"),
+                    Err(error) => return Ended::Term(format!("a driver ended: {error}")),
                 },
                 _ = progress.changed() => {}
                 () = tokio::time::sleep(LOOK) => {}
@@ -253,7 +265,7 @@ impl Shard {
     }
 
     /// Another manager may claim the node's shard from now on.
-    async fn give_back(&self) {
+    async fn give_back(self) -> Ended {
         let txn = Txn {
             compares: vec![self.fence.clone()],
             then: vec![Op::Delete {
@@ -261,8 +273,12 @@ impl Shard {
             }],
             otherwise: Vec::new(),
         };
-        if let Err(error) = self.context.kv.txn(txn).await {
-            warn!(shard = self.name, %error, "cannot give the shard back; its lease ends with the session");
+        match self.context.kv.txn(txn).await {
+            Ok(Outcome::Committed { .. } | Outcome::Refused { .. }) => Ended::GivenBack(self.name),
+            // Its lease ends with the session, and with it the key.
+            Ok(Outcome::Unknown { error }) | Err(error) => {
+                Ended::Term(format!("shard {} is not given back: {error}", self.name))
+            }
         }
     }
 }

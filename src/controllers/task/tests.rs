@@ -570,6 +570,31 @@ fn a_copy_or_another_clusters_container_is_only_reported() {
     let _: Uid = world.cluster.id.clone();
 }
 
+#[test]
+fn labels_of_a_lost_future_are_seen() {
+    let check = |term: i64, life: u64, is_ahead: bool| {
+        let world = World::new();
+        let mut view = EngineView::default();
+        // Ordered in life 1 at revision 50, under the term 9.
+        view.put(
+            &world.cluster,
+            world.container(OURS, ContainerState::Running),
+        );
+        let mut cluster = world.cluster.clone();
+        cluster.incarnation = Incarnation(life);
+        view.look_for_rewind(&cluster, Term(term));
+        let found = view.is_ahead(cluster.incarnation);
+        assert_eq!(found, is_ahead, "term {term} in life {life}");
+    };
+    check(9, 1, false);
+    check(51, 1, false);
+    check(50, 1, true);
+    check(20, 1, true);
+    check(4, 1, true);
+    check(4, 2, false);
+    check(51, 0, true);
+}
+
 /// What befalls a task's world.
 #[derive(Clone, Copy, Debug)]
 enum Blow {

@@ -1,4 +1,4 @@
-//! The view of one engine: the containers that carry the cluster's label, as last inspected. Pure.
+//! The view of one engine: the containers that carry a cluster's label, as last inspected. Pure.
 //!
 //! A container counts as a task's only by rule C1: its label names the cluster and its name ends in the task id that
 //! its label names. The rest is kept apart and only reported.
@@ -9,8 +9,8 @@ use crate::api::cluster::Cluster;
 use crate::api::name::NodeName;
 use crate::api::status::{self, Found, Unclaimed, UnclaimedKind};
 use crate::api::time::Timestamp;
-use crate::api::uid::{ContainerId, TaskId};
-use crate::api::unit::{Incarnation, Revision};
+use crate::api::uid::{ContainerId, TaskId, Uid};
+use crate::api::unit::{Incarnation, Revision, Term};
 use crate::engine::{Container, ContainerState};
 use crate::runtime::cache::Cache;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +22,7 @@ pub struct EngineView {
     tasks: BTreeMap<TaskId, ContainerId>,
     missing: BTreeSet<TaskId>,
     first_seen: BTreeMap<ContainerId, Timestamp>,
+    ahead: Option<Incarnation>,
     /// Whether the engine has been listed since the connection was made.
     pub is_listed: bool,
 }
@@ -41,7 +42,7 @@ impl EngineView {
     /// Two that claim one task cannot have the same name, so one of them is a copy by hand: the running one counts,
     /// else the one that was there first.
     pub fn put(&mut self, cluster: &Cluster, container: Container) -> Option<TaskId> {
-        let task = task_of(cluster, &container);
+        let task = task_of(&cluster.id, &container);
         let id = container.id.clone();
         if let Some(task) = &task {
             self.missing.remove(task);
@@ -143,12 +144,19 @@ impl EngineView {
             .map(|found| found.container.clone())
             .collect();
         self.first_seen.retain(|id, _| ids.contains(id));
-        unclaimed.sort_by(|a, b| (a.since, &a.container).cmp(&(b.since, &b.container)));
+        unclaimed.sort_by(|a, b| order(a).cmp(&order(b)));
+        // A neighbour's containers come and go: one for each of its services says enough, and costs no writes.
+        let mut neighbours = BTreeSet::new();
+        unclaimed.retain(|found| match found.kind {
+            UnclaimedKind::ForeignCluster => neighbours.insert(owner(found)),
+            UnclaimedKind::Lost | UnclaimedKind::Imposter => true,
+        });
         let total = u32::try_from(unclaimed.len()).unwrap_or(u32::MAX);
         unclaimed.truncate(Found::LIMIT);
         Found {
             incarnation: cluster.incarnation,
             highest: self.highest(cluster),
+            is_ahead: self.is_ahead(cluster.incarnation),
             unclaimed,
             total,
         }
@@ -165,6 +173,29 @@ impl EngineView {
             .max()
     }
 
+    /// Looks for labels that this history of the store cannot have brought forth (rule S6).
+    ///
+    /// Whoever ordered under another right than `term` did so before `term` began: its labels name earlier revisions.
+    /// A later one was ordered in a future that the store has lost.
+    pub fn look_for_rewind(&mut self, cluster: &Cluster, term: Term) {
+        let is_of_lost_future =
+            |container: &Container| match container::claim(container, &cluster.id) {
+                Claim::Ours(ours) if ours.stamp.incarnation == cluster.incarnation => {
+                    ours.stamp.term > term
+                        || (ours.stamp.term != term && ours.stamp.revision.0 >= term.0)
+                }
+                Claim::Ours(ours) => ours.stamp.incarnation > cluster.incarnation,
+                Claim::ForeignCluster { .. } | Claim::Imposter { .. } | Claim::NotOurs => false,
+            };
+        let found = self.containers.values().any(is_of_lost_future);
+        self.ahead = found.then_some(cluster.incarnation);
+    }
+
+    /// Whether labels were ahead of the store in this life: nothing is ordered until the next one begins.
+    pub fn is_ahead(&self, life: Incarnation) -> bool {
+        self.ahead == Some(life)
+    }
+
     fn unclaimed(
         &self,
         cache: &Cache,
@@ -174,7 +205,13 @@ impl EngineView {
     ) -> Option<Unclaimed> {
         let (kind, claim) = match container::claim(container, &cluster.id) {
             Claim::NotOurs => return None,
-            Claim::ForeignCluster { .. } => (UnclaimedKind::ForeignCluster, None),
+            Claim::ForeignCluster {
+                cluster: other,
+                theirs,
+            } => {
+                let claim = theirs.map(|theirs| reported(&other, *theirs));
+                (UnclaimedKind::ForeignCluster, claim)
+            }
             Claim::Imposter { .. } => (UnclaimedKind::Imposter, None),
             Claim::Ours(ours) => {
                 let is_holder = self.tasks.get(&ours.task) == Some(&container.id);
@@ -183,7 +220,7 @@ impl EngineView {
                     Some(_) => UnclaimedKind::Imposter,
                     None => UnclaimedKind::Lost,
                 };
-                (kind, Some(reported(cluster, *ours)))
+                (kind, Some(reported(&cluster.id, *ours)))
             }
         };
         Some(Unclaimed {
@@ -197,18 +234,38 @@ impl EngineView {
     }
 }
 
+/// What is ours comes first, because the list is cut; then what waits longest.
+fn order(found: &Unclaimed) -> (u8, Timestamp, &ContainerId) {
+    let rank = match found.kind {
+        UnclaimedKind::Lost => 0,
+        UnclaimedKind::Imposter => 1,
+        UnclaimedKind::ForeignCluster => 2,
+    };
+    (rank, found.since, &found.container)
+}
+
+/// The cluster and service that a foreign container is of; none where its labels cannot be read.
+fn owner(found: &Unclaimed) -> Option<(Uid, String, String)> {
+    let claim = found.claim.as_ref()?;
+    Some((
+        claim.cluster.clone(),
+        claim.namespace.clone(),
+        claim.name.clone(),
+    ))
+}
+
 /// The task whose container this is (rule C1).
-pub fn task_of(cluster: &Cluster, container: &Container) -> Option<TaskId> {
-    match container::claim(container, &cluster.id) {
+pub fn task_of(cluster: &Uid, container: &Container) -> Option<TaskId> {
+    match container::claim(container, cluster) {
         Claim::Ours(ours) => Some(ours.task),
         Claim::ForeignCluster { .. } | Claim::Imposter { .. } | Claim::NotOurs => None,
     }
 }
 
 /// A claim as it stands in the status.
-fn reported(cluster: &Cluster, ours: container::Ours) -> status::Claim {
+fn reported(cluster: &Uid, ours: container::Ours) -> status::Claim {
     status::Claim {
-        cluster: cluster.id.clone(),
+        cluster: cluster.clone(),
         task: ours.task,
         service: ours.service,
         namespace: ours.name.namespace,

@@ -7,6 +7,7 @@ use crate::api::uid::TaskId;
 use crate::engine::{ContainerState, Error};
 use crate::metrics::list;
 use crate::runtime::apply::WriteError;
+use crate::runtime::cache::Cache;
 use crate::runtime::clock::timer_now;
 use crate::runtime::orders::{Failure, Order, Report, Sight};
 use crate::runtime::plan::Expect;
@@ -68,6 +69,7 @@ impl Connection {
             if !(self.driver.may_act)() {
                 return Err("the lease's deadline has passed".into());
             }
+            self.serves()?;
             let Some(decision) = self.decide(task) else {
                 return Ok(None);
             };
@@ -80,11 +82,15 @@ impl Connection {
 
     fn decide(&self, task: &TaskId) -> Option<Decision> {
         let driver = &self.driver;
-        let seen = self.view().seen(task);
+        let life = driver.context.cache.read(Cache::incarnation);
+        let (seen, ahead) = {
+            let view = self.view();
+            (view.seen(task), view.is_ahead(life))
+        };
         let progress = self.memory().entry(task.clone()).or_default().clone();
         let now = driver.context.clock.now();
         let (decision, is_known) = driver.context.cache.read(|cache| {
-            let snapshot = Snapshot::new(
+            let mut snapshot = Snapshot::new(
                 cache,
                 &driver.node,
                 task,
@@ -93,6 +99,7 @@ impl Connection {
                 &progress,
                 now,
             )?;
+            snapshot.is_adopting |= ahead;
             let is_known =
                 snapshot.task.is_some() || snapshot.has_binding_key || snapshot.has_status_key;
             Some((plan(&snapshot), is_known))
@@ -133,6 +140,8 @@ impl Connection {
         }
         match written {
             Ok(()) => {
+                let recorder = &self.driver.context.recorder;
+                recorder.record(TASK, decision.note.clone());
                 if decision.commits_start {
                     self.note(task, |progress| progress.committed = committed(&decision));
                 }

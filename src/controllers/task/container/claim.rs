@@ -17,6 +17,8 @@ pub enum Claim {
     ForeignCluster {
         /// The other cluster's id.
         cluster: Uid,
+        /// What its labels say, where they read as a task's.
+        theirs: Option<Box<Ours>>,
     },
     /// It carries this cluster's label and is not of its making (an image made by `docker commit` keeps labels):
     /// reported, never touched.
@@ -57,6 +59,7 @@ pub fn claim(container: &Container, cluster: &Uid) -> Claim {
         Some(other) if other != cluster.as_str() => {
             return Claim::ForeignCluster {
                 cluster: Uid(other.clone()),
+                theirs: read(labels, &container.name).ok().map(Box::new),
             };
         }
         Some(_) => {}

@@ -5,7 +5,7 @@ use crate::api::container::{
     Container, Device, DeviceRequest, Limits, Mount, MountKind, TmpfsOptions, VolumeOptions,
 };
 use crate::api::service::ServicePort;
-use crate::api::task::Binding;
+use crate::api::task::{Binding, HostPort};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -205,12 +205,17 @@ fn above_zero(amount: u64) -> Option<Value> {
     (amount > 0).then(|| json!(amount))
 }
 
-/// Where no number is published, the binding may hold one, else the engine chooses.
+/// Where no number is published, the binding may hold one that is not another port's of the template, else the engine
+/// chooses.
 fn port_bindings(ports: &[ServicePort], binding: &Binding) -> Option<Value> {
     let mut bindings: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for port in ports {
         let held = || {
-            let mut held = binding.host_ports.iter();
+            let is_taken = |held: &&HostPort| {
+                let mut others = ports.iter().filter(|other| other.protocol == held.protocol);
+                others.any(|other| other.published == Some(held.published))
+            };
+            let mut held = binding.host_ports.iter().filter(|held| !is_taken(held));
             let same = held.find(|held| {
                 held.target == port.target
                     && held.protocol == port.protocol

@@ -132,6 +132,22 @@ fn labels_of_ours_win_and_dashboards_find_theirs() {
 }
 
 #[test]
+fn a_port_without_a_number_does_not_take_that_of_another() {
+    let ports = json!([
+        {"name": "fixed", "target": 80, "published": 8080, "protocol": "tcp", "mode": "host"},
+        {"name": "any", "target": 80, "protocol": "tcp", "mode": "host"},
+    ]);
+    let mut case = Case::new(json!({"image": "x"}), ports);
+    let held = json!({"published": 8080, "protocol": "tcp", "target": 80});
+    case.binding.host_ports = vec![serde_json::from_value(held).unwrap()];
+    let body = case.body();
+    assert_eq!(
+        body["HostConfig"]["PortBindings"]["80/tcp"],
+        json!([{"HostIp": "", "HostPort": "8080"}, {"HostIp": "", "HostPort": ""}])
+    );
+}
+
+#[test]
 fn a_port_without_a_number_is_left_to_the_engine_unless_the_binding_holds_one() {
     let ports = json!([
         {"target": 80, "published": 8080, "mode": "host"},
@@ -248,7 +264,14 @@ fn containers_of_others_are_told_apart() {
     let other = Uid::from("cluster2");
     let expected = Claim::ForeignCluster {
         cluster: "cluster1".into(),
+        theirs: None,
     };
-    assert_eq!(claim(&seen("any", labels), &other), expected);
+    assert_eq!(claim(&seen("any", labels.clone()), &other), expected);
+    let input = case.input();
+    let name = name(input.service, &input.task.slot, &input.task.id);
+    match claim(&seen(&name, labels), &other) {
+        Claim::ForeignCluster { theirs, .. } => assert_eq!(theirs.unwrap().task, input.task.id),
+        other => panic!("{other:?}"),
+    }
     assert_eq!(claim(&seen("any", BTreeMap::new()), &other), Claim::NotOurs);
 }
