@@ -209,7 +209,7 @@ impl Connection {
     /// has to be judged anew.
     async fn cluster_changed(&self) {
         let mut progress = self.driver.context.cache.follow();
-        let is_other = |cluster: Cluster| cluster.id != self.cluster;
+        let is_other = |cluster: Cluster| cluster.id != self.served;
         while !self.cluster().is_some_and(is_other) {
             if progress.changed().await.is_err() {
                 // The cache outlives this: nothing can change any more.
