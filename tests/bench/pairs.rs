@@ -26,7 +26,7 @@ const REST: Duration = Duration::from_secs(2);
 pub(crate) async fn run() -> Report {
     let pairs = size("PAIRS", 10);
     let fleet = Fleet::mixed(NODES, Transport::Plain).await;
-    let connector = Arc::new(DockerConnector::default());
+    let connector = Arc::new(DockerConnector);
     let mut engines: Vec<Arc<dyn Engine>> = Vec::new();
     for node in &fleet.nodes {
         let spec = EngineSpec {
@@ -96,7 +96,7 @@ async fn of_skep(world: &World, name: &str, engines: &[Arc<dyn Engine>]) -> Dura
     world.put(&key, &value).await;
     world.running(CONTAINERS).await;
     let time = start.elapsed();
-    let running = futures::future::join_all(engines.iter().map(|engine| count(engine))).await;
+    let running = futures::future::join_all(engines.iter().map(count)).await;
     assert_eq!(
         running.iter().sum::<usize>(),
         CONTAINERS,

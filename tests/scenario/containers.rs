@@ -282,7 +282,7 @@ async fn c9_two_commits_and_no_delay_lead_from_a_put_to_the_first_call() {
     world
         .engine("n1")
         .set_latency("create", Duration::from_millis(40));
-    let clock = tokio::time::Instant::now();
+    let clock = skep::runtime::clock::timer_now();
     let put = world.store.revision().0;
     world.service("web", "{replicas: 1, template: {container: IMAGE}}");
     while world.calls("create") == 0 {

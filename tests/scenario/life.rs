@@ -2,6 +2,7 @@
 
 use crate::world::{World, nodes_of, serving};
 use skep::api::name::Scoped;
+use skep::runtime::cache::Cache;
 use std::time::Duration;
 
 fn web() -> Scoped {
@@ -110,4 +111,23 @@ async fn a_global_service_runs_on_every_node_also_on_new_ones() {
     world.add_node("n3");
     world.serving("web", 3).await;
     world.check();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_manager_that_is_stopped_hands_over_before_its_leases_end() {
+    let mut world = World::start(1).await;
+    world.manager("m2");
+    world.quiet().await;
+    let start = skep::runtime::clock::timer_now();
+    world.stop("m1").await;
+    for controller in ["service", "scheduler", "health"] {
+        let leads = |cache: &Cache| {
+            cache
+                .leader(controller)
+                .is_some_and(|(_, holder)| holder.manager == "m2")
+        };
+        world.until(&format!("m2 leads {controller}"), leads).await;
+    }
+    let took = start.elapsed();
+    assert!(took < skep::store::LEASE_TTL, "it took {took:?}");
 }

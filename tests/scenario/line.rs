@@ -15,14 +15,14 @@ use tokio::sync::watch;
 
 /// A line to a store; clones are the same line.
 #[derive(Clone)]
-pub struct Line {
+pub(crate) struct Line {
     store: Memory,
     is_up: Arc<watch::Sender<bool>>,
     written: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Line {
-    pub fn to(store: Memory) -> Self {
+    pub(crate) fn to(store: Memory) -> Self {
         Self {
             store,
             is_up: Arc::new(watch::Sender::new(true)),
@@ -31,13 +31,16 @@ impl Line {
     }
 
     /// Cuts the line, or mends it: calls err, watches end. Leases run on.
-    pub fn set_up(&self, is_up: bool) {
+    pub(crate) fn set_up(&self, is_up: bool) {
         self.is_up.send_replace(is_up);
     }
 
     /// The keys that were written or deleted over this line.
-    pub fn written(&self) -> BTreeSet<String> {
-        self.written.lock().unwrap().clone()
+    pub(crate) fn written(&self) -> BTreeSet<String> {
+        self.written
+            .lock()
+            .expect("no code panics while it holds the keys")
+            .clone()
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -70,7 +73,10 @@ impl Kv for Line {
             .collect();
         let outcome = self.store.txn(txn).await;
         if let Ok(Outcome::Committed { .. }) = &outcome {
-            self.written.lock().unwrap().extend(keys);
+            self.written
+                .lock()
+                .expect("no code panics while it holds the keys")
+                .extend(keys);
         }
         outcome
     }

@@ -112,7 +112,7 @@ async fn n4_an_engine_whose_clock_is_wrong_hastens_nothing() {
         let world = World::start(2).await;
         for node in ["n1", "n2"] {
             let engine = world.engine(node);
-            let start = tokio::time::Instant::now();
+            let start = skep::runtime::clock::timer_now();
             engine.set_clock(move || {
                 let passed = start.elapsed().as_millis() as i64;
                 skep::api::time::Timestamp(1_767_225_600_000 + offset + passed)

@@ -21,11 +21,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// The image that every simulated engine has.
-pub const IMAGE: &str = "app:1";
+pub(crate) const IMAGE: &str = "app:1";
 
-pub struct World {
-    pub store: Memory,
-    pub fleet: SimFleet,
+pub(crate) struct World {
+    pub(crate) store: Memory,
+    pub(crate) fleet: SimFleet,
     clock: Arc<SimClock>,
     managers: BTreeMap<String, Running>,
 }
@@ -39,7 +39,7 @@ struct Running {
 
 impl World {
     /// Another cluster, with a store of its own, over the same engines.
-    pub fn beside(&self) -> Self {
+    pub(crate) fn beside(&self) -> Self {
         Self {
             store: Memory::new(),
             fleet: self.fleet.clone(),
@@ -49,7 +49,7 @@ impl World {
     }
 
     /// The node of an engine that is there.
-    pub fn node(&self, name: &str) {
+    pub(crate) fn node(&self, name: &str) {
         self.put(
             &format!("nodes/{name}"),
             &format!("{{engine: {{url: \"tcp://{name}:2375\"}}}}"),
@@ -57,7 +57,7 @@ impl World {
     }
 
     /// Engines `n1` to `n<nodes>`, each a node, and one manager `m1`.
-    pub async fn start(nodes: usize) -> Self {
+    pub(crate) async fn start(nodes: usize) -> Self {
         let mut world = Self::empty();
         for number in 1..=nodes {
             world.add_node(&format!("n{number}"));
@@ -76,7 +76,7 @@ impl World {
     }
 
     /// Nothing yet.
-    pub fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         Self {
             store: Memory::new(),
             fleet: SimFleet::new(),
@@ -86,7 +86,7 @@ impl World {
     }
 
     /// An engine with the image, and its node.
-    pub fn add_node(&mut self, name: &str) -> SimEngine {
+    pub(crate) fn add_node(&mut self, name: &str) -> SimEngine {
         let engine = self.fleet.add_at(&format!("tcp://{name}:2375"), name);
         engine.add_image(IMAGE);
         let clock = self.clock.clone();
@@ -96,26 +96,31 @@ impl World {
     }
 
     /// The engine of a node.
-    pub fn engine(&self, name: &str) -> SimEngine {
+    pub(crate) fn engine(&self, name: &str) -> SimEngine {
         self.fleet
             .get(&format!("tcp://{name}:2375"))
             .expect("the node's engine")
     }
 
     /// Starts a manager with all controllers.
-    pub fn manager(&mut self, name: &str) {
+    pub(crate) fn manager(&mut self, name: &str) {
         self.manager_with(name, &CONTROLLERS, None);
     }
 
     /// One process for each controller, named as it is.
-    pub fn managers_apart(&mut self) {
+    pub(crate) fn managers_apart(&mut self) {
         for controller in CONTROLLERS {
             self.manager_with(controller, &[controller], None);
         }
     }
 
     /// Starts a manager with some controllers, and perhaps `--cluster-id`.
-    pub fn manager_with(&mut self, name: &str, controllers: &[&str], cluster_id: Option<Uid>) {
+    pub(crate) fn manager_with(
+        &mut self,
+        name: &str,
+        controllers: &[&str],
+        cluster_id: Option<Uid>,
+    ) {
         let (stop, stopped) = watch::channel(false);
         let line = Line::to(self.store.clone());
         let options = Options {
@@ -142,19 +147,19 @@ impl World {
     }
 
     /// A manager's line to the store.
-    pub fn line(&self, name: &str) -> Line {
+    pub(crate) fn line(&self, name: &str) -> Line {
         self.managers[name].line.clone()
     }
 
     /// Waits for a manager that ends by itself; says why.
-    pub async fn refused(&mut self, name: &str) -> String {
+    pub(crate) async fn refused(&mut self, name: &str) -> String {
         let running = self.managers.remove(name).expect("the manager runs");
         let ended = running.task.await.expect("the manager does not panic");
         ended.expect_err("it ends with an error").to_string()
     }
 
     /// Ends a manager at whatever await it is: `kill -9`.
-    pub fn kill(&mut self, name: &str) {
+    pub(crate) fn kill(&mut self, name: &str) {
         let running = self.managers.remove(name).expect("the manager runs");
         // Nobody writes from a dead process, whatever its parts were spawned as.
         running.line.set_up(false);
@@ -162,7 +167,7 @@ impl World {
     }
 
     /// Asks a manager to stop and waits until it has.
-    pub async fn stop(&mut self, name: &str) {
+    pub(crate) async fn stop(&mut self, name: &str) {
         let running = self.managers.remove(name).expect("the manager runs");
         running.stop.send(true).expect("the manager listens");
         let ended = running.task.await.expect("the manager does not panic");
@@ -170,12 +175,12 @@ impl World {
     }
 
     /// Puts a value below the prefix.
-    pub fn put(&self, key: &str, value: &str) {
+    pub(crate) fn put(&self, key: &str, value: &str) {
         self.store.put(&format!("/skep/{key}"), value);
     }
 
     /// Puts a service with this short form; `IMAGE` stands for the image.
-    pub fn service(&self, name: &str, spec: &str) {
+    pub(crate) fn service(&self, name: &str, spec: &str) {
         self.put(
             &format!("services/default/{name}"),
             &spec.replace("IMAGE", IMAGE),
@@ -183,14 +188,14 @@ impl World {
     }
 
     /// What the store holds now.
-    pub fn cache(&self) -> Cache {
+    pub(crate) fn cache(&self) -> Cache {
         let mut cache = Cache::default();
         cache.replace("/skep/", &self.store.dump("/skep/"), self.store.revision());
         cache
     }
 
     /// Lets virtual time pass until `holds`; fails after ten minutes of it, with what there is.
-    pub async fn until(&self, what: &str, holds: impl Fn(&Cache) -> bool) {
+    pub(crate) async fn until(&self, what: &str, holds: impl Fn(&Cache) -> bool) {
         let mut cache = self.cache();
         for _ in 0..12_000 {
             if cache.revision != self.store.revision() {
@@ -205,12 +210,12 @@ impl World {
     }
 
     /// Lets virtual time pass.
-    pub async fn pass(&self, time: Duration) {
+    pub(crate) async fn pass(&self, time: Duration) {
         tokio::time::sleep(time).await;
     }
 
     /// Waits until the named service has `count` serving tasks.
-    pub async fn serving(&self, service: &str, count: usize) {
+    pub(crate) async fn serving(&self, service: &str, count: usize) {
         let name = Scoped::new("default", service);
         self.until(&format!("{service} has {count} serving tasks"), |cache| {
             serving(cache, &name).len() == count
@@ -219,13 +224,13 @@ impl World {
     }
 
     /// What everything ends with: the store is quiet, and nothing runs that should not.
-    pub async fn settled(&self) {
+    pub(crate) async fn settled(&self) {
         self.quiet().await;
         self.check();
     }
 
     /// What users were told so far.
-    pub fn events(&self) -> Vec<Event> {
+    pub(crate) fn events(&self) -> Vec<Event> {
         let events = self.store.dump("/skep-events/");
         let read = |kv: &skep::store::KeyValue| {
             serde_json::from_slice(&kv.value).expect("an event can be read")
@@ -234,14 +239,19 @@ impl World {
     }
 
     /// How often users were told of this.
-    pub fn told(&self, reason: &str) -> u64 {
+    pub(crate) fn told(&self, reason: &str) -> u64 {
         let events = self.events();
         let of = events.iter().filter(|event| event.reason == reason);
         of.map(|event| event.count).sum()
     }
 
     /// A condition: `True/Reason`.
-    pub fn condition(&self, object: &ObjectKey, controller: &str, kind: &str) -> Option<String> {
+    pub(crate) fn condition(
+        &self,
+        object: &ObjectKey,
+        controller: &str,
+        kind: &str,
+    ) -> Option<String> {
         let cache = self.cache();
         let status = cache.status(object, controller)?;
         let condition = status.condition(kind)?;
@@ -253,13 +263,13 @@ impl World {
     }
 
     /// How often a call was made on any engine.
-    pub fn calls(&self, call: &str) -> usize {
+    pub(crate) fn calls(&self, call: &str) -> usize {
         let engines = self.fleet.all();
         engines.iter().map(|engine| engine.count(call)).sum()
     }
 
     /// Waits until nothing is written for a minute of virtual time.
-    pub async fn quiet(&self) {
+    pub(crate) async fn quiet(&self) {
         for _ in 0..60 {
             let before = self.revision_without_leases();
             self.pass(Duration::from_secs(60)).await;
@@ -276,7 +286,7 @@ impl World {
     }
 
     /// The running containers of all engines, by name.
-    pub fn running(&self) -> Vec<String> {
+    pub(crate) fn running(&self) -> Vec<String> {
         let mut names: Vec<String> = self
             .fleet
             .all()
@@ -289,7 +299,7 @@ impl World {
     }
 
     /// Fails if an engine was told what must never be told, or two containers of a slot run.
-    pub fn check(&self) {
+    pub(crate) fn check(&self) {
         assert_eq!(self.fleet.violations(), Vec::<String>::new());
         let mut slots = BTreeMap::new();
         for name in self.running() {
@@ -303,7 +313,7 @@ impl World {
         }
     }
 
-    pub fn cluster(&self) -> Cluster {
+    pub(crate) fn cluster(&self) -> Cluster {
         self.cache()
             .cluster
             .expect("the cluster has a record")
@@ -313,7 +323,7 @@ impl World {
     }
 
     /// All that there is, for a failed test.
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let mut text = String::new();
         for kv in self.store.dump("/skep") {
             text += &format!("{} = {}\n", kv.key, String::from_utf8_lossy(&kv.value));
@@ -333,7 +343,7 @@ impl World {
 }
 
 /// The serving tasks of a service.
-pub fn serving(cache: &Cache, service: &Scoped) -> Vec<Task> {
+pub(crate) fn serving(cache: &Cache, service: &Scoped) -> Vec<Task> {
     let views = cache.tasks_of(service).map(|task| view::task(cache, task));
     views
         .filter(|view| view.is_serving() && view.task.desired == Desired::Running)
@@ -342,7 +352,7 @@ pub fn serving(cache: &Cache, service: &Scoped) -> Vec<Task> {
 }
 
 /// The tasks of a service in this observed state.
-pub fn in_state(cache: &Cache, service: &Scoped, state: TaskState) -> usize {
+pub(crate) fn in_state(cache: &Cache, service: &Scoped, state: TaskState) -> usize {
     cache
         .tasks_of(service)
         .filter(|task| view::task(cache, task).state == state)
@@ -350,7 +360,7 @@ pub fn in_state(cache: &Cache, service: &Scoped, state: TaskState) -> usize {
 }
 
 /// The nodes that the serving tasks of a service are on.
-pub fn nodes_of(cache: &Cache, service: &Scoped) -> Vec<NodeName> {
+pub(crate) fn nodes_of(cache: &Cache, service: &Scoped) -> Vec<NodeName> {
     let on = |task: &Stored<Task>| view::task(cache, task).node.cloned();
     let mut nodes: Vec<NodeName> = cache
         .tasks_of(service)

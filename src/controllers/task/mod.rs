@@ -2,7 +2,7 @@
 //!
 //! Watches `tasks/*`, `bindings/<node>/*`, `revisions/*`, `accepted/nodes/*`, `status/nodes/<node>/health`, and each
 //! engine's events. Writes `status/tasks/<node>/*` and `status/nodes/<node>/task` (what was found beside the tasks);
-//! tells users what [`note`] says.
+//! tells users what `note` says.
 //!
 //! ```text
 //! session (one lease) -> shards (shards/000, shards/node-<name>) -> one driver per engine -> one worker per task
