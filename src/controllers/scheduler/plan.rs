@@ -44,7 +44,7 @@ pub(super) fn plan(cache: &Cache, now: Now, ids: &mut Ids) -> Plan {
         true => Vec::new(),
         false => outlived(cache),
     };
-    let mut candidates = snapshot::candidates(cache);
+    let mut candidates = snapshot::candidates(cache, now.wall);
     let mut groups = Groups::new();
     let mut waiting = Waiting::new();
     let mut bound = 0;

@@ -6,11 +6,13 @@ use crate::api::container::Reservations;
 use crate::api::name::{NodeName, Scoped};
 use crate::api::service::Placement;
 use crate::api::task::{Binding, Desired, HostPort, ServiceRevision, Task, TaskState};
+use crate::api::time::Timestamp;
 use crate::api::uid::{TaskId, Uid};
 use crate::api::unit::{Bytes, NanoCpus, RevisionNumber};
 use crate::runtime::cache::Cache;
 use crate::runtime::view::{self, NodeView};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// A node with what is used of it.
 pub(super) struct Candidate<'a> {
@@ -53,6 +55,10 @@ impl Request<'_> {
         &self.service.spec.template.placement
     }
 }
+
+/// Failures older than this say nothing about a node any more: an engine that was restarted is as good as any (SwarmKit
+/// watches as long).
+const REMEMBERED: Duration = Duration::from_secs(300);
 
 /// A task that waits.
 #[derive(Clone, Copy)]
@@ -114,7 +120,7 @@ impl<'a> Candidate<'a> {
 }
 
 /// All nodes with what is used of them, by name.
-pub(super) fn candidates(cache: &Cache) -> BTreeMap<NodeName, Candidate<'_>> {
+pub(super) fn candidates(cache: &Cache, now: Timestamp) -> BTreeMap<NodeName, Candidate<'_>> {
     let mut candidates: BTreeMap<NodeName, Candidate<'_>> = view::nodes(cache)
         .into_iter()
         .map(|node| (node.name.clone(), Candidate::new(node)))
@@ -124,13 +130,17 @@ pub(super) fn candidates(cache: &Cache) -> BTreeMap<NodeName, Candidate<'_>> {
             continue;
         };
         let task = cache.task(id).map(|(_, task)| &*task.value);
-        let state = cache
+        let status = cache
             .task_statuses
             .get(&(node.clone(), id.clone()))
-            .filter(|status| status.value.service == binding.value.service)
-            .map(|status| status.value.state);
-        match state {
-            Some(state) if state.is_terminal() => count_failure(candidate, binding, task, state),
+            .map(|status| &*status.value)
+            .filter(|status| status.service == binding.value.service);
+        match status {
+            Some(status) if status.state.is_terminal() => {
+                if now.since(status.since) < REMEMBERED {
+                    count_failure(candidate, binding, task, status.state);
+                }
+            }
             Some(_) | None => {
                 let is_wanted = task.is_some_and(|task| task.desired <= Desired::Running);
                 candidate.hold(binding, is_wanted);
@@ -146,7 +156,10 @@ fn count_failure(
     task: Option<&Task>,
     state: TaskState,
 ) {
-    if let (Some(task), TaskState::Failed | TaskState::Rejected) = (task, state) {
+    if let (Some(task), TaskState::Failed | TaskState::Rejected) = (task, state)
+        // Not for what its node did to it.
+        && !matches!(task.reason.as_deref(), Some("NodeLost" | "Drained"))
+    {
         let key = (binding.service.clone(), task.revision);
         *candidate.failed.entry(key).or_default() += 1;
     }

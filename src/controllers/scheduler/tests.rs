@@ -393,16 +393,21 @@ fn a_node_where_a_revision_keeps_failing_comes_last() {
     for name in ["n1", "n2"] {
         world.node(name, NodeState::Ready, |_| {});
     }
-    service(&mut world, "{template: {container: x}}", 3);
-    for id in ["t1", "t2", "t3"] {
+    service(&mut world, "{template: {container: x}}", 5);
+    for id in ["t1", "t2", "t3", "t4", "t5"] {
         world.bind(&TaskId::from(id), "n1");
         world.observe(&TaskId::from(id), TaskState::Rejected);
     }
-    for id in ["t4", "t5"] {
-        task(&mut world, &web_name(), id, Slot::Replica(4), |_| {});
+    for id in ["t6", "t7"] {
+        task(&mut world, &web_name(), id, Slot::Replica(6), |_| {});
     }
     world.settle(&Scheduler);
-    shows(&world, "t1@n1 t2@n1 t3@n1 t4@n2 t5@n2");
+    shows(&world, "t1@n1 t2@n1 t3@n1 t4@n1 t5@n1 t6@n2 t7@n2");
+    // An engine that was mended is as good as any.
+    world.pass(std::time::Duration::from_secs(400));
+    task(&mut world, &web_name(), "t8", Slot::Replica(8), |_| {});
+    world.settle(&Scheduler);
+    shows(&world, "t1@n1 t2@n1 t3@n1 t4@n1 t5@n1 t6@n2 t7@n2 t8@n1");
 }
 
 #[test]

@@ -13,9 +13,8 @@ use crate::api::service::Strategy;
 use crate::api::uid::{Ids, TaskId};
 use std::collections::BTreeMap;
 
-/// Failures of one revision on one node (of those that history still holds) after which other nodes are tried first. The
-/// reaper keeps five ended tasks per slot, so the count stays below what would follow a service for ever.
-const FAILURES: u32 = 3;
+/// Failures of one revision on one node within five minutes after which other nodes are tried first, as in SwarmKit.
+const FAILURES: u32 = 5;
 
 /// The best of `eligible`; none if there is none.
 pub(super) fn best<'n>(
