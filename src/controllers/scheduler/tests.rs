@@ -407,7 +407,7 @@ fn a_node_where_a_revision_keeps_failing_comes_last() {
     world.pass(std::time::Duration::from_secs(400));
     task(&mut world, &web_name(), "t8", Slot::Replica(8), |_| {});
     world.settle(&Scheduler);
-    shows(&world, "t1@n1 t2@n1 t3@n1 t4@n1 t5@n1 t6@n2 t7@n2 t8@n1");
+    shows(&world, "t1@n1 t2@n1 t3@n1 t4@n1 t5@n1 t8@n1 t6@n2 t7@n2");
 }
 
 #[test]
