@@ -11,6 +11,8 @@
 mod access;
 mod checks;
 mod failures;
+#[path = "../support/frozen.rs"]
+mod frozen;
 mod leadership;
 mod server;
 mod support;

@@ -114,6 +114,8 @@ impl Server {
     /// Stops the process in its tracks: connections stay, nobody answers.
     pub(crate) fn freeze(&self) {
         self.signal(rustix::process::Signal::STOP);
+        let pid = self.child.lock().unwrap().id();
+        crate::frozen::wait(pid, "etcd");
     }
 
     pub(crate) fn thaw(&self) {

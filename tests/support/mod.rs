@@ -15,6 +15,7 @@ pub(crate) mod covered;
 pub(crate) mod docker;
 pub(crate) mod etcd;
 pub(crate) mod fleet;
+pub(crate) mod frozen;
 pub(crate) mod image;
 pub(crate) mod node;
 pub(crate) mod process;

@@ -91,27 +91,7 @@ impl Process {
     /// It does not stand still within ten seconds.
     pub(crate) fn freeze(&self) {
         self.signal(Signal::STOP);
-        for _ in 0..10_000 {
-            if self.is_frozen() {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        panic!("{} does not stand still", self.name);
-    }
-
-    /// Whether every thread is stopped (state `T` in `/proc/<pid>/task/<tid>/stat`, behind the name in parentheses).
-    fn is_frozen(&self) -> bool {
-        let threads = format!("/proc/{}/task", self.child.id());
-        let threads = std::fs::read_dir(threads).expect("the child is not waited for yet");
-        let mut states = threads.flatten().map(|thread| {
-            let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
-            let behind_name = stat
-                .rsplit_once(')')
-                .map(|(_, rest)| rest.trim_start().to_owned());
-            behind_name.is_some_and(|rest| rest.starts_with(['T', 't']))
-        });
-        states.all(|is_stopped| is_stopped)
+        super::frozen::wait(self.child.id(), &self.name);
     }
 
     /// `kill -CONT`.
