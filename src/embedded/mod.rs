@@ -9,6 +9,7 @@
 //!
 //! Deliberately absent: a disk and the gRPC API. Both come on top of [`mvcc`].
 
+pub mod change;
 pub mod fault;
 mod lease;
 pub mod memory;
