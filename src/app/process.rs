@@ -159,46 +159,6 @@ async fn manage(globals: &StoreArgs, args: ManagerArgs) -> Ended {
     result.map_err(|error| (FAILED, error.to_string()))
 }
 
-/// Ready once the cache is filled, and while it follows the store and the cluster has its record.
-fn readiness(cache: &Arc<SharedCache>) -> Readiness {
-    let readiness = Readiness::new();
-    readiness.waits("store", "not read yet");
-    let (cache, told) = (cache.clone(), readiness.clone());
-    tokio::spawn(async move {
-        let mut progress = cache.follow();
-        while progress.changed().await.is_ok() {
-            progress.mark_unchanged();
-            match cache.trouble() {
-                None => told.ready("store"),
-                Some(why) => told.waits("store", format!("{why}; what runs goes on")),
-            }
-            match cache.read(|cache| cache.cluster.is_some()) {
-                true => told.ready("cluster"),
-                false => told.waits(
-                    "cluster",
-                    "it has no record yet; a manager that runs the controller `cluster` writes it",
-                ),
-            }
-        }
-    });
-    readiness
-}
-
-/// Brings the gauges up to date when they are read.
-fn refresh(cache: &Arc<SharedCache>) -> Refresh {
-    let cache = cache.clone();
-    Arc::new(move |metrics| {
-        let progress = cache.progress();
-        metrics.set(
-            &list::STORE_CONNECTED,
-            &[],
-            f64::from(u8::from(progress.is_connected)),
-        );
-        metrics.set(&list::CACHE_REVISION, &[], progress.revision.0 as f64);
-        cache.read(|cache| gauges::refresh(metrics, cache));
-    })
-}
-
 /// An error with its causes.
 fn explain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -208,11 +168,6 @@ fn explain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
-}
-
-async fn until(mut stop: watch::Receiver<bool>) {
-    // An error means that nobody can ask for the end any more: that is the end.
-    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 async fn load_image(command: ImageCommand) -> Ended {
