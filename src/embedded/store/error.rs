@@ -1,0 +1,40 @@
+//! What the running store could not do.
+
+use crate::embedded::mvcc;
+
+/// A refused or failed call.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The MVCC refuses, as etcd would.
+    #[error(transparent)]
+    Refused(#[from] mvcc::Error),
+    /// The request is larger than the store takes.
+    #[error("a request of {0} bytes is too large; the most is {most} bytes", most = super::MOST_REQUEST_BYTES)]
+    TooLarge(usize),
+    /// The disk has no room for the journal. Nothing was changed; the store reads on, and writes again once there is room.
+    #[error("no space left for the journal: {message}. Nothing was changed; make room on the disk and write again")]
+    NoSpace {
+        /// What the disk said.
+        message: String,
+    },
+    /// The journal could not be written. Nothing was changed; the store reads on.
+    #[error("the journal cannot be written: {message}. Nothing was changed; the store reads on")]
+    Journal {
+        /// What the disk said.
+        message: String,
+    },
+    /// The store is being stopped.
+    #[error("the store is stopping")]
+    Stopping,
+}
+
+impl Error {
+    /// Whether the same call may succeed later without anyone changing the request.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Refused(error) => error.is_retryable(),
+            Self::NoSpace { .. } | Self::Journal { .. } | Self::Stopping => true,
+            Self::TooLarge(_) => false,
+        }
+    }
+}
