@@ -9,12 +9,19 @@
 //!
 //! Deliberately absent: a disk and the gRPC API. Both come on top of [`mvcc`].
 
+pub mod answer;
 pub mod change;
+mod check;
 pub mod fault;
+mod history;
 mod lease;
 pub mod memory;
 pub mod mvcc;
+mod read;
+pub mod refusal;
+pub mod replay;
 pub mod request;
+mod txn;
 
 #[cfg(test)]
 mod memory_tests;
