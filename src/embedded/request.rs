@@ -4,6 +4,9 @@ pub use super::answer::{Answer, Done, Event, Found, KeyBytes, Stored, ValueBytes
 pub use super::refusal::Error;
 use std::ops::Bound;
 
+/// etcd refuses larger requests by default (`--max-request-bytes`).
+pub const MOST_REQUEST_BYTES: usize = 1536 * 1024;
+
 /// Which keys are meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Span {

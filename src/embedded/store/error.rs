@@ -17,8 +17,8 @@ pub enum Error {
         /// What the disk said.
         message: String,
     },
-    /// The journal could not be written. Nothing was changed; the store reads on.
-    #[error("the journal cannot be written: {message}. Nothing was changed; the store reads on")]
+    /// The disk failed under the journal. The store has taken the change back and reads on; a restart may find it.
+    #[error("the disk failed under the journal: {message}. Whether the change is there after a restart is not known")]
     Journal {
         /// What the disk said.
         message: String,

@@ -15,6 +15,7 @@
 
 mod commit;
 mod error;
+mod hash;
 mod hub;
 mod lease;
 mod log;
@@ -38,8 +39,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// etcd refuses larger requests by default (`--max-request-bytes`).
-pub const MOST_REQUEST_BYTES: usize = 1536 * 1024;
+pub use crate::embedded::request::MOST_REQUEST_BYTES;
 
 /// etcd's quota by default (`--quota-backend-bytes`).
 pub const DEFAULT_QUOTA: u64 = 2 * 1024 * 1024 * 1024;

@@ -7,6 +7,7 @@ use super::quota;
 use crate::embedded::change::Change;
 use crate::embedded::mvcc::{Done, Error as Refusal, Found, Mvcc, Query, Transaction};
 use std::time::Duration;
+use tracing::error;
 
 /// The state of the store.
 #[derive(Debug)]
@@ -107,7 +108,13 @@ impl State {
 
     /// Takes back what was applied and could not be made durable: all that is not.
     pub(super) fn take_back(&mut self, changes: &[Change], now: Duration) {
-        self.mvcc.undo(changes, now);
+        if let Err(error) = self.mvcc.undo(changes, now) {
+            // What is told from now on may not be durable: better to tell nothing more.
+            error!(%error, "what was not durable cannot be taken back: the store takes no more writes");
+            if let Some(queue) = &mut self.queue {
+                queue.close();
+            }
+        }
         self.in_use = quota::in_use(&self.mvcc);
     }
 }
