@@ -1,6 +1,7 @@
 //! Layer 1: a store of our own with etcd's semantics.
 //!
-//! [`mvcc`] is the pure heart: keys, revisions, leases, history, with time as an argument. [`memory::Memory`] is the door
+//! [`mvcc`] is the pure heart: keys, revisions, leases, history, with time as an argument; [`replay`] tells it as
+//! [`change`]s, so that a journal can keep it. [`memory::Memory`] is the door
 //! `Kv` over it, without a disk and with faults on demand: fast tests, the simulator and benchmarks run on it.
 //!
 //! Invariants:
@@ -13,6 +14,7 @@ pub mod answer;
 pub mod change;
 mod check;
 pub mod fault;
+mod hash;
 mod history;
 mod lease;
 pub mod memory;
@@ -24,6 +26,10 @@ pub mod request;
 mod txn;
 
 #[cfg(test)]
+mod etcd_tests;
+#[cfg(test)]
 mod memory_tests;
 #[cfg(test)]
 mod mvcc_tests;
+#[cfg(test)]
+mod replay_tests;
