@@ -45,7 +45,8 @@ fn check_transaction(txn: &Transaction, most: usize) -> Result<(), Error> {
     Ok(())
 }
 
-fn check_put(put: &Put) -> Result<(), Error> {
+/// Refuses a write that is malformed by itself.
+pub(super) fn check_put(put: &Put) -> Result<(), Error> {
     if put.key.is_empty() {
         return Err(Error::EmptyKey);
     }

@@ -80,10 +80,15 @@ impl History {
         (start..).zip(self.log.range(skipped.min(self.log.len())..))
     }
 
+    /// Every change that is known, by key, then in order.
+    pub(super) fn events_by_key(&self) -> impl Iterator<Item = &Event> {
+        self.keys.values().flatten()
+    }
+
     /// What is known from `revision` or before: what a compaction there left of each key, by revision, then by key.
     pub(super) fn up_to(&self, revision: i64) -> BTreeMap<i64, Vec<Event>> {
         let mut left: BTreeMap<i64, Vec<Event>> = BTreeMap::new();
-        for event in self.keys.values().flatten() {
+        for event in self.events_by_key() {
             if event.revision() <= revision {
                 left.entry(event.revision())
                     .or_default()

@@ -1,8 +1,9 @@
 //! Layer 1: a store of our own with etcd's semantics.
 //!
-//! [`mvcc`] is the pure heart: keys, revisions, leases, history, with time as an argument. Two stores stand on it:
+//! [`mvcc`] is the pure heart: keys, revisions, leases, history, with time as an argument; [`replay`] tells it as
+//! [`change`]s, so that the [`journal`] can keep it. Two stores stand on it:
 //!
-//! - [`store::Store`], the running one: durable by the [`journal`], with leases that end in time and watchers. People reach
+//! - [`store::Store`], the running one: durable, with leases that end in time and watchers. People reach
 //!   it through the gRPC [`server`], a manager in the same process through the door [`local::Local`]. [`backup`] is its
 //!   whole content as one file.
 //! - [`memory::Memory`], without a disk and with faults on demand: fast tests, the simulator and benchmarks run on it.
@@ -19,6 +20,7 @@ pub mod change;
 mod check;
 mod door;
 pub mod fault;
+mod hash;
 mod history;
 pub mod journal;
 mod lease;
@@ -34,6 +36,10 @@ pub mod store;
 mod txn;
 
 #[cfg(test)]
+mod etcd_tests;
+#[cfg(test)]
 mod memory_tests;
 #[cfg(test)]
 mod mvcc_tests;
+#[cfg(test)]
+mod replay_tests;

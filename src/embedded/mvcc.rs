@@ -89,6 +89,14 @@ impl Mvcc {
         txn::run(self, txn)
     }
 
+    /// Writes one key: as a transaction of this one operation, but that a lease is looked for before the key, as in etcd.
+    ///
+    /// # Errors
+    /// As of [`Self::txn`].
+    pub fn put(&mut self, put: &Put) -> Result<Done, Error> {
+        txn::put(self, put)
+    }
+
     /// Forgets what no read at `revision` or later needs.
     ///
     /// A deletion at exactly that revision leaves the history with it, as in etcd. It cannot be undone: whoever keeps a
@@ -108,8 +116,8 @@ impl Mvcc {
     /// # Errors
     /// The revision is compacted already or in the future.
     pub fn check_compact(&self, revision: i64) -> Result<(), Error> {
-        match self.compacted {
-            Some(oldest) if revision <= oldest => Err(Error::Compacted {
+        match self.floor() {
+            oldest if revision <= oldest => Err(Error::Compacted {
                 asked: revision,
                 oldest,
             }),
@@ -268,19 +276,26 @@ impl Mvcc {
         }
     }
 
-    /// Whether a read may ask for this revision.
-    pub(super) fn check_revision(&self, asked: i64) -> Result<(), Error> {
-        let newest = self.revision();
-        if asked <= 0 {
-            return Ok(());
-        }
+    /// The compacted revision as etcd counts it: it begins below zero, so that a compaction at 0 is one.
+    fn floor(&self) -> i64 {
+        self.compacted.unwrap_or(-1)
+    }
+
+    /// Whether a read may ask for this revision; 0 or less: now.
+    fn check_revision(&self, asked: i64) -> Result<(), Error> {
+        self.check_inner_revision(asked.max(0))
+    }
+
+    /// Whether a read in a transaction may ask for this revision; 0: now. etcd takes one below zero for a compacted one.
+    pub(super) fn check_inner_revision(&self, asked: i64) -> Result<(), Error> {
+        let (oldest, newest) = (self.floor(), self.revision());
         if asked > newest {
             return Err(Error::Future { asked, newest });
         }
-        match self.compacted {
-            Some(oldest) if asked < oldest => Err(Error::Compacted { asked, oldest }),
-            _ => Ok(()),
+        if asked != 0 && asked < oldest {
+            return Err(Error::Compacted { asked, oldest });
         }
+        Ok(())
     }
 
     /// Writes one event of the revision that is being made: to its key's history, and to the leases on both sides.

@@ -63,7 +63,8 @@ impl Mvcc {
         let left = self.history.up_to(oldest).into_iter();
         let left = left.map(|(revision, events)| Change::Written {
             revision,
-            events: events.into(),
+            // Of the compacted revision itself the log knows the order.
+            events: self.events_at(revision).unwrap_or_else(|| events.into()),
         });
         let since = self.history.events_from(oldest.saturating_add(1));
         let since = since.map(|(revision, events)| Change::Written {
@@ -110,6 +111,10 @@ impl Mvcc {
                 last,
                 found: revision,
             });
+        }
+        if events.is_empty() {
+            let reason = "it has no events";
+            return Err(Error::Impossible { revision, reason });
         }
         for (played, event) in events.iter().enumerate() {
             if let Err(reason) = self.check_event(revision, event, is_left) {

@@ -3,7 +3,7 @@
 //! Invariant: nothing is written before everything that can be refused has been checked.
 
 use super::answer::{Answer, Done, Event, KeyBytes, Stored};
-use super::check::check_shape;
+use super::check::{check_put, check_shape};
 use super::mvcc::Mvcc;
 use super::read::read;
 use super::refusal::Error;
@@ -27,6 +27,23 @@ pub(super) fn run(store: &mut Mvcc, txn: &Transaction) -> Result<Done, Error> {
         revision: store.revision(),
         answers,
     })
+}
+
+/// Runs one put.
+pub(super) fn put(store: &mut Mvcc, put: &Put) -> Result<Done, Error> {
+    check_put(put)?;
+    if store.is_full() {
+        return Err(Error::Full);
+    }
+    check_lease(store, put)?;
+    run(store, &Transaction::one(Operation::Put(put.clone())))
+}
+
+fn check_lease(store: &Mvcc, put: &Put) -> Result<(), Error> {
+    if put.lease != 0 && !store.leases.contains(put.lease) {
+        return Err(Error::LeaseMissing(put.lease));
+    }
+    Ok(())
 }
 
 /// The branches that a transaction takes, decided for all nested ones before the first operation runs.
@@ -81,9 +98,7 @@ impl<'a> Taken<'a> {
                     {
                         return Err(Error::KeyMissing);
                     }
-                    if put.lease != 0 && !store.leases.contains(put.lease) {
-                        return Err(Error::LeaseMissing(put.lease));
-                    }
+                    check_lease(store, put)?;
                 }
                 Step::Delete(span) => deleted.push(span),
                 Step::Txn(inner) => inner.check_puts(store, deleted)?,
@@ -96,7 +111,7 @@ impl<'a> Taken<'a> {
     fn check_reads(&self, store: &Mvcc) -> Result<(), Error> {
         for step in &self.steps {
             match step {
-                Step::Read(query) => store.check_revision(query.revision)?,
+                Step::Read(query) => store.check_inner_revision(query.revision)?,
                 Step::Txn(inner) => inner.check_reads(store)?,
                 Step::Put(_) | Step::Delete(_) => {}
             }

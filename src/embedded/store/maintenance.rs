@@ -1,7 +1,7 @@
 //! What the store says of itself, its alarm, and the snapshot in place of its journal.
 
 use super::state::State;
-use super::{Error, Store, hash};
+use super::{Error, Store};
 use crate::embedded::change::Change;
 use crate::embedded::mvcc::Error as Refusal;
 use std::sync::atomic::Ordering;
@@ -86,7 +86,7 @@ impl Store {
         let state = self.shared().lock();
         let at = if revision <= 0 { state.durable } else { revision };
         Ok(Hashed {
-            hash: hash::hash(&state.mvcc, at)?,
+            hash: state.mvcc.hash(at)?,
             revision: state.durable,
             compacted: match state.mvcc.compacted() {
                 0 => -1,

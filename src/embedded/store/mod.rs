@@ -15,7 +15,6 @@
 
 mod commit;
 mod error;
-mod hash;
 mod hub;
 mod lease;
 mod log;
