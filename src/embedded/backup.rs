@@ -17,7 +17,7 @@
 
 use super::change::Change;
 use super::journal::codec;
-use super::store::Identity;
+use super::journal::Identity;
 use sha2::{Digest, Sha256};
 
 /// The version of the format that this code writes and the newest that it reads.

@@ -164,7 +164,7 @@ fn failed(error: Failure) -> Error {
         Failure::TooLarge(_) => Error::TooLarge {
             message: error.to_string(),
         },
-        Failure::NoSpace { .. } | Failure::Journal { .. } | Failure::Stopping => {
+        Failure::NotWritten { .. } | Failure::Journal { .. } | Failure::Stopping => {
             Error::Unreachable {
                 endpoints: "this process".into(),
                 message: error.to_string(),

@@ -9,7 +9,7 @@ pub(super) fn status(error: Error) -> Status {
     match error {
         Error::Refused(refusal) => refused(&refusal),
         Error::TooLarge(_) => too_large(),
-        Error::NoSpace { .. } => Status::resource_exhausted(format!("etcdserver: {error}")),
+        Error::NotWritten { .. } => Status::resource_exhausted(format!("etcdserver: {error}")),
         Error::Journal { .. } | Error::Stopping => {
             Status::unavailable(format!("etcdserver: {error}"))
         }

@@ -11,9 +11,9 @@ pub enum Error {
     /// The request is larger than the store takes.
     #[error("a request of {0} bytes is too large; the most is {most} bytes", most = super::MOST_REQUEST_BYTES)]
     TooLarge(usize),
-    /// The disk has no room for the journal. Nothing was changed; the store reads on, and writes again once there is room.
-    #[error("no space left for the journal: {message}. Nothing was changed; make room on the disk and write again")]
-    NoSpace {
+    /// The journal could not be written: no space, say. Nothing was changed; the store reads on, and writes again when it can.
+    #[error("the journal cannot be written: {message}. Nothing was changed")]
+    NotWritten {
         /// What the disk said.
         message: String,
     },
@@ -33,7 +33,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Refused(error) => error.is_retryable(),
-            Self::NoSpace { .. } | Self::Journal { .. } | Self::Stopping => true,
+            Self::NotWritten { .. } | Self::Journal { .. } | Self::Stopping => true,
             Self::TooLarge(_) => false,
         }
     }

@@ -40,7 +40,7 @@ impl Store {
     pub fn status(&self) -> Status {
         let shared = self.shared();
         let state = shared.lock();
-                let log = shared.log_size.load(Ordering::Relaxed);
+                let log = shared.journal_size.load(Ordering::Relaxed);
         Status {
             revision: state.durable,
             size: log.max(state.in_use),

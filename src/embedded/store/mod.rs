@@ -17,19 +17,22 @@ mod commit;
 mod error;
 mod hub;
 mod lease;
-mod log;
 mod maintenance;
+mod open;
+mod queue;
 mod quota;
 mod state;
 mod watcher;
 
 pub use error::Error;
 pub use lease::LeaseLeft;
-pub use log::{Log, LogError};
 pub use maintenance::{Hashed, Status};
+pub use open::OpenError;
 pub use watcher::{News, Seen, Wanted, Watcher};
 
+use crate::embedded::journal::{self, Journal};
 use crate::embedded::mvcc::{Done, Error as Refusal, Found, Mvcc, Query, Transaction};
+use commit::Committer;
 use state::State;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -38,41 +41,26 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+pub use crate::embedded::journal::Identity;
 pub use crate::embedded::request::MOST_REQUEST_BYTES;
 
 /// etcd's quota by default (`--quota-backend-bytes`).
 pub const DEFAULT_QUOTA: u64 = 2 * 1024 * 1024 * 1024;
-
-/// Who a store is: etcd's cluster and member. Drawn once, kept with the data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// The cluster, of one member.
-    pub cluster: u64,
-    /// The member.
-    pub member: u64,
-}
-
-impl Identity {
-    /// A new one.
-    pub fn random() -> Self {
-        Self {
-            cluster: random(),
-            member: random(),
-        }
-    }
-}
 
 /// What can be chosen about a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Bytes that it holds at most; with more, it raises the alarm `NOSPACE` and refuses what adds to it.
     pub quota: u64,
+    /// Sizes of the journal, and what to do with damage in it.
+    pub journal: journal::Options,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
             quota: DEFAULT_QUOTA,
+            journal: journal::Options::default(),
         }
     }
 }
@@ -103,7 +91,7 @@ struct Shared {
     identity: Identity,
     options: Options,
     /// Bytes on disk.
-    log_size: AtomicU64,
+    journal_size: AtomicU64,
 }
 
 impl Store {
@@ -112,43 +100,24 @@ impl Store {
     /// # Panics
     /// There is no tokio runtime.
     pub fn memory(options: Options) -> Self {
-        Self::start(Mvcc::new(), None, Identity::random(), options)
+        Self::start(Mvcc::new(), None, options)
     }
 
-    /// A store that was played back from `log` and goes on writing it.
-    ///
-    /// # Panics
-    /// There is no tokio runtime.
-    pub fn with_log(
-        mvcc: Mvcc,
-        log: Box<dyn Log>,
-        identity: Identity,
-        options: Options,
-    ) -> Self {
-        Self::start(mvcc, Some(log), identity, options)
-    }
-
-    fn start(
-        mvcc: Mvcc,
-        log: Option<Box<dyn Log>>,
-        identity: Identity,
-        options: Options,
-    ) -> Self {
-        let size = log.as_ref().map_or(0, |log| log.size());
+    fn start(mvcc: Mvcc, journal: Option<Journal>, options: Options) -> Self {
         let shared = Arc::new(Shared {
-            state: Mutex::new(State::new(mvcc, log.is_some())),
+            state: Mutex::new(State::new(mvcc, journal.is_some())),
             work: Condvar::new(),
             leases: Notify::new(),
             started: now(),
-            identity,
+            identity: journal.as_ref().map_or_else(open::identity, Journal::identity),
             options,
-            log_size: AtomicU64::new(size),
+            journal_size: AtomicU64::new(journal.as_ref().map_or(0, Journal::size)),
         });
-        let committer = log.map(|log| {
-            let shared = Arc::clone(&shared);
+        let committer = journal.map(|journal| {
+            let committer = Committer::new(Arc::clone(&shared), journal);
             std::thread::Builder::new()
                 .name("commit".into())
-                .spawn(move || commit::run(&shared, log))
+                .spawn(move || committer.run())
                 .expect("the system gives a thread to a process that begins")
         });
         let timer = tokio::spawn(lease::end_in_time(Arc::clone(&shared)));

@@ -1,8 +1,8 @@
 //! [`State`]: what the running store knows, behind one lock. What is applied and what is durable are two revisions of the
 //! same MVCC; readers see the durable one.
 
-use super::commit::{Queue, Ticket};
 use super::hub::Hub;
+use super::queue::{Queue, Ticket};
 use super::quota;
 use crate::embedded::change::Change;
 use crate::embedded::mvcc::{Done, Error as Refusal, Found, Mvcc, Query, Transaction};
