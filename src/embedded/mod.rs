@@ -3,14 +3,17 @@
 //! [`mvcc`] is the pure heart: keys, revisions, leases, history, with time as an argument. [`memory::Memory`] is the door
 //! `Kv` over it, without a disk and with faults on demand: fast tests, the simulator and benchmarks run on it.
 //!
+//! [`journal`] keeps what has changed ([`change`]) on a disk.
+//!
 //! Invariants:
 //! - It answers as etcd 3.4 does; `tests/store` runs the same checks on both.
 //! - Nothing here starts a task or reads a clock, but for `memory.rs`, which takes tokio's (so that paused time works).
 //!
-//! Deliberately absent: a disk and the gRPC API. Both come on top of [`mvcc`].
+//! Deliberately absent: the gRPC API. It comes on top of [`mvcc`].
 
 pub mod change;
 pub mod fault;
+pub mod journal;
 mod lease;
 pub mod memory;
 pub mod mvcc;
