@@ -16,8 +16,8 @@
 //! inside is not: neither restores a backup of the other, and both say so.
 
 use super::change::Change;
-use super::journal::codec;
 use super::journal::Identity;
+use super::journal::codec;
 use sha2::{Digest, Sha256};
 
 /// The version of the format that this code writes and the newest that it reads.

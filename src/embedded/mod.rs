@@ -8,6 +8,8 @@
 //!   whole content as one file.
 //! - [`memory::Memory`], without a disk and with faults on demand: fast tests, the simulator and benchmarks run on it.
 //!
+//! [`journal`] keeps what has changed ([`change`]) on a disk.
+//!
 //! Invariants:
 //! - It answers as etcd 3.4 does; `tests/store` runs the same checks on all of them and on real etcd.
 //! - Clocks and randomness are read in `memory.rs` and `store/mod.rs` only: tokio's clock, so that paused time works.

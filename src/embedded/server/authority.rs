@@ -30,13 +30,29 @@ pub(super) struct Mender {
 #[derive(Debug)]
 enum Place {
     Preface(usize),
-    Header { bytes: [u8; FRAME_HEADER], have: usize },
+    Header {
+        bytes: [u8; FRAME_HEADER],
+        have: usize,
+    },
     /// Bytes that are of no interest.
     Skip(usize),
     /// The length of the padding, then what else stands before the headers.
-    Pad { left: usize, ends: bool, priority: usize },
-    Priority { skip: usize, left: usize, pad: usize, ends: bool },
-    Fields { left: usize, pad: usize, ends: bool },
+    Pad {
+        left: usize,
+        ends: bool,
+        priority: usize,
+    },
+    Priority {
+        skip: usize,
+        left: usize,
+        pad: usize,
+        ends: bool,
+    },
+    Fields {
+        left: usize,
+        pad: usize,
+        ends: bool,
+    },
 }
 
 /// Where in a block of header fields the next byte stands.
@@ -46,13 +62,22 @@ enum Fields {
     #[default]
     Start,
     /// In a number that says which field it is.
-    Index { value: u64, shift: u32, literal: bool },
+    Index {
+        value: u64,
+        shift: u32,
+        literal: bool,
+    },
     /// In a number that says nothing of interest.
     Number,
     /// At the length of a name or value.
     Length { after: Text, mend: bool },
     /// In a long length.
-    LongLength { value: u64, shift: u32, after: Text, mend: bool },
+    LongLength {
+        value: u64,
+        shift: u32,
+        after: Text,
+        mend: bool,
+    },
     /// In a name or value.
     Bytes { left: u64, after: Text, mend: bool },
 }
@@ -161,7 +186,8 @@ fn skip(count: usize) -> Place {
 
 /// What a frame's header announces.
 fn frame(header: &[u8; FRAME_HEADER]) -> Place {
-    let length = usize::from(header[0]) << 16 | usize::from(header[1]) << 8 | usize::from(header[2]);
+    let length =
+        usize::from(header[0]) << 16 | usize::from(header[1]) << 8 | usize::from(header[2]);
     let (kind, flags) = (header[3], header[4]);
     let ends = flags & END_HEADERS != 0;
     match kind {
@@ -329,7 +355,17 @@ mod tests {
 
     fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
         let length = payload.len();
-        let mut frame = vec![0, (length >> 8) as u8, length as u8, kind, flags, 0, 0, 0, 1];
+        let mut frame = vec![
+            0,
+            (length >> 8) as u8,
+            length as u8,
+            kind,
+            flags,
+            0,
+            0,
+            0,
+            1,
+        ];
         frame.extend_from_slice(payload);
         frame
     }
@@ -362,14 +398,26 @@ mod tests {
         let given = fields(&[0x41, 0x85, 1, 2, 3, 4, 5]);
         let mended = fields(&[0x41, 0x05, b'a', b'a', b'a', b'a', b'a']);
         check(
-            &[frame(4, 0, &[0; 6]), frame(HEADERS, END_HEADERS, &given), data.clone()],
-            &[frame(4, 0, &[0; 6]), frame(HEADERS, END_HEADERS, &mended), data.clone()],
+            &[
+                frame(4, 0, &[0; 6]),
+                frame(HEADERS, END_HEADERS, &given),
+                data.clone(),
+            ],
+            &[
+                frame(4, 0, &[0; 6]),
+                frame(HEADERS, END_HEADERS, &mended),
+                data.clone(),
+            ],
         );
         // With padding and priority, and spread over two frames.
         let wrapped = |block: &[u8]| {
             let first = [&[3, 9, 9, 9, 9, 9], &block[..10], &[0; 3]].concat();
             let flags = PADDED | PRIORITY;
-            [frame(HEADERS, flags, &first), frame(CONTINUATION, END_HEADERS, &block[10..])].concat()
+            [
+                frame(HEADERS, flags, &first),
+                frame(CONTINUATION, END_HEADERS, &block[10..]),
+            ]
+            .concat()
         };
         check(&[wrapped(&given), data.clone()], &[wrapped(&mended), data]);
     }

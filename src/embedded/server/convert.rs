@@ -112,15 +112,18 @@ enum OperationForm {
 
 fn branch(requests: Vec<PbTxnRequestOp>) -> Result<(Vec<Operation>, Vec<OperationForm>), Refusal> {
     let operations = requests.into_iter().map(operation);
-    operations.collect::<Result<Vec<_>, _>>().map(|both| both.into_iter().unzip())
+    operations
+        .collect::<Result<Vec<_>, _>>()
+        .map(|both| both.into_iter().unzip())
 }
 
 fn operation(request: PbTxnRequestOp) -> Result<(Operation, OperationForm), Refusal> {
     Ok(match request.request {
         None => (Operation::Empty, OperationForm::Plain(false)),
-        Some(PbTxnOpRequest::RequestRange(request)) => {
-            (Operation::Read(query(request)?), OperationForm::Plain(false))
-        }
+        Some(PbTxnOpRequest::RequestRange(request)) => (
+            Operation::Read(query(request)?),
+            OperationForm::Plain(false),
+        ),
         Some(PbTxnOpRequest::RequestPut(request)) => {
             let form = OperationForm::Plain(request.prev_kv);
             (put(request), form)
@@ -210,9 +213,10 @@ fn response(answer: &Answer, form: &OperationForm) -> PbTxnOpResponse {
         Answer::Deleted { revision, gone } => {
             PbTxnOpResponse::ResponseDeleteRange(deleted(gone, shows, inner_header(*revision)))
         }
-        Answer::Read { revision, found: read } => {
-            PbTxnOpResponse::ResponseRange(found(read, inner_header(*revision)))
-        }
+        Answer::Read {
+            revision,
+            found: read,
+        } => PbTxnOpResponse::ResponseRange(found(read, inner_header(*revision))),
         Answer::Txn(inner) => {
             let none = Form::default();
             let form = match form {

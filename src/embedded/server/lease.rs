@@ -1,7 +1,7 @@
 //! The service Lease.
 
 use super::failure::status;
-use super::{Api, Answers};
+use super::{Answers, Api};
 use crate::embedded::store::Store;
 use etcd_client::proto::{
     PbLeaseGrantRequest, PbLeaseGrantResponse, PbLeaseKeepAliveRequest, PbLeaseKeepAliveResponse,

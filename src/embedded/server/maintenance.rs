@@ -35,9 +35,9 @@ impl PbMaintenanceService for Api {
         let status = self.store.status();
         let member = self.store.identity().member;
         let index = u64::try_from(status.revision).unwrap_or_default();
-        let errors = status.is_full.then(|| {
-            format!("memberID:{member} alarm:NOSPACE ")
-        });
+        let errors = status
+            .is_full
+            .then(|| format!("memberID:{member} alarm:NOSPACE "));
         Ok(Response::new(PbStatusResponse {
             header: self.header(status.revision),
             version: VERSION.into(),

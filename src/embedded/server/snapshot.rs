@@ -58,7 +58,10 @@ mod tests {
         let length = pieces.iter().sum::<usize>() as u64;
         let pieces = pieces.iter().map(|length| vec![7; *length]);
         let chunks: Vec<_> = Chunks::new(pieces, length).collect();
-        let sizes: Vec<_> = chunks.iter().map(|(bytes, left)| (bytes.len(), *left)).collect();
+        let sizes: Vec<_> = chunks
+            .iter()
+            .map(|(bytes, left)| (bytes.len(), *left))
+            .collect();
         assert_eq!(sizes, wanted);
         let mut hash = Sha256::new();
         for (bytes, _) in &chunks[..chunks.len() - 1] {
@@ -71,7 +74,10 @@ mod tests {
     fn a_backup_goes_out_in_chunks_and_its_hash_last() {
         let kib = 1024;
         check(&[512], &[(512, 0), (32, 0)]);
-        check(&[40 * kib, 24 * kib], &[(32 * kib, 32 * 1024), (32 * kib, 0), (32, 0)]);
+        check(
+            &[40 * kib, 24 * kib],
+            &[(32 * kib, 32 * 1024), (32 * kib, 0), (32, 0)],
+        );
         check(&[kib; 33], &[(32 * kib, 1024), (kib, 0), (32, 0)]);
     }
 }

@@ -47,9 +47,25 @@ mod tests {
     #[test]
     fn what_is_not_there_is_answered_with_what_to_do_instead() {
         let auth = "etcdserver: authentication is not enabled";
-        check("/etcdserverpb.Auth/Authenticate", Code::FailedPrecondition, auth);
-        check("/etcdserverpb.Auth/UserAdd", Code::Unimplemented, "client certificates");
-        check("/v3lockpb.Lock/Lock", Code::Unimplemented, "keys and leases");
-        check("/etcdserverpb.KV/Other", Code::Unimplemented, "etcdserverpb.KV/Other");
+        check(
+            "/etcdserverpb.Auth/Authenticate",
+            Code::FailedPrecondition,
+            auth,
+        );
+        check(
+            "/etcdserverpb.Auth/UserAdd",
+            Code::Unimplemented,
+            "client certificates",
+        );
+        check(
+            "/v3lockpb.Lock/Lock",
+            Code::Unimplemented,
+            "keys and leases",
+        );
+        check(
+            "/etcdserverpb.KV/Other",
+            Code::Unimplemented,
+            "etcdserverpb.KV/Other",
+        );
     }
 }

@@ -138,7 +138,10 @@ impl Committer {
 }
 
 fn queue(state: &mut State) -> &mut Queue {
-    state.queue.as_mut().expect("a store with a journal has a queue")
+    state
+        .queue
+        .as_mut()
+        .expect("a store with a journal has a queue")
 }
 
 /// Makes changes durable. What makes room may take the space that is kept for a full disk.

@@ -18,7 +18,9 @@ pub enum Error {
         message: String,
     },
     /// The disk failed under the journal. The store has taken the change back and reads on; a restart may find it.
-    #[error("the disk failed under the journal: {message}. Whether the change is there after a restart is not known")]
+    #[error(
+        "the disk failed under the journal: {message}. Whether the change is there after a restart is not known"
+    )]
     Journal {
         /// What the disk said.
         message: String,

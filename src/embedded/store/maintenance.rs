@@ -40,7 +40,7 @@ impl Store {
     pub fn status(&self) -> Status {
         let shared = self.shared();
         let state = shared.lock();
-                let log = shared.journal_size.load(Ordering::Relaxed);
+        let log = shared.journal_size.load(Ordering::Relaxed);
         Status {
             revision: state.durable,
             size: log.max(state.in_use),
@@ -84,7 +84,11 @@ impl Store {
     /// The revision is compacted or in the future.
     pub fn hash(&self, revision: i64) -> Result<Hashed, Error> {
         let state = self.shared().lock();
-        let at = if revision <= 0 { state.durable } else { revision };
+        let at = match revision {
+            // Nothing above the durable revision is told of.
+            ..=0 if state.durable < state.mvcc.revision() => state.durable,
+            asked => asked.max(0),
+        };
         Ok(Hashed {
             hash: state.mvcc.hash(at)?,
             revision: state.durable,
@@ -103,7 +107,11 @@ impl Store {
         let (changes, revision, ticket) = {
             let mut state = self.shared().lock();
             let ticket = state.commit(Vec::new());
-            (state.mvcc.changes().collect(), state.mvcc.revision(), ticket)
+            (
+                state.mvcc.changes().collect(),
+                state.mvcc.revision(),
+                ticket,
+            )
         };
         self.shared().work.notify_one();
         ticket.wait().await?;
@@ -111,11 +119,7 @@ impl Store {
     }
 
     /// Refuses what does not fit, and raises the alarm with the first one.
-    pub(super) fn check_room(
-        &self,
-        state: &mut State,
-        cost: usize,
-    ) -> Result<(), Error> {
+    pub(super) fn check_room(&self, state: &mut State, cost: usize) -> Result<(), Error> {
         let quota = self.shared().options.quota;
         if cost == 0 || state.mvcc.is_full() || state.in_use + cost as u64 <= quota {
             return Ok(());

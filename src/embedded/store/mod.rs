@@ -109,7 +109,9 @@ impl Store {
             work: Condvar::new(),
             leases: Notify::new(),
             started: now(),
-            identity: journal.as_ref().map_or_else(open::identity, Journal::identity),
+            identity: journal
+                .as_ref()
+                .map_or_else(open::identity, Journal::identity),
             options,
             journal_size: AtomicU64::new(journal.as_ref().map_or(0, Journal::size)),
         });

@@ -63,7 +63,10 @@ impl Store {
     ///
     /// # Panics
     /// There is no tokio runtime.
-    pub fn on_disk(disk: Arc<dyn Disk>, options: Options) -> Result<(Self, Report), journal::Error> {
+    pub fn on_disk(
+        disk: Arc<dyn Disk>,
+        options: Options,
+    ) -> Result<(Self, Report), journal::Error> {
         let mut mvcc = Mvcc::new();
         // Leases have their whole TTL again: time begins now.
         let mut replay = |change| Ok(mvcc.replay(change, Duration::ZERO)?);

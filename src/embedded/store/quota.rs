@@ -26,16 +26,6 @@ fn operation(operation: &Operation) -> usize {
     }
 }
 
-/// The bytes of keys and values in a request, in both branches.
-pub(super) fn bytes(txn: &Transaction) -> usize {
-    let operation = |operation: &Operation| match operation {
-        Operation::Put(put) => put.key.len() + put.value.len(),
-        Operation::Txn(inner) => bytes(inner),
-        Operation::Delete(_) | Operation::Read(_) | Operation::Empty => 0,
-    };
-    txn.then.iter().chain(&txn.otherwise).map(operation).sum()
-}
-
 /// The bytes of a stored key.
 pub(super) fn stored(stored: &Stored) -> usize {
     PER_EVENT + stored.key.len() + stored.value.len()

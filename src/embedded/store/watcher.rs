@@ -81,13 +81,9 @@ impl Watcher {
             0 => durable + 1,
             start => start,
         };
-        let id = state.hub.add(
-            self.stream,
-            wanted.span,
-            start,
-            wanted.previous,
-            durable,
-        );
+        let id = state
+            .hub
+            .add(self.stream, wanted.span, start, wanted.previous, durable);
         (id, durable)
     }
 
