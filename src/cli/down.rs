@@ -104,7 +104,10 @@ impl Doomed {
                 "container {} ({}{})",
                 short(container.as_str()),
                 task.name(),
-                task.view.node.map(|node| format!(" on {node}")).unwrap_or_default()
+                task.view
+                    .node
+                    .map(|node| format!(" on {node}"))
+                    .unwrap_or_default()
             );
             Some((task.view.task.id.clone(), text))
         });

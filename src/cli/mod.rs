@@ -53,7 +53,7 @@ mod write;
 
 pub use help::TEMPLATE as HELP_TEMPLATE;
 pub use session::Session;
-pub use settings::resolve;
+pub use settings::{of_directory, resolve};
 pub use terminal::{Captured, Terminal};
 
 use crate::api::unit::Period;

@@ -142,7 +142,9 @@ pub(super) async fn lost(session: &Session, cache: &Cache) -> Result<Vec<TaskId>
         .filter(|(node, container)| record(cache, node, container, now).is_some())
         .collect();
     approve(session, cache, &lost, now).await?;
-    let claims = lost.iter().filter_map(|(_, container)| container.claim.as_ref());
+    let claims = lost
+        .iter()
+        .filter_map(|(_, container)| container.claim.as_ref());
     Ok(claims.map(|claim| claim.task.clone()).collect())
 }
 

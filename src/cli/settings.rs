@@ -65,6 +65,24 @@ pub fn resolve(
     .map_err(|error| error.to_string())
 }
 
+/// The settings of the store of the `skep up` in a data directory; flags and variables say who we are to it.
+///
+/// # Errors
+/// It has not said where its store is, or the settings contradict each other.
+pub fn of_directory(
+    args: &StoreArgs,
+    environment: &BTreeMap<String, String>,
+    data_dir: &Path,
+) -> Result<StoreConfig, String> {
+    let said = variables(&data_dir.join(data_dir::CONFIG))?;
+    let args = StoreArgs {
+        endpoints: said.get("ENDPOINTS").cloned(),
+        ..args.clone()
+    };
+    args.resolve(|name| environment.get(name).cloned())
+        .map_err(|error| error.to_string())
+}
+
 /// The configuration file that counts; none: a flag or variable names endpoints, or there is no file.
 pub(super) fn file(
     args: &StoreArgs,

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// The embedded store.
-#[derive(Clone, Debug, Default, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct EmbeddedArgs {
     /// Directory of all state [default: $XDG_DATA_HOME/skep, else ~/.local/share/skep]
     #[arg(long, value_name = "DIR", env = "SKEP_DATA_DIR")]
@@ -19,6 +19,9 @@ pub struct EmbeddedArgs {
     /// Bytes that the store takes before it refuses to grow
     #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = bytes)]
     pub quota: Bytes,
+    /// Open a damaged store with what stands before the damage; the rest is set aside and lost to it
+    #[arg(long)]
+    pub salvage: bool,
     /// The authority that signed the certificates of the store's clients
     #[arg(long, value_name = "FILE", requires_all = ["tls_cert", "tls_key"])]
     pub tls_ca: Option<PathBuf>,

@@ -1,6 +1,6 @@
 //! The store's own address: which it is, who else has it, and what other machines need to come in.
 
-use super::super::process::{Ended, FAILED, USAGE, explain};
+use super::super::process::{FAILED, USAGE, explain};
 use super::arguments::EmbeddedArgs;
 use super::home::{self, Denied, Home};
 use super::listen::{self, Wish};
@@ -41,7 +41,9 @@ fn taken(path: &Path, holder: Option<u32>) -> String {
     };
     let config = fs::read_to_string(path.join(data_dir::CONFIG)).unwrap_or_default();
     let endpoint = config.split('"').nth(1);
-    let where_ = endpoint.map(|at| format!(", its store is at {at}")).unwrap_or_default();
+    let where_ = endpoint
+        .map(|at| format!(", its store is at {at}"))
+        .unwrap_or_default();
     format!(
         "{who} runs on {}{where_}: look with `skep status`, stop it there with Ctrl-C, or give this one another --data-dir",
         path.display()
@@ -53,7 +55,10 @@ impl Door {
     /// Remembers it.
     pub(super) async fn open(args: &EmbeddedArgs, home: &mut Home) -> Result<Self, (u8, String)> {
         let tls = tls(args)?;
-        let usual = home.remembered.listen.filter(|known| tls.is_some() || known.ip().is_loopback());
+        let usual = home
+            .remembered
+            .listen
+            .filter(|known| tls.is_some() || known.ip().is_loopback());
         let usual = usual.unwrap_or(USUAL.into());
         let wish = Wish::new(args.listen, usual);
         let bound = wish.bind(
@@ -84,7 +89,9 @@ impl Door {
             _ => url,
         };
         // etcdctl's way for a store in the clear.
-        url.strip_prefix("http://").map(str::to_owned).unwrap_or(url)
+        url.strip_prefix("http://")
+            .map(str::to_owned)
+            .unwrap_or(url)
     }
 
     /// Serves until `stop` is done.
@@ -134,10 +141,4 @@ fn tls(args: &EmbeddedArgs) -> Result<Option<Tls>, (u8, String)> {
         key: read(key)?,
         client_authority: read(ca)?,
     }))
-}
-
-/// What is written before the first start, so that other verbs find the store.
-pub(super) fn announced(home: &Home, door: &Door) -> Ended {
-    home.remember()?;
-    home.announce(&door.endpoint())
 }

@@ -3,12 +3,14 @@
 //!
 //! As with compose, a `skep up` in another terminal ends with it.
 
-use super::super::process::{Ended, FAILED, UNREACHABLE, ended, environment, hostname, open, start_quiet_logs, terminal};
-use super::arguments::{DownArgs, EmbeddedArgs};
+use super::super::process::{
+    Ended, FAILED, UNREACHABLE, ended, environment, hostname, open, start_quiet_logs, terminal,
+};
+use super::arguments::DownArgs;
 use super::home::{self, Denied, Home};
 use super::plane::{self, Plane, Settings};
 use super::{images, own_store, stop};
-use crate::cli::{self, Session, data_dir};
+use crate::cli::{self, Session};
 use crate::controllers::{cluster, node};
 use crate::embedded::local::Local;
 use crate::embedded::store::Store;
@@ -32,7 +34,10 @@ pub(in crate::app) async fn down(globals: &StoreArgs, args: DownArgs) -> Ended {
         return Ok(());
     }
     let also = match args.all {
-        true => format!(", the store and all else in {}, and loaded images", path.display()),
+        true => format!(
+            ", the store and all else in {}, and loaded images",
+            path.display()
+        ),
         false => String::new(),
     };
     let request = cli::down::Request {
@@ -47,7 +52,9 @@ pub(in crate::app) async fn down(globals: &StoreArgs, args: DownArgs) -> Ended {
         }
         Err(Denied::Taken(holder)) => {
             through(globals, &path, &request).await?;
-            let home = stop::stop(&path, holder).await.map_err(|why| (FAILED, why))?;
+            let home = stop::stop(&path, holder)
+                .await
+                .map_err(|why| (FAILED, why))?;
             println!("skep up ended");
             home
         }
@@ -78,7 +85,10 @@ async fn alone(home: &Home, prefix: &str, request: &cli::down::Request) -> Ended
     if !home.store().is_dir() {
         return Ok(());
     }
-    let store = plane::open(home, EmbeddedArgs::default().quota.0.max(DEFAULT_QUOTA)).await?;
+    // A store that is full has to let go of things, too.
+    let store = plane::open(home, u64::MAX, false).await?;
+    let unlocked = store.set_full(false).await;
+    unlocked.map_err(|error| (FAILED, error.to_string()))?;
     let code = with_store(home, &store, prefix, request).await;
     store.stop().await;
     coded(code?)
@@ -115,7 +125,9 @@ async fn through(globals: &StoreArgs, path: &Path, request: &cli::down::Request)
     let failed = |why: String| (FAILED, why);
     let config = cli::of_directory(globals, &environment(), path).map_err(failed)?;
     let prefix = config.prefix.clone();
-    let kv = open(config).await.map_err(|error| (UNREACHABLE, error.to_string()))?;
+    let kv = open(config)
+        .await
+        .map_err(|error| (UNREACHABLE, error.to_string()))?;
     let look = session(kv, &prefix);
     if let Err(code) = confirmed(&look, request).await {
         return coded(code);

@@ -83,10 +83,17 @@ impl Home {
     /// Makes the directory, for this user alone, and locks it.
     pub(in crate::app) fn take(path: &Path) -> Result<Self, Denied> {
         let failed = |error: io::Error| {
-            Denied::Failed(format!("cannot use the directory {}: {error}", path.display()))
+            Denied::Failed(format!(
+                "cannot use the directory {}: {error}",
+                path.display()
+            ))
         };
         let mut builder = fs::DirBuilder::new();
-        builder.recursive(true).mode(0o700).create(path).map_err(failed)?;
+        builder
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(failed)?;
         let lock = lock(path).map_err(failed)?.map_err(Denied::Taken)?;
         let remembered = match fs::read(path.join("up.json")) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
@@ -125,7 +132,9 @@ impl Home {
 
     /// Tells other verbs where the store is.
     pub(in crate::app) fn announce(&self, endpoint: &str) -> Ended {
-        let text = format!("# Where the store of `skep up` is; written at each start.\nendpoints: [\"{endpoint}\"]\n");
+        let text = format!(
+            "# Where the store of `skep up` is; written at each start.\nendpoints: [\"{endpoint}\"]\n"
+        );
         self.write(data_dir::CONFIG, text.as_bytes())
     }
 
@@ -159,7 +168,12 @@ impl Home {
 /// Locks a directory that exists, or says who has it.
 fn lock(path: &Path) -> io::Result<Result<File, Option<u32>>> {
     let mut options = File::options();
-    options.create(true).truncate(false).read(true).write(true).mode(0o600);
+    options
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .mode(0o600);
     let mut file = options.open(path.join("lock"))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}

@@ -34,7 +34,8 @@ pub(in crate::app) fn note(directory: &Path, loaded: &Loaded) -> Ended {
         .append(true)
         .open(&path)
         .and_then(|mut file| writeln!(file, "{line}"));
-    written.map_err(|error: io::Error| (FAILED, format!("cannot write {}: {error}", path.display())))
+    written
+        .map_err(|error: io::Error| (FAILED, format!("cannot write {}: {error}", path.display())))
 }
 
 /// The noted images, in order.
@@ -66,7 +67,10 @@ pub(in crate::app) async fn remove(directory: &Path, connector: &dyn Connector) 
 
 /// By its name if that still means this image, else by its id: the name is another build's now.
 async fn off(engine: &dyn Engine, loaded: &Loaded) -> Result<(), Error> {
-    let is_same = engine.image(&loaded.name).await.is_ok_and(|id| id == loaded.id);
+    let is_same = engine
+        .image(&loaded.name)
+        .await
+        .is_ok_and(|id| id == loaded.id);
     match is_same {
         true => engine.remove_image(&loaded.name).await,
         false => engine.remove_image(&loaded.id).await,

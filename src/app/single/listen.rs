@@ -42,7 +42,9 @@ impl Wish {
         loop {
             match bind(address).await {
                 Err(error)
-                    if matches!(self, Self::From(_)) && is_taken(&error) && address.port() < last =>
+                    if matches!(self, Self::From(_))
+                        && is_taken(&error)
+                        && address.port() < last =>
                 {
                     address.set_port(address.port() + 1);
                 }

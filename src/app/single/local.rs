@@ -58,7 +58,10 @@ pub(super) async fn add(
         home.remember()?;
     }
     let found = kv.range(RangeRequest::key(user)).await.map_err(failed)?;
-    let stored = found.kvs.first().map(|kv| manifest::parse_value(&key, &kv.value));
+    let stored = found
+        .kvs
+        .first()
+        .map(|kv| manifest::parse_value(&key, &kv.value));
     if let Some(Ok(manifest)) = stored
         && let Spec::Node(spec) = manifest.spec
     {
@@ -111,7 +114,10 @@ mod tests {
         added(&store, &mut home).await;
         let first = store.get(KEY).unwrap();
         let text = String::from_utf8(first.value.clone()).unwrap();
-        assert!(text.contains(SOCKET) && text.contains("manager: \"here\""), "{text}");
+        assert!(
+            text.contains(SOCKET) && text.contains("manager: \"here\""),
+            "{text}"
+        );
         store.put("/skep/cluster", "{}");
         added(&store, &mut home).await;
         assert_eq!(store.get(KEY).unwrap().mod_revision, first.mod_revision);
@@ -140,9 +146,15 @@ mod tests {
     fn only_a_socket_of_docker_is_this_machine() {
         let with = |host: &str| BTreeMap::from([("DOCKER_HOST".to_owned(), host.to_owned())]);
         assert_eq!(engine(None, &BTreeMap::new()), SOCKET);
-        assert_eq!(engine(None, &with("unix:///run/me.sock")), "unix:///run/me.sock");
+        assert_eq!(
+            engine(None, &with("unix:///run/me.sock")),
+            "unix:///run/me.sock"
+        );
         assert_eq!(engine(None, &with("tcp://far:2376")), SOCKET);
         let said = Some("unix:///said.sock".to_owned());
-        assert_eq!(engine(said, &with("unix:///run/me.sock")), "unix:///said.sock");
+        assert_eq!(
+            engine(said, &with("unix:///run/me.sock")),
+            "unix:///said.sock"
+        );
     }
 }

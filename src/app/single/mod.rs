@@ -28,14 +28,13 @@ pub(super) use serve::serve;
 
 use super::hosted::until;
 use super::process::{Ended, FAILED, USAGE, ended, environment, hostname, start_logs, terminal};
-use crate::cli::{self, Session, up as look};
+use crate::cli::{Session, up as look};
 use crate::controllers::{cluster, node};
 use crate::engine::DockerConnector;
 use crate::runtime::clock::{Clock, SystemClock};
 use crate::store::config::StoreArgs;
 use arguments::UpArgs;
 use door::Door;
-use home::Home;
 use listen::Wish;
 use plane::{Plane, Settings};
 use std::sync::Arc;
@@ -68,7 +67,7 @@ pub(super) async fn up(globals: &StoreArgs, args: UpArgs) -> Ended {
         true => super::logs::beside_a_view(&home.path().join("up.log"), log.clone())?,
         false => start_logs(args.log_json),
     }
-    let store = plane::open(&home, args.store.quota.0).await?;
+    let store = plane::open(&home, args.store.quota.0, args.store.salvage).await?;
     let settings = Settings {
         name: name.clone(),
         prefix: prefix.clone(),
@@ -156,7 +155,10 @@ fn own_store(globals: &StoreArgs, verb: &str) -> Result<String, (u8, String)> {
 
 async fn metrics(args: &UpArgs) -> Result<TcpListener, (u8, String)> {
     let wish = Wish::new(args.metrics_listen, METRICS.into());
-    let bound = wish.bind(async |address| TcpListener::bind(address).await, listen::is_taken);
+    let bound = wish.bind(
+        async |address| TcpListener::bind(address).await,
+        listen::is_taken,
+    );
     bound.await.map_err(|error| {
         let why = format!(
             "cannot serve metrics on {}: {error}; give another address with --metrics-listen",

@@ -6,6 +6,7 @@ use super::super::process::{FAILED, explain, hostname};
 use super::super::state::{Noted, StateDir};
 use super::home::Home;
 use crate::controllers::{cluster, node};
+use crate::embedded::journal;
 use crate::embedded::local::Local;
 use crate::embedded::store::{self, Store};
 use crate::runtime::shared::SharedCache;
@@ -39,11 +40,21 @@ pub(super) struct Plane {
     manager: JoinHandle<Result<(), manager::Error>>,
 }
 
-/// Opens the store of a directory.
-pub(super) async fn open(home: &Home, quota: u64) -> Result<Store, (u8, String)> {
+/// Opens the store of a directory; with `salvage` also a damaged one, as far as it goes.
+pub(super) async fn open(home: &Home, quota: u64, salvage: bool) -> Result<Store, (u8, String)> {
     let path = home.store();
-    Store::open(&path, store::Options { quota })
-        .await
+    let options = store::Options {
+        quota,
+        journal: journal::Options {
+            salvage,
+            ..journal::Options::default()
+        },
+    };
+    // Reading the journal blocks.
+    let opened = tokio::task::spawn_blocking(move || Store::open(&path, options)).await;
+    let opened = opened.expect("opening a store does not panic");
+    opened
+        .map(|(store, _)| store)
         .map_err(|error| (FAILED, explain(&error)))
 }
 
@@ -62,7 +73,9 @@ impl Plane {
             name: settings.name,
             hostname: hostname(),
             controllers: CONTROLLERS.iter().map(ToString::to_string).collect(),
-            metrics: address.and_then(Result::ok).map(|address| address.to_string()),
+            metrics: address
+                .and_then(Result::ok)
+                .map(|address| address.to_string()),
             cluster: settings.cluster,
             node: settings.node,
         };

@@ -14,7 +14,7 @@ pub(in crate::app) async fn serve(args: ServeArgs) -> Ended {
     let door = Door::open(&args.store, &mut home).await?;
     home.remember()?;
     home.announce(&door.endpoint())?;
-    let store = plane::open(&home, args.store.quota.0).await?;
+    let store = plane::open(&home, args.store.quota.0, args.store.salvage).await?;
     println!("store {}", door.endpoint());
     let served = door.serve(store.clone(), ended()).await;
     store.stop().await;

@@ -15,7 +15,12 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// Asks process `holder` to end, and gives the directory that it had.
 pub(super) async fn stop(path: &Path, holder: Option<u32>) -> Result<Home, String> {
-    let unknown = || format!("it is not known which process has {}: end it", path.display());
+    let unknown = || {
+        format!(
+            "it is not known which process has {}: end it",
+            path.display()
+        )
+    };
     let holder = holder.ok_or_else(unknown)?;
     let pid = i32::try_from(holder).ok().and_then(Pid::from_raw);
     // A handle on the process, before it is looked at: its id cannot become another's meanwhile.

@@ -33,7 +33,13 @@ pub(super) fn picture() -> Picture {
             ("web".to_owned(), service(3, 3, 3, "ready", "")),
             (
                 "shop/api".to_owned(),
-                service(2, 1, 0, "waiting", "no suitable node: 1 of 2 lacks resources"),
+                service(
+                    2,
+                    1,
+                    0,
+                    "waiting",
+                    "no suitable node: 1 of 2 lacks resources",
+                ),
             ),
         ]
         .into(),
@@ -41,7 +47,12 @@ pub(super) fn picture() -> Picture {
             ("local".to_owned(), node("ready", "", 4, "28.5.2")),
             (
                 "n2".to_owned(),
-                node("down", "cannot connect to the engine at tcp://n2:2376", 0, ""),
+                node(
+                    "down",
+                    "cannot connect to the engine at tcp://n2:2376",
+                    0,
+                    "",
+                ),
             ),
         ]
         .into(),
@@ -53,13 +64,25 @@ pub(super) fn picture() -> Picture {
                 "3 tasks for revision 1",
                 30_000,
             ),
-            event("nodes/n2", Severity::Warning, "NodeDown", "cannot connect", 138_000),
+            event(
+                "nodes/n2",
+                Severity::Warning,
+                "NodeDown",
+                "cannot connect",
+                138_000,
+            ),
         ],
         warnings: Vec::new(),
     }
 }
 
-pub(super) fn service(wanted: u32, running: u32, ready: u32, status: &str, message: &str) -> Service {
+pub(super) fn service(
+    wanted: u32,
+    running: u32,
+    ready: u32,
+    status: &str,
+    message: &str,
+) -> Service {
     Service {
         wanted,
         running,

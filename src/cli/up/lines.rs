@@ -10,7 +10,10 @@ pub(super) fn changes(before: &Picture, after: &Picture) -> Vec<String> {
         // How many tasks it has is told by their services.
         let told = |node: &Node| (node.status.clone(), node.message.clone());
         if before.nodes.get(name).map(told) != Some(told(node)) {
-            lines.push(reason(format!("node {name} {}", node.status), &node.message));
+            lines.push(reason(
+                format!("node {name} {}", node.status),
+                &node.message,
+            ));
         }
     }
     for (name, service) in &after.services {
@@ -18,18 +21,34 @@ pub(super) fn changes(before: &Picture, after: &Picture) -> Vec<String> {
             lines.push(self::service(name, service));
         }
     }
-    let gone = before.nodes.keys().filter(|name| !after.nodes.contains_key(*name));
+    let gone = before
+        .nodes
+        .keys()
+        .filter(|name| !after.nodes.contains_key(*name));
     lines.extend(gone.map(|name| format!("node {name} gone")));
-    let gone = before.services.keys().filter(|name| !after.services.contains_key(*name));
+    let gone = before
+        .services
+        .keys()
+        .filter(|name| !after.services.contains_key(*name));
     lines.extend(gone.map(|name| format!("service {name} gone")));
-    let new = after.events.iter().filter(|event| !before.events.contains(event));
+    let new = after
+        .events
+        .iter()
+        .filter(|event| !before.events.contains(event));
     lines.extend(new.map(event));
     lines
 }
 
 fn service(name: &str, service: &Service) -> String {
-    let Service { wanted, running, ready, status, message } = service;
-    let text = format!("service {name} {status}, wanted {wanted}, running {running}, ready {ready}");
+    let Service {
+        wanted,
+        running,
+        ready,
+        status,
+        message,
+    } = service;
+    let text =
+        format!("service {name} {status}, wanted {wanted}, running {running}, ready {ready}");
     reason(text, message)
 }
 

@@ -54,6 +54,14 @@ pub fn is_live(terminal: &Terminal, environment: &BTreeMap<String, String>) -> b
     terminal.is_interactive() && !matches!(kind, "" | "dumb")
 }
 
+/// Says where it is, where no view says so all the time.
+pub fn begin(session: &Session, place: &Place) {
+    let Place { store, data, .. } = place;
+    let text = format!("{} skep up, store {store}, data {data}", session.now());
+    // An output that is gone is found by the first change.
+    let _ = session.terminal.line(&text);
+}
+
 /// Shows the cluster until `stop` turns true.
 pub async fn show(session: Session, shown: Shown, stop: watch::Receiver<bool>) {
     let (sender, news) = watch::channel(Vec::new());
@@ -74,7 +82,11 @@ pub fn farewell(session: &Session, cache: &SharedCache) {
     let running = cache.read(|cache| {
         let tasks = tasks::all(cache, None);
         let runs = |task: &&tasks::Named<'_>| {
-            task.view.is_live() && task.view.status.is_some_and(|status| status.container.is_some())
+            task.view.is_live()
+                && task
+                    .view
+                    .status
+                    .is_some_and(|status| status.container.is_some())
         };
         tasks.iter().filter(runs).count()
     });
@@ -154,7 +166,9 @@ async fn lines(
     loop {
         let after = picture(shown, &news);
         for line in lines::changes(&before, &after) {
-            session.terminal.line(&format!("{} {line}", session.now()))?;
+            session
+                .terminal
+                .line(&format!("{} {line}", session.now()))?;
         }
         before = after;
         tokio::time::sleep(REST).await;

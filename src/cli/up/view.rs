@@ -156,7 +156,11 @@ fn events(picture: &Picture, now: Timestamp) -> Block {
             cell(&event.message, Tone::Plain),
         ]
     });
-    block(["EVENT", "OBJECT", "REASON", ""], rows.collect(), Keep::Last)
+    block(
+        ["EVENT", "OBJECT", "REASON", ""],
+        rows.collect(),
+        Keep::Last,
+    )
 }
 
 fn warnings(picture: &Picture) -> Block {
@@ -247,7 +251,10 @@ impl Block {
         rows.sort_by_key(is_well);
         // The last line counts those that are left out.
         let kept = room - 1;
-        (rows[..kept].iter().map(|row| (*row).clone()).collect(), all - kept)
+        (
+            rows[..kept].iter().map(|row| (*row).clone()).collect(),
+            all - kept,
+        )
     }
 }
 
@@ -347,8 +354,16 @@ Ctrl-C stops skep and leaves the containers running; `skep down` removes them";
     #[test]
     fn before_there_is_anything_it_says_what_to_do() {
         let shown = plain(&Picture::default(), 80, 24);
-        assert!(shown.iter().any(|line| line == "none yet: skep apply -f FILE"), "{shown:?}");
-        assert!(!shown.iter().any(|line| line.starts_with("NODE")), "{shown:?}");
+        assert!(
+            shown
+                .iter()
+                .any(|line| line == "none yet: skep apply -f FILE"),
+            "{shown:?}"
+        );
+        assert!(
+            !shown.iter().any(|line| line.starts_with("NODE")),
+            "{shown:?}"
+        );
     }
 
     #[test]
@@ -371,7 +386,9 @@ Ctrl-C stops skep and leaves the containers running; `skep down` removes them";
             "what is not well stays: {shown:#?}"
         );
         assert!(
-            shown.iter().any(|line| line.starts_with("and ") && line.ends_with(" more")),
+            shown
+                .iter()
+                .any(|line| line.starts_with("and ") && line.ends_with(" more")),
             "what is left out is counted: {shown:#?}"
         );
         assert!(
@@ -382,7 +399,10 @@ Ctrl-C stops skep and leaves the containers running; `skep down` removes them";
 
     #[test]
     fn colours_change_no_character() {
-        let size = Size { width: 60, height: 24 };
+        let size = Size {
+            width: 60,
+            height: 24,
+        };
         let coloured = frame(&fixture::picture(), &place(), NOW, size, true).join("\n");
         assert!(coloured.contains("\x1b[32mready\x1b[0m"), "{coloured:?}");
         assert!(coloured.contains("\x1b[31mdown\x1b[0m"), "{coloured:?}");
@@ -401,7 +421,10 @@ Ctrl-C stops skep and leaves the containers running; `skep down` removes them";
         let mut picture = fixture::picture();
         picture.events[0].message = "evil \x1b[2J\r\n text".into();
         let shown = plain(&picture, 100, 24).join("\n");
-        assert!(!shown.contains('\x1b') && !shown.contains('\r'), "{shown:?}");
+        assert!(
+            !shown.contains('\x1b') && !shown.contains('\r'),
+            "{shown:?}"
+        );
     }
 
     #[test]
