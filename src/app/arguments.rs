@@ -116,7 +116,7 @@ pub enum ImageCommand {
         #[arg(long, value_name = "FILE")]
         tls_key: Option<String>,
         /// The directory of the `skep up` whose `skep down --all` removes the image
-        #[arg(long, value_name = "DIR", env = "SKEP_DATA_DIR")]
+        #[arg(long, value_name = "DIR")]
         data_dir: Option<PathBuf>,
     },
 }

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 /// The embedded store.
 #[derive(Clone, Debug, clap::Args)]
 pub struct EmbeddedArgs {
-    /// Directory of all state [default: $XDG_DATA_HOME/skep, else ~/.local/share/skep]
-    #[arg(long, value_name = "DIR", env = "SKEP_DATA_DIR")]
+    /// Directory of all state [default: $SKEP_DATA_DIR, $XDG_DATA_HOME/skep, ~/.local/share/skep]
+    #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Where the store answers as etcd does [default: where it was last, else 127.0.0.1:2379 or the next free port];
     /// beyond the loopback only with TLS
@@ -72,8 +72,8 @@ pub struct DownArgs {
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
-    /// The directory of `skep up` [default: $XDG_DATA_HOME/skep, else ~/.local/share/skep]
-    #[arg(long, value_name = "DIR", env = "SKEP_DATA_DIR")]
+    /// The directory of `skep up` [default: $SKEP_DATA_DIR, $XDG_DATA_HOME/skep, ~/.local/share/skep]
+    #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// How long containers may take to end
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = period)]

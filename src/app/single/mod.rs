@@ -27,9 +27,12 @@ pub(super) use home::path;
 pub(super) use serve::serve;
 
 use super::hosted::until;
+use super::logs;
 use super::process::{Ended, FAILED, USAGE, ended, environment, hostname, start_logs, terminal};
 use crate::cli::{Session, up as look};
 use crate::controllers::{cluster, node};
+use crate::embedded::local::Local;
+use crate::embedded::store::Store;
 use crate::engine::DockerConnector;
 use crate::runtime::clock::{Clock, SystemClock};
 use crate::store::config::StoreArgs;
@@ -54,61 +57,54 @@ pub(super) async fn up(globals: &StoreArgs, args: UpArgs) -> Ended {
     let mut home = door::home(args.store.data_dir.as_deref(), &environment)?;
     let door = Door::open(&args.store, &mut home).await?;
     let metrics = metrics(&args).await?;
-    let name = args.name.or(home.remembered.manager.take());
+    let name = args.name.clone().or(home.remembered.manager.take());
     let name = name.unwrap_or_else(hostname);
     home.remembered.manager = Some(name.clone());
     home.remember()?;
     home.announce(&door.endpoint())?;
 
     let terminal = terminal(&environment);
-    let is_live = !args.plain && look::is_live(&terminal, &environment);
     let log = look::Log::default();
+    let is_live = !args.plain && look::is_live(&terminal, &environment);
     match is_live {
-        true => super::logs::beside_a_view(&home.path().join("up.log"), log.clone())?,
+        true => logs::beside_a_view(&home.path().join("up.log"), log.clone())?,
         false => start_logs(args.log_json),
     }
     let store = plane::open(&home, args.store.quota.0, args.store.salvage).await?;
-    let settings = Settings {
-        name: name.clone(),
-        prefix: prefix.clone(),
-        metrics: Some(metrics),
-        cluster: cluster::Settings {
-            id: args.cluster_id,
-            no_compact: false,
-            quota: Some(args.store.quota.0),
-        },
-        node: node::Settings {
-            grace: args.node_grace.0,
-        },
-    };
-    let mut plane = Plane::start(&home, &store, settings).await?;
-    let engine = local::engine(args.engine, &environment);
-    local::add(plane.kv.as_ref(), &prefix, &engine, &name, &mut home).await?;
-
-    let session = Session::new(
-        plane.kv.clone(),
-        &prefix,
-        Arc::new(DockerConnector),
-        Arc::new(SystemClock),
-        terminal,
-    );
+    let local = Local::new(store.clone());
+    let engine = local::engine(args.engine.clone(), &environment);
+    local::add(&local, &prefix, &engine, &name, &mut home).await?;
     let place = look::Place {
         store: door.endpoint(),
         data: home.path().display().to_string(),
         since: SystemClock.now().wall,
     };
-    if !is_live {
-        look::begin(&session, &place);
-    }
+    let plane = Plane::start(&home, &store, settings(&args, name, &prefix, metrics)).await?;
+    let (connector, clock) = (Arc::new(DockerConnector), Arc::new(SystemClock));
+    let session = Session::new(plane.kv.clone(), &prefix, connector, clock, terminal);
     let shown = look::Shown {
         place,
         cache: plane.cache.clone(),
         log,
         is_live,
     };
+    run(plane, store, door, session, shown).await
+}
+
+/// Serves and shows until the process is told to end, then stops everything in order.
+async fn run(
+    mut plane: Plane,
+    store: Store,
+    door: Door,
+    session: Session,
+    shown: look::Shown,
+) -> Ended {
+    let cache = plane.cache.clone();
+    if !shown.is_live {
+        look::begin(&session, &shown.place);
+    }
     let view = tokio::spawn(look::show(session.clone(), shown, plane.stopped()));
-    let (cache, stopped) = (plane.cache.clone(), plane.stopped());
-    let mut serving = tokio::spawn(door.serve(store.clone(), until(stopped)));
+    let mut serving = tokio::spawn(door.serve(store.clone(), until(plane.stopped())));
     let outcome = tokio::select! {
         biased;
         () = ended() => Ok(()),
@@ -129,6 +125,22 @@ pub(super) async fn up(globals: &StoreArgs, args: UpArgs) -> Ended {
     store.stop().await;
     look::farewell(&session, &cache);
     outcome
+}
+
+fn settings(args: &UpArgs, name: String, prefix: &str, metrics: TcpListener) -> Settings {
+    Settings {
+        name,
+        prefix: prefix.to_owned(),
+        metrics: Some(metrics),
+        cluster: cluster::Settings {
+            id: args.cluster_id.clone(),
+            no_compact: false,
+            quota: Some(args.store.quota.0),
+        },
+        node: node::Settings {
+            grace: args.node_grace.0,
+        },
+    }
 }
 
 /// The prefix of keys; an error where a flag names another store, which this verb would not use.

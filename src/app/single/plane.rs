@@ -112,10 +112,9 @@ impl Plane {
 
     /// Stops the manager: its leases are given back, containers go on.
     pub(super) async fn stop(self) {
-        // Nobody listens if it has ended.
         self.stop.send_replace(true);
+        // One that has ended by itself was asked why already.
         if !self.manager.is_finished() {
-            // What it had to say it has said in its log.
             let _ = self.manager.await;
         }
     }
