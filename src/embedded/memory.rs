@@ -12,8 +12,8 @@
 
 use super::fault::{Fault, Faults, unknown};
 use super::mvcc::{
-    Answer, Condition, Error as Refusal, Event, Mvcc, Operation, Query, Relation, Span, Stored,
-    Target, Transaction,
+    Answer, Condition, Error as Refusal, Event, Mvcc, Operation, Put, Query, Relation, Span,
+    Stored, Target, Transaction,
 };
 use crate::api::unit::{LeaseId, Revision};
 use crate::store::{
@@ -93,11 +93,7 @@ impl Memory {
     /// # Panics
     /// The key is empty.
     pub fn put(&self, key: &str, value: impl Into<Vec<u8>>) -> Revision {
-        self.write(Operation::Put {
-            key: key.into(),
-            value: value.into().into(),
-            lease: 0,
-        })
+        self.write(Operation::Put(Put::new(key, value.into())))
     }
 
     /// Deletes a key as a user would; gives the revision. Ignores faults.
@@ -175,10 +171,7 @@ impl Memory {
     }
 
     fn write(&self, op: Operation) -> Revision {
-        let txn = Transaction {
-            then: vec![op],
-            ..Transaction::default()
-        };
+        let txn = Transaction::one(op);
         let mut state = self.lock();
         let done = state.mvcc.txn(&txn).expect("a key that is not empty");
         state.deliver();
@@ -302,10 +295,10 @@ impl Kv for Memory {
     async fn range(&self, request: RangeRequest) -> Result<RangeResponse, Error> {
         let state = self.reachable()?;
         let query = Query {
-            span: range_span(&request),
             revision: request.revision.map_or(0, |revision| revision.0),
             limit: request.limit,
             keys_only: request.keys_only,
+            ..Query::now(range_span(&request))
         };
         let found = state.mvcc.range(&query).map_err(refused)?;
         Ok(RangeResponse {
@@ -362,7 +355,7 @@ impl Kv for Memory {
     async fn revoke(&self, lease: LeaseId) -> Result<(), Error> {
         let mut state = self.reachable()?;
         match state.mvcc.revoke(lease.0) {
-            Ok(()) | Err(Refusal::LeaseMissing(_)) => {}
+            Ok(_) | Err(Refusal::LeaseMissing(_)) => {}
             Err(error) => return Err(refused(error)),
         }
         state.deliver();
@@ -454,7 +447,7 @@ fn condition(compare: Compare) -> Condition {
         Compare::ModifiedAt(key, revision) => (key, Target::Mod(revision.0)),
     };
     Condition {
-        key: key.into_bytes(),
+        span: Span::One(key.into_bytes().into()),
         target,
         relation: Relation::Equal,
     }
@@ -462,21 +455,23 @@ fn condition(compare: Compare) -> Condition {
 
 fn operation(op: Op) -> Operation {
     match op {
-        Op::Put { key, value, lease } => Operation::Put {
-            key: key.into_bytes(),
-            value: value.into(),
+        Op::Put { key, value, lease } => Operation::Put(Put {
             lease: lease.map_or(0, |lease| lease.0),
-        },
-        Op::Delete { key } => Operation::Delete(Span::One(key.into_bytes())),
-        Op::Get { key } => Operation::Read(Query::now(Span::One(key.into_bytes()))),
+            ..Put::new(key, value)
+        }),
+        Op::Delete { key } => Operation::Delete(Span::new(key, "")),
+        Op::Get { key } => Operation::Read(Query::now(Span::new(key, ""))),
     }
 }
 
 fn reply(answer: Answer) -> Reply {
     match answer {
-        Answer::Put(_) => Reply::Put,
-        Answer::Deleted(gone) => Reply::Deleted(i64::try_from(gone.len()).unwrap_or(i64::MAX)),
-        Answer::Read(found) => Reply::Read(found.kvs.into_iter().map(key_value).collect()),
+        Answer::Put { .. } => Reply::Put,
+        Answer::Deleted { gone, .. } => {
+            Reply::Deleted(i64::try_from(gone.len()).unwrap_or(i64::MAX))
+        }
+        Answer::Read { found, .. } => Reply::Read(found.kvs.into_iter().map(key_value).collect()),
+        Answer::Txn(_) => unreachable!("the door has no nested transactions"),
     }
 }
 
@@ -484,7 +479,7 @@ fn watch_event(event: Event) -> WatchEvent {
     match event {
         Event::Put(kv) => WatchEvent::Put(key_value(kv)),
         Event::Delete(key, revision) => WatchEvent::Delete {
-            key: text(key),
+            key: text(&key),
             revision: Revision(revision),
         },
     }
@@ -492,7 +487,7 @@ fn watch_event(event: Event) -> WatchEvent {
 
 fn key_value(kv: Stored) -> KeyValue {
     KeyValue {
-        key: text(kv.key),
+        key: text(&kv.key),
         value: kv.value.to_vec(),
         create_revision: Revision(kv.create_revision),
         mod_revision: Revision(kv.mod_revision),
@@ -501,8 +496,8 @@ fn key_value(kv: Stored) -> KeyValue {
     }
 }
 
-fn text(key: Vec<u8>) -> String {
-    String::from_utf8(key).expect("keys come in as text through the door")
+fn text(key: &[u8]) -> String {
+    String::from_utf8(key.to_vec()).expect("keys come in as text through the door")
 }
 
 fn whole_seconds(ttl: Duration) -> i64 {
@@ -527,9 +522,14 @@ fn refused(error: Refusal) -> Error {
             asked: Revision(asked),
         },
         Refusal::LeaseMissing(_) => Error::LeaseGone,
+        Refusal::Full => Error::Full,
         Refusal::EmptyKey
+        | Refusal::KeyMissing
+        | Refusal::ValueProvided
+        | Refusal::LeaseProvided
+        | Refusal::InvalidSort
         | Refusal::DuplicateKey
-        | Refusal::TooManyOperations(_)
+        | Refusal::TooManyOperations { .. }
         | Refusal::LeaseExists(_)
         | Refusal::LeaseTooLong(_) => Error::Other {
             message: error.to_string(),

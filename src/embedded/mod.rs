@@ -1,6 +1,7 @@
 //! Layer 1: a store of our own with etcd's semantics.
 //!
-//! [`mvcc`] is the pure heart: keys, revisions, leases, history, with time as an argument. [`memory::Memory`] is the door
+//! [`mvcc`] is the pure heart: keys, revisions, leases, history, with time as an argument; [`replay`] tells it as
+//! [`change`]s, so that a journal can keep it. [`memory::Memory`] is the door
 //! `Kv` over it, without a disk and with faults on demand: fast tests, the simulator and benchmarks run on it.
 //!
 //! [`journal`] keeps what has changed ([`change`]) on a disk.
@@ -11,15 +12,27 @@
 //!
 //! Deliberately absent: the gRPC API. It comes on top of [`mvcc`].
 
+pub mod answer;
 pub mod change;
+mod check;
 pub mod fault;
+mod hash;
+mod history;
 pub mod journal;
 mod lease;
 pub mod memory;
 pub mod mvcc;
+mod read;
+pub mod refusal;
+pub mod replay;
 pub mod request;
+mod txn;
 
+#[cfg(test)]
+mod etcd_tests;
 #[cfg(test)]
 mod memory_tests;
 #[cfg(test)]
 mod mvcc_tests;
+#[cfg(test)]
+mod replay_tests;

@@ -39,9 +39,11 @@ pub(super) fn encode(change: &Change, out: &mut Vec<u8>) {
             number(*ttl, out);
             number(*revision, out);
         }
-        Change::Ended { id } => {
+        Change::Ended { id, ttl, revision } => {
             out.push(ENDED);
             number(*id, out);
+            number(*ttl, out);
+            number(*revision, out);
         }
         Change::Full { raised } => {
             out.push(FULL);
@@ -120,6 +122,8 @@ fn decode(input: &mut &[u8]) -> Result<Change, Reason> {
         }),
         ENDED => Ok(Change::Ended {
             id: take_number(input)?,
+            ttl: take_number(input)?,
+            revision: take_number(input)?,
         }),
         FULL => match byte(input)? {
             0 => Ok(Change::Full { raised: false }),

@@ -23,8 +23,9 @@
 //! the log 1.0 and 1.0; fjall 1.0 and 0.9; redb 0.3 and 0.6; SQLite 0.2 and 0.4. The libraries bring an index, caches
 //! and compaction that this store has no use for; none tells a torn tail from damage; and the fastest is no faster.
 //!
-//! Measured in the same way, one writer and groups of one put of 600 bytes, relative to writes that make the file longer:
-//! PREALLOCATION_FIGURES
+//! One writer on the same machine, synced groups a second relative to writes that make the file longer, of one put of
+//! 600 bytes: into allocated space 1.6, into space prepared with zeros 1.6, the same with a seal after each group 1.5; of
+//! 100 puts: the same within the noise. So space is prepared with zeros, which any file system takes alike.
 //!
 //! # Invariants
 //!
