@@ -102,16 +102,7 @@ impl Driver {
 
     /// Connects, verifies the engine's identity (rule I4), and opens its events before anything is listed.
     async fn open(self: Arc<Self>) -> Result<(Arc<Connection>, EventStream), Ended> {
-        let recorded = self
-            .context
-            .cache
-            .read(|cache| self.recorded(cache))
-            .ok_or_else(|| Ended::Engine("no engine id is on record for it".into()))?;
-        let served = self
-            .context
-            .cache
-            .read(|cache| cache.cluster.as_ref().map(|cluster| cluster.id.clone()))
-            .ok_or_else(|| Ended::Engine("the cluster has no identity yet".into()))?;
+        let (recorded, served) = self.identified().await;
         let engine = self.connector.connect(&self.spec).await?;
         let identity = within(&*engine, "identity", engine.identity()).await?;
         if identity.id != recorded {
@@ -133,6 +124,27 @@ impl Driver {
             driver: self,
         };
         Ok((Arc::new(connection), events))
+    }
+
+    /// Waits until the engine's id and the cluster's are on record: a node that has just become ready is driven at once,
+    /// not when a retry comes round.
+    async fn identified(&self) -> (String, Uid) {
+        let cache = &self.context.cache;
+        let mut progress = cache.follow();
+        loop {
+            progress.borrow_and_update();
+            let known = cache.read(|cache| {
+                let cluster = cache.cluster.as_ref()?.id.clone();
+                Some((self.recorded(cache)?, cluster))
+            });
+            if let Some(known) = known {
+                return known;
+            }
+            if progress.changed().await.is_err() {
+                // The cache outlives this: nothing can change any more.
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// The engine id that health has recorded, unless it says that the engine is not the node's alone.
