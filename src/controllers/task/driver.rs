@@ -43,6 +43,15 @@ const ECHO: Duration = Duration::from_millis(500);
 /// What was found beside the tasks is written at most this often.
 const REPORT: Duration = Duration::from_millis(500);
 
+/// Why a container is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum News {
+    /// It was made or started, mostly by an order of ours.
+    Echo,
+    /// Something else happened to it.
+    Change,
+}
+
 /// What this holder did for a node's tasks in this term; outlives connections and drivers.
 pub(super) type Memory = Arc<Mutex<BTreeMap<TaskId, Progress>>>;
 
@@ -172,7 +181,7 @@ pub(super) struct Connection {
     pub(super) queue: Arc<Queue<TaskId>>,
     view: Mutex<EngineView>,
     pub(super) retries: Mutex<Backoffs<TaskId>>,
-    looks: Queue<ContainerId>,
+    looks: Queue<(ContainerId, News)>,
     news: Notify,
 }
 
@@ -286,12 +295,12 @@ impl Connection {
         Ok(())
     }
 
-    /// An event: its container is looked at. What a create and a start lead to, the order that sent them has looked at
-    /// itself; only what others made or started is news, and one look in a while sees both.
+    /// An event: its container is looked at. What a create and a start lead to, the order that sent them looks at itself;
+    /// only what others made or started is news, which is told apart when the order is done.
     fn hear(&self, event: EngineEvent) {
         match event.action.as_str() {
-            "create" | "start" => self.looks.add_after(event.container, ECHO),
-            _ => self.looks.add(event.container),
+            "create" | "start" => self.looks.add_after((event.container, News::Echo), ECHO),
+            _ => self.looks.add((event.container, News::Change)),
         }
     }
 
@@ -306,9 +315,13 @@ impl Connection {
 
     /// One inspector of what events were about.
     async fn look(self: Arc<Self>) -> Ended {
-        while let Some(id) = self.looks.next().await {
-            let inspected = self.inspect(&id).await;
-            self.looks.done(&id);
+        while let Some((id, news)) = self.looks.next().await {
+            let is_known = news == News::Echo && self.view().is_running(&id);
+            let inspected = match is_known {
+                true => Ok(()),
+                false => self.inspect(&id).await,
+            };
+            self.looks.done(&(id, news));
             if let Err(error) = inspected {
                 return error.into();
             }
