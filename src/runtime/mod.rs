@@ -13,6 +13,7 @@ pub mod clock;
 pub mod context;
 pub mod controller;
 pub mod gauges;
+mod lanes;
 pub mod measured;
 pub mod orders;
 pub mod pack;

@@ -171,7 +171,7 @@ impl Scribe {
                 "{prefix}{}/{:012x}-{}",
                 namespace(&note.object),
                 now.wall.0,
-                &ids.uid().0[..8]
+                &ids.uid().as_str()[..8]
             ),
             event: Event {
                 object: note.object,

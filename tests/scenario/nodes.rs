@@ -4,6 +4,7 @@ use crate::world::{World, serving};
 use skep::api::name::{NodeName, ObjectKey, Scoped};
 use skep::api::status::NodeState;
 use skep::runtime::cache::Cache;
+use skep::runtime::clock::timer_now;
 use skep::runtime::view;
 use std::time::Duration;
 
@@ -212,4 +213,16 @@ async fn n6_a_socket_belongs_to_its_manager_and_is_given_back() {
         .until("it may come back", |cache| held_by(cache, "m1"))
         .await;
     world.settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_is_driven_as_soon_as_its_node_is_ready() {
+    let world = World::start(3).await;
+    let ready = timer_now();
+    world.service("web", "{replicas: 3, template: {container: IMAGE}}");
+    world.serving("web", 3).await;
+    // Virtual time: neither the store nor the engines take any, so what passes is what a controller waits for of its own
+    // accord, and at most one of the world's own looks.
+    let waited = timer_now() - ready;
+    assert!(waited <= Duration::from_millis(50), "{waited:?}");
 }

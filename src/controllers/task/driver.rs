@@ -43,6 +43,15 @@ const ECHO: Duration = Duration::from_millis(500);
 /// What was found beside the tasks is written at most this often.
 const REPORT: Duration = Duration::from_millis(500);
 
+/// Why a container is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum News {
+    /// It was made or started, mostly by an order of ours.
+    Echo,
+    /// Something else happened to it.
+    Change,
+}
+
 /// What this holder did for a node's tasks in this term; outlives connections and drivers.
 pub(super) type Memory = Arc<Mutex<BTreeMap<TaskId, Progress>>>;
 
@@ -102,16 +111,7 @@ impl Driver {
 
     /// Connects, verifies the engine's identity (rule I4), and opens its events before anything is listed.
     async fn open(self: Arc<Self>) -> Result<(Arc<Connection>, EventStream), Ended> {
-        let recorded = self
-            .context
-            .cache
-            .read(|cache| self.recorded(cache))
-            .ok_or_else(|| Ended::Engine("no engine id is on record for it".into()))?;
-        let served = self
-            .context
-            .cache
-            .read(|cache| cache.cluster.as_ref().map(|cluster| cluster.id.clone()))
-            .ok_or_else(|| Ended::Engine("the cluster has no identity yet".into()))?;
+        let (recorded, served) = self.identified().await;
         let engine = self.connector.connect(&self.spec).await?;
         let identity = within(&*engine, "identity", engine.identity()).await?;
         if identity.id != recorded {
@@ -133,6 +133,27 @@ impl Driver {
             driver: self,
         };
         Ok((Arc::new(connection), events))
+    }
+
+    /// Waits until the engine's id and the cluster's are on record: a node that has just become ready is driven at once,
+    /// not when a retry comes round.
+    async fn identified(&self) -> (String, Uid) {
+        let cache = &self.context.cache;
+        let mut progress = cache.follow();
+        loop {
+            progress.borrow_and_update();
+            let known = cache.read(|cache| {
+                let cluster = cache.cluster.as_ref()?.id.clone();
+                Some((self.recorded(cache)?, cluster))
+            });
+            if let Some(known) = known {
+                return known;
+            }
+            if progress.changed().await.is_err() {
+                // The cache outlives this: nothing can change any more.
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// The engine id that health has recorded, unless it says that the engine is not the node's alone.
@@ -160,7 +181,7 @@ pub(super) struct Connection {
     pub(super) queue: Arc<Queue<TaskId>>,
     view: Mutex<EngineView>,
     pub(super) retries: Mutex<Backoffs<TaskId>>,
-    looks: Queue<ContainerId>,
+    looks: Queue<(ContainerId, News)>,
     news: Notify,
 }
 
@@ -274,12 +295,12 @@ impl Connection {
         Ok(())
     }
 
-    /// An event: its container is looked at. What a create and a start lead to, the order that sent them has looked at
-    /// itself; only what others made or started is news, and one look in a while sees both.
+    /// An event: its container is looked at. What a create and a start lead to, the order that sent them looks at itself;
+    /// only what others made or started is news, which is told apart when the order is done.
     fn hear(&self, event: EngineEvent) {
         match event.action.as_str() {
-            "create" | "start" => self.looks.add_after(event.container, ECHO),
-            _ => self.looks.add(event.container),
+            "create" | "start" => self.looks.add_after((event.container, News::Echo), ECHO),
+            _ => self.looks.add((event.container, News::Change)),
         }
     }
 
@@ -294,9 +315,13 @@ impl Connection {
 
     /// One inspector of what events were about.
     async fn look(self: Arc<Self>) -> Ended {
-        while let Some(id) = self.looks.next().await {
-            let inspected = self.inspect(&id).await;
-            self.looks.done(&id);
+        while let Some((id, news)) = self.looks.next().await {
+            let is_known = news == News::Echo && self.view().is_running(&id);
+            let inspected = match is_known {
+                true => Ok(()),
+                false => self.inspect(&id).await,
+            };
+            self.looks.done(&(id, news));
             if let Err(error) = inspected {
                 return error.into();
             }
