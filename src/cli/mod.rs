@@ -11,7 +11,8 @@
 //! to standard output and everything else to standard error; exit codes are those of `error.rs`.
 //!
 //! Deliberately absent: verbs that need the layers above (`up`, `down`, `store serve`, `manager`, `whoami`, `image load`):
-//! `main.rs` adds them. [`up`] and [`down`] are their parts that look at a cluster like any other verb.
+//! `main.rs` adds them. [`up`] and [`down`] are their parts that look at a cluster like any other verb; [`store`] is all of
+//! `skep store` but `serve`, with a grammar of its own.
 
 mod api_resources;
 mod apply;
@@ -40,6 +41,7 @@ mod selector;
 mod session;
 mod settings;
 mod status;
+pub mod store;
 mod table;
 mod tasks;
 mod terminal;
@@ -59,8 +61,8 @@ pub use terminal::{Captured, Terminal};
 use crate::api::unit::Period;
 use crate::engine::Connector;
 use crate::runtime::clock::Clock;
+use crate::store::Kv;
 use crate::store::config::{StoreArgs, StoreConfig};
-use crate::store::{self, Kv};
 use error::Error;
 use futures::future::BoxFuture;
 use std::collections::BTreeMap;
@@ -126,8 +128,9 @@ pub enum Command {
 }
 
 /// Opens the store.
-pub type OpenStore =
-    dyn Fn(StoreConfig) -> BoxFuture<'static, Result<Arc<dyn Kv>, store::Error>> + Send + Sync;
+pub type OpenStore = dyn Fn(StoreConfig) -> BoxFuture<'static, Result<Arc<dyn Kv>, crate::store::Error>>
+    + Send
+    + Sync;
 
 /// Everything that a verb needs from outside.
 pub struct Doors {

@@ -97,7 +97,7 @@ fn service(cache: &Cache, key: &ObjectKey) -> Service {
 }
 
 fn node(cache: &Cache, key: &ObjectKey) -> Node {
-    let name = NodeName(key.name.clone());
+    let name = NodeName::from(key.name.clone());
     let tasks = tasks::all(cache, None);
     let live = tasks
         .iter()
