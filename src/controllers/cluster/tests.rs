@@ -52,6 +52,7 @@ impl Process {
             incarnation: Incarnation(incarnation),
             format: FORMAT,
             adopting_since: None,
+            held: None,
         };
         self.world.put(Key::Cluster, &cluster);
     }
