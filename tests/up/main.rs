@@ -245,9 +245,15 @@ async fn down_brings_up_what_it_needs_and_touches_nothing_of_others() {
     }
     assert!(!machine.data().exists(), "{down}");
     assert!(
-        try_docker(&["image", "inspect", loaded]).await.is_err(),
+        try_docker(&["image", "inspect", name]).await.is_err(),
         "{down}"
     );
+    if let Ok(id) = was_there
+        && try_docker(&["tag", &id, name]).await.is_err()
+    {
+        // It was the very image that this test loaded and removed.
+        machine.ok(&["image", "load"], "");
+    }
     let again = machine.ok(&["down"], "");
     assert!(again.starts_with("nothing is up"), "{again}");
 }
