@@ -76,7 +76,7 @@ impl Kv for Local {
             previous: false,
         });
         // Errs at once if the start is compacted.
-        let first = match watcher.take().0 {
+        let first = match watcher.take() {
             None => None,
             Some(news) => Some(Ok(batch(news, request.start)?)),
         };
@@ -134,7 +134,7 @@ impl Kv for Local {
 
 async fn next(watcher: &Watcher, start: Revision) -> Result<WatchBatch, Error> {
     loop {
-        match watcher.take().0 {
+        match watcher.take() {
             Some(news) => return batch(news, start),
             None => watcher.changed().await,
         }

@@ -16,9 +16,8 @@ pub(super) fn follow(last: i64, change: &Change) -> Result<i64, i64> {
 /// The revision after `change` of a snapshot, which has gaps where history was forgotten.
 pub(super) fn raised(last: i64, change: &Change) -> i64 {
     match change {
-        Change::Written { revision, .. }
-        | Change::Compacted { revision }
-        | Change::Granted { revision, .. } => last.max(*revision),
-        Change::Ended { .. } | Change::Full { .. } => last,
+        Change::Written { revision, .. } | Change::Compacted { revision } => last.max(*revision),
+        // These happen at a revision and make none; a snapshot does not tell those that are over.
+        Change::Granted { .. } | Change::Ended { .. } | Change::Full { .. } => last,
     }
 }

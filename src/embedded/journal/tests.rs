@@ -34,6 +34,7 @@ fn event() -> impl Strategy<Value = Event> {
 fn change() -> impl Strategy<Value = Change> {
     let events = prop::collection::vec(event(), 0..4);
     let granted = (any::<i64>(), any::<i64>(), any::<i64>());
+    let ended = (any::<i64>(), any::<i64>(), any::<i64>());
     prop_oneof![
         (any::<i64>(), events).prop_map(|(revision, events)| Change::Written {
             revision,
@@ -41,7 +42,7 @@ fn change() -> impl Strategy<Value = Change> {
         }),
         any::<i64>().prop_map(|revision| Change::Compacted { revision }),
         granted.prop_map(|(id, ttl, revision)| Change::Granted { id, ttl, revision }),
-        any::<[i64; 3]>().prop_map(|[id, ttl, revision]| Change::Ended { id, ttl, revision }),
+        ended.prop_map(|(id, ttl, revision)| Change::Ended { id, ttl, revision }),
         any::<bool>().prop_map(|raised| Change::Full { raised }),
     ]
 }
@@ -101,8 +102,8 @@ fn the_bytes_of_a_change_stay_what_they_are() {
         },
         Change::Ended {
             id: -1,
-            ttl: 60,
-            revision: 1,
+            ttl: 11,
+            revision: 12,
         },
         Change::Full { raised: true },
     ];
@@ -112,7 +113,7 @@ fn the_bytes_of_a_change_stay_what_they_are() {
         &[2, 1, b'd', 0xac, 2],
         &[2, 7],
         &[3, 8, 9, 10],
-        &[4, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1],
+        &[4, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1, 11, 12],
         &[5, 1],
     ];
     assert_eq!(encoded(&changes), written.concat());

@@ -9,7 +9,7 @@ use super::{Answers, Api};
 use crate::embedded::store::Error;
 use etcd_client::proto::{PbWatchRequest, PbWatchRequestUnion, PbWatchResponse, PbWatchService};
 use futures::stream::BoxStream;
-use futures::{FutureExt, StreamExt, stream};
+use futures::{StreamExt, stream};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
@@ -19,6 +19,9 @@ use tonic::{Request, Response, Status, Streaming};
 
 /// How often a watch that asked for it is told the revision when there was nothing else to tell; etcd's own.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(600);
+
+/// So often news are told before requests are looked at: a cancel is not to wait for all of a long history.
+const MOST_TOLD: u32 = 16;
 
 #[tonic::async_trait]
 impl PbWatchService for Api {
@@ -44,6 +47,8 @@ struct Session {
     watches: Watches,
     /// Answers that are ready to go.
     ready: VecDeque<PbWatchResponse>,
+    /// How often news were told since requests were looked at.
+    told: u32,
     progress: Interval,
     stopping: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
@@ -66,6 +71,7 @@ impl Session {
             stopping: Box::pin(api.stopping()),
             watches: Watches::new(api),
             ready: VecDeque::new(),
+            told: 0,
             progress,
         }
     }
@@ -76,17 +82,14 @@ impl Session {
             if let Some(answer) = self.ready.pop_front() {
                 return Some(Ok(answer));
             }
-            // Requests come first: a cancel is not to wait for all of a long history.
-            if let Some(request) = self.requests.next().now_or_never().flatten() {
-                if let Err(error) = self.request(request) {
-                    return Some(Err(error));
-                }
-                continue;
-            }
-            if let Ok(answers) = self.watches.news() {
+            if self.told < MOST_TOLD
+                && let Some(answers) = self.watches.news()
+            {
+                self.told += 1;
                 self.ready = answers;
                 continue;
             }
+            self.told = 0;
             match self.step().await {
                 Step::Request(request) => {
                     if let Err(error) = self.request(request) {
@@ -102,8 +105,9 @@ impl Session {
 
     async fn step(&mut self) -> Step {
         tokio::select! {
+            biased;
             Some(request) = self.requests.next() => Step::Request(request),
-            () = self.watches.changed() => Step::News,
+            () = self.watches.waiting() => Step::News,
             _ = self.progress.tick() => Step::Progress,
             () = &mut self.stopping => Step::Stop,
         }

@@ -57,8 +57,8 @@ impl Watches {
         }
     }
 
-    /// Waits until there may be news. Safe to drop.
-    pub(super) async fn changed(&self) {
+    /// Waits until there are news. Safe to drop.
+    pub(super) async fn waiting(&self) {
         self.watcher.changed().await;
     }
 
@@ -138,30 +138,31 @@ impl Watches {
         answers
     }
 
-    /// The next answers that there are; none where filters left nothing. Once all is told, the revision up to which.
-    pub(super) fn news(&mut self) -> Result<VecDeque<PbWatchResponse>, i64> {
-        match self.watcher.take() {
-            (None, durable) => Err(durable),
-            (Some(News::Compacted { watch, oldest }), _) => Ok(self.compacted(watch, oldest)),
-            (
-                Some(News::Events {
-                    watch,
-                    revision,
-                    events,
-                }),
-                _,
-            ) => Ok(self.events(watch, revision, &events)),
-        }
+    /// The next answers, empty where filters left nothing; none: there is nothing to tell.
+    pub(super) fn news(&mut self) -> Option<VecDeque<PbWatchResponse>> {
+        let news = self.watcher.take()?;
+        Some(self.told(news))
     }
 
     /// All answers that there are, and the revision up to which they tell everything.
-    pub(super) fn all_news(&mut self) -> (VecDeque<PbWatchResponse>, i64) {
+    fn all_news(&mut self) -> (VecDeque<PbWatchResponse>, i64) {
         let mut all = VecDeque::new();
         loop {
-            match self.news() {
-                Ok(answers) => all.extend(answers),
+            match self.watcher.next() {
+                Ok(news) => all.extend(self.told(news)),
                 Err(durable) => return (all, durable),
             }
+        }
+    }
+
+    fn told(&mut self, news: News) -> VecDeque<PbWatchResponse> {
+        match news {
+            News::Compacted { watch, oldest } => self.compacted(watch, oldest),
+            News::Events {
+                watch,
+                revision,
+                events,
+            } => self.events(watch, revision, &events),
         }
     }
 

@@ -13,8 +13,8 @@ use super::{Error, Shared};
 use crate::embedded::change::Change;
 use crate::embedded::journal::{self, Journal, Written};
 use crate::embedded::mvcc::Event;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tracing::{error, info, warn};
 
@@ -77,8 +77,7 @@ impl Committer {
             if queue.is_closed() && self.writing.is_none() {
                 return None;
             }
-            let woken = self.shared.work.wait(state);
-            state = woken.unwrap_or_else(PoisonError::into_inner);
+            state = state.wait_for_work();
         }
     }
 
@@ -110,8 +109,9 @@ impl Committer {
         let shared = Arc::clone(&self.shared);
         let write = move || {
             let written = snapshot.write(changes.into_iter());
-            queue(&mut shared.lock()).snapshot_written(written);
-            shared.work.notify_one();
+            let mut state = shared.lock();
+            state.after.has_work = true;
+            queue(&mut state).snapshot_written(written);
         };
         std::thread::Builder::new()
             .name("snapshot".into())
@@ -186,7 +186,7 @@ impl State {
                 Err(failure(&error))
             }
         };
-        answer(waiters, &outcome);
+        self.after.answers.push((waiters, outcome));
     }
 }
 

@@ -5,8 +5,9 @@
 //! a slow reader holds up nobody and costs a number, not a queue.
 
 use crate::embedded::mvcc::{Event, KeyBytes, Span};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
 
 /// One watch.
@@ -24,12 +25,35 @@ pub(super) struct Watch {
     unread: Option<i64>,
 }
 
+/// Wakes a reader, and tells it without the lock whether there is anything to read.
+#[derive(Debug, Default)]
+pub(super) struct Bell {
+    has_news: AtomicBool,
+    wake: Notify,
+}
+
+impl Bell {
+    /// Whether there may be something to read.
+    pub(super) fn has_news(&self) -> bool {
+        self.has_news.load(Ordering::Acquire)
+    }
+
+    /// Waits until it was rung. Safe to drop.
+    pub(super) async fn rung(&self) {
+        self.wake.notified().await;
+    }
+
+    pub(super) fn ring(&self) {
+        self.wake.notify_one();
+    }
+}
+
 /// The watches of one reader.
 #[derive(Debug)]
 struct Stream {
     /// Those with something to read, in the order in which they got it.
-    ready: std::collections::VecDeque<u64>,
-    wake: Arc<Notify>,
+    ready: VecDeque<u64>,
+    bell: Arc<Bell>,
 }
 
 /// Watches with the same span.
@@ -52,12 +76,12 @@ pub(super) struct Hub {
 }
 
 impl Hub {
-    /// Adds a reader, which is woken by `wake`.
-    pub(super) fn open(&mut self, wake: Arc<Notify>) -> u64 {
+    /// Adds a reader, which is woken by its bell.
+    pub(super) fn open(&mut self, bell: Arc<Bell>) -> u64 {
         self.next += 1;
         let stream = Stream {
-            ready: std::collections::VecDeque::new(),
-            wake,
+            ready: VecDeque::new(),
+            bell,
         };
         self.streams.insert(self.next, stream);
         self.next
@@ -110,6 +134,7 @@ impl Hub {
         };
         self.watches.insert(id, watch);
         if from <= durable {
+            // The reader is awake: it is the one who asks.
             self.mark(id, from);
         }
         id
@@ -141,8 +166,8 @@ impl Hub {
         }
     }
 
-    /// Tells everyone whom these events concern that there is something to read.
-    pub(super) fn publish(&mut self, revision: i64, events: &[Event]) {
+    /// Marks the watches that these events concern, and gives the bells of their readers to be rung.
+    pub(super) fn publish(&mut self, revision: i64, events: &[Event], bells: &mut Vec<Arc<Bell>>) {
         let mut concerned = Vec::new();
         if !self.single.is_empty() {
             for event in events {
@@ -155,21 +180,24 @@ impl Hub {
             }
         }
         for id in concerned {
-            self.mark(id, revision);
+            bells.extend(self.mark(id, revision));
         }
     }
 
     /// The next watch of a stream with something to read, and from which revision on; it counts as read from then on.
     pub(super) fn take(&mut self, stream: u64) -> Option<(u64, i64)> {
-        let ready = &mut self.streams.get_mut(&stream)?.ready;
+        let Stream { ready, bell } = self.streams.get_mut(&stream)?;
+        let mut found = None;
         while let Some(id) = ready.pop_front() {
             if let Some(watch) = self.watches.get_mut(&id)
                 && let Some(unread) = watch.unread.take()
             {
-                return Some((id, unread));
+                found = Some((id, unread));
+                break;
             }
         }
-        None
+        bell.has_news.store(!ready.is_empty(), Ordering::Release);
+        found
     }
 
     /// A watch.
@@ -177,21 +205,17 @@ impl Hub {
         self.watches.get_mut(&id)
     }
 
-    /// Marks a watch as having to read from `revision` on.
-    pub(super) fn mark(&mut self, id: u64, revision: i64) {
-        let Some(watch) = self.watches.get_mut(&id) else {
-            return;
-        };
+    /// Marks a watch as having to read from `revision` on. Gives its reader's bell, if there was nothing to read before.
+    pub(super) fn mark(&mut self, id: u64, revision: i64) -> Option<Arc<Bell>> {
+        let watch = self.watches.get_mut(&id)?;
         if watch.unread.is_some() || revision < watch.from {
-            return;
+            return None;
         }
         watch.unread = Some(revision);
-        if let Some(stream) = self.streams.get_mut(&watch.stream) {
-            if stream.ready.is_empty() {
-                stream.wake.notify_one();
-            }
-            stream.ready.push_back(id);
-        }
+        let Stream { ready, bell } = self.streams.get_mut(&watch.stream)?;
+        ready.push_back(id);
+        let is_first = !bell.has_news.swap(true, Ordering::AcqRel);
+        is_first.then(|| Arc::clone(bell))
     }
 }
 

@@ -30,7 +30,7 @@ impl Store {
     pub async fn grant(&self, id: i64, ttl: i64) -> Result<(i64, i64, i64), Error> {
         let shared = self.shared();
         let (granted, ticket) = {
-            let mut state = shared.lock();
+            let mut state = shared.write()?;
             self.check_room(&mut state, quota::PER_LEASE)?;
             let id = if id == 0 { fresh(&state.mvcc) } else { id };
             let (id, ttl) = state.mvcc.grant(id, ttl, shared.now())?;
@@ -38,7 +38,6 @@ impl Store {
             let ticket = state.commit(change.into_iter().collect());
             ((id, ttl, state.durable), ticket)
         };
-        shared.work.notify_one();
         shared.leases.notify_one();
         ticket.wait().await?;
         Ok(granted)
@@ -50,11 +49,10 @@ impl Store {
     /// The lease is not there, or the journal cannot be written.
     pub async fn revoke(&self, id: i64) -> Result<i64, Error> {
         let (revision, ticket) = {
-            let mut state = self.shared().lock();
+            let mut state = self.shared().write()?;
             let ticket = state.revoke(id)?;
             (state.mvcc.revision(), ticket)
         };
-        self.shared().work.notify_one();
         ticket.wait().await?;
         Ok(revision)
     }
@@ -118,6 +116,5 @@ pub(super) async fn end_in_time(shared: Arc<Shared>) {
 
 async fn end_expired(shared: &Shared) -> Result<(), Error> {
     let ticket = shared.lock().expire(shared.now());
-    shared.work.notify_one();
     ticket.wait().await
 }

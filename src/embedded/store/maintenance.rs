@@ -56,8 +56,7 @@ impl Store {
     /// # Errors
     /// The journal cannot be written.
     pub async fn set_full(&self, raised: bool) -> Result<(), Error> {
-        let ticket = self.shared().lock().set_full(raised);
-        self.shared().work.notify_one();
+        let ticket = self.shared().write()?.set_full(raised);
         ticket.wait().await
     }
 
@@ -67,14 +66,13 @@ impl Store {
     /// The disk refuses; the journal is as it was.
     pub async fn defragment(&self) -> Result<(), Error> {
         let ticket = {
-            let mut state = self.shared().lock();
+            let mut state = self.shared().write()?;
+            state.after.has_work = true;
             match &mut state.queue {
                 None => return Ok(()),
-                Some(queue) if queue.is_closed() => return Err(Error::Stopping),
                 Some(queue) => queue.push_snapshot(),
             }
         };
-        self.shared().work.notify_one();
         ticket.wait().await
     }
 
@@ -113,7 +111,6 @@ impl Store {
                 ticket,
             )
         };
-        self.shared().work.notify_one();
         ticket.wait().await?;
         Ok((changes, revision))
     }
@@ -127,7 +124,6 @@ impl Store {
         warn!(quota, "the store is full: the alarm NOSPACE is raised");
         // The alarm holds from now on; whether it is durable does not matter for this answer.
         drop(state.set_full(true));
-        self.shared().work.notify_one();
         Err(Refusal::Full.into())
     }
 }

@@ -17,6 +17,7 @@ mod commit;
 mod error;
 mod hub;
 mod lease;
+mod locked;
 mod maintenance;
 mod open;
 mod queue;
@@ -156,11 +157,10 @@ impl Store {
     /// It is refused, or could not be made durable. Nothing has changed.
     pub async fn txn(&self, txn: &Transaction) -> Result<Done, Error> {
         let (done, ticket) = {
-            let mut state = self.shared().lock();
+            let mut state = self.shared().write()?;
             self.check_room(&mut state, quota::cost(txn))?;
             state.txn(txn)?
         };
-        self.shared().work.notify_one();
         ticket.wait().await?;
         Ok(done)
     }
@@ -175,7 +175,7 @@ impl Store {
         // Readers stand at the durable revision: it may not be forgotten under them.
         self.settled().await?;
         let (ticket, durable) = {
-            let mut state = self.shared().lock();
+            let mut state = self.shared().write()?;
             let newest = state.durable;
             if revision > newest {
                 return Err(Refusal::Future {
@@ -186,7 +186,6 @@ impl Store {
             }
             (state.compact(revision)?, newest)
         };
-        self.shared().work.notify_one();
         ticket.wait().await?;
         Ok(durable)
     }
@@ -202,19 +201,12 @@ impl Store {
     /// The journal could not be written.
     pub async fn settled(&self) -> Result<(), Error> {
         let ticket = self.shared().lock().commit(Vec::new());
-        self.shared().work.notify_one();
         ticket.wait().await
     }
 
     /// Refuses writes from now on and returns when all that was queued is durable, or failed.
     pub async fn stop(&self) {
-        {
-            let mut state = self.shared().lock();
-            if let Some(queue) = &mut state.queue {
-                queue.close();
-            }
-        }
-        self.shared().work.notify_one();
+        self.shared().lock().close();
         self.running.timer.abort();
         let committer = lock(&self.running.committer).take();
         if let Some(committer) = committer {
@@ -231,10 +223,7 @@ impl Store {
 impl Drop for Running {
     fn drop(&mut self) {
         self.timer.abort();
-        if let Some(queue) = &mut self.shared.lock().queue {
-            queue.close();
-        }
-        self.shared.work.notify_one();
+        self.shared.lock().close();
         if let Some(committer) = lock(&self.committer).take() {
             let _ = committer.join();
         }
@@ -242,10 +231,6 @@ impl Drop for Running {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
-    }
-
     /// Time since the store started.
     fn now(&self) -> Duration {
         now().saturating_duration_since(self.started)

@@ -63,6 +63,10 @@ impl Queue {
             return Ticket::done();
         }
         let (waiter, receiver) = oneshot::channel();
+        if self.is_closed && !self.is_busy {
+            // The thread may be gone: dropping the waiter says that the store is stopping.
+            return Ticket(Some(receiver));
+        }
         self.waiting.changes.extend(changes);
         self.waiting.waiters.push(waiter);
         Ticket(Some(receiver))

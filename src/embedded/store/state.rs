@@ -2,6 +2,7 @@
 //! same MVCC; readers see the durable one.
 
 use super::hub::Hub;
+use super::locked::After;
 use super::queue::{Queue, Ticket};
 use super::quota;
 use crate::embedded::change::Change;
@@ -21,6 +22,8 @@ pub(super) struct State {
     /// What waits for the commit thread; none in a store without a journal.
     pub(super) queue: Option<Queue>,
     pub(super) hub: Hub,
+    /// What is to be told once the lock is free.
+    pub(super) after: After,
 }
 
 impl State {
@@ -31,6 +34,7 @@ impl State {
             mvcc,
             queue: has_journal.then(Queue::default),
             hub: Hub::default(),
+            after: After::default(),
         }
     }
 
@@ -87,7 +91,10 @@ impl State {
     pub(super) fn commit(&mut self, changes: Vec<Change>) -> Ticket {
         self.in_use += changes.iter().map(quota::size).sum::<u64>();
         match &mut self.queue {
-            Some(queue) => queue.push(changes),
+            Some(queue) => {
+                self.after.has_work = true;
+                queue.push(changes)
+            }
             None => {
                 // Without a journal everything is as durable as it will ever be.
                 self.durable_now(&changes);
@@ -101,8 +108,16 @@ impl State {
         for change in changes {
             if let Change::Written { revision, events } = change {
                 self.durable = *revision;
-                self.hub.publish(*revision, events);
+                self.hub.publish(*revision, events, &mut self.after.bells);
             }
+        }
+    }
+
+    /// Says that no more writes come; what is queued is still made durable.
+    pub(super) fn close(&mut self) {
+        self.after.has_work = true;
+        if let Some(queue) = &mut self.queue {
+            queue.close();
         }
     }
 
@@ -111,9 +126,7 @@ impl State {
         if let Err(error) = self.mvcc.undo(changes, now) {
             // What is told from now on may not be durable: better to tell nothing more.
             error!(%error, "what was not durable cannot be taken back: the store takes no more writes");
-            if let Some(queue) = &mut self.queue {
-                queue.close();
-            }
+            self.close();
         }
         self.in_use = quota::in_use(&self.mvcc);
     }

@@ -1,11 +1,11 @@
 //! [`Watcher`]: a reader of changes with any number of watches. It is told that there is something, and reads it from the
 //! history when it has room for it.
 
+use super::hub::Bell;
 use super::state::State;
 use super::{Shared, quota};
 use crate::embedded::mvcc::{Event, Span, Stored};
 use std::sync::Arc;
-use tokio::sync::Notify;
 
 /// At most so many revisions are read at once, as etcd does for a watch that catches up: the lock is held meanwhile.
 const MOST_REVISIONS: i64 = 1000;
@@ -18,7 +18,7 @@ const MOST_BYTES: usize = 1024 * 1024;
 pub struct Watcher {
     shared: Arc<Shared>,
     stream: u64,
-    wake: Arc<Notify>,
+    bell: Arc<Bell>,
 }
 
 /// What a watch asks for.
@@ -64,16 +64,16 @@ pub enum News {
 
 impl Watcher {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        let wake = Arc::new(Notify::new());
-        let stream = shared.lock().hub.open(Arc::clone(&wake));
+        let bell = Arc::new(Bell::default());
+        let stream = shared.lock().hub.open(Arc::clone(&bell));
         Self {
             shared,
             stream,
-            wake,
+            bell,
         }
     }
 
-    /// Begins a watch. Gives its number and the newest durable revision; what lies behind it comes with [`Self::take`].
+    /// Begins a watch. Gives its number and the newest durable revision; what lies before it comes with [`Self::take`].
     pub fn add(&self, wanted: Wanted) -> (u64, i64) {
         let mut state = self.shared.lock();
         let durable = state.durable;
@@ -92,21 +92,34 @@ impl Watcher {
         self.shared.lock().hub.remove(watch);
     }
 
-    /// The next news of a watch, and the newest durable revision; no news: all was read up to there.
-    pub fn take(&self) -> (Option<News>, i64) {
-        let mut state = self.shared.lock();
-        let durable = state.durable;
-        while let Some((watch, from)) = state.hub.take(self.stream) {
-            if let Some(news) = state.news(watch, from) {
-                return (Some(news), durable);
-            }
+    /// The next news of a watch, if there are any.
+    pub fn take(&self) -> Option<News> {
+        // Most readers have nothing most of the time: the lock is for those who have.
+        if !self.bell.has_news() {
+            return None;
         }
-        (None, durable)
+        self.next().ok()
     }
 
-    /// Waits until there may be something to take. Safe to drop.
+    /// The next news of a watch; without any, the revision up to which all was taken.
+    ///
+    /// # Errors
+    /// There are no news: that revision, the newest durable one.
+    pub fn next(&self) -> Result<News, i64> {
+        let mut state = self.shared.lock();
+        while let Some((watch, from)) = state.hub.take(self.stream) {
+            if let Some(news) = state.news(watch, from) {
+                return Ok(news);
+            }
+        }
+        Err(state.durable)
+    }
+
+    /// Waits until there may be something to take; at once if there is. Safe to drop.
     pub async fn changed(&self) {
-        self.wake.notified().await;
+        while !self.bell.has_news() {
+            self.bell.rung().await;
+        }
     }
 }
 
@@ -158,6 +171,7 @@ impl State {
         if is_done {
             wanted.is_catching_up = false;
         } else {
+            // The reader is awake, and takes until there is nothing left.
             self.hub.mark(watch, next);
         }
         (!events.is_empty()).then_some(News::Events {
