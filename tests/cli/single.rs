@@ -234,6 +234,7 @@ async fn the_store_alone_keeps_what_it_was_told() {
     assert!(store.terminate(PATIENCE).await.success());
     let _store = start("again").await;
     check(&machine.run(&["get", "svc"]), 0, "web");
+    check(&machine.run(&["down", "--yes"]), 1, "no manager runs");
 }
 
 #[tokio::test]
