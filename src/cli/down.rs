@@ -37,6 +37,12 @@ pub struct Request {
     pub timeout: Duration,
 }
 
+/// Whether a manager runs: without one nothing that is deleted is cleaned up.
+pub async fn is_managed(session: &Session) -> bool {
+    let cache = session.snapshot().await;
+    cache.is_ok_and(|cache| !cache.managers.is_empty())
+}
+
 /// Says what would go, and asks; the exit code if it is not to be.
 ///
 /// # Errors

@@ -90,7 +90,7 @@ pub(super) fn file(
     directory: &Path,
 ) -> Option<PathBuf> {
     let set = |name: &&str| environment.get(*name).is_some_and(|text| !text.is_empty());
-    if args.endpoints.is_some() || ENDPOINTS.iter().any(|name| set(name)) {
+    if args.endpoints.is_some() || ENDPOINTS.iter().any(set) {
         return None;
     }
     let near = directory.ancestors().map(|base| base.join(FILE));

@@ -21,6 +21,9 @@ use crate::store::config::StoreArgs;
 use std::path::Path;
 use std::sync::Arc;
 
+/// What has to go may take room for its going.
+const NO_QUOTA: u64 = i64::MAX as u64;
+
 /// Exit code: interrupted.
 const INTERRUPTED: u8 = 130;
 
@@ -85,8 +88,8 @@ async fn alone(home: &Home, prefix: &str, request: &cli::down::Request) -> Ended
     if !home.store().is_dir() {
         return Ok(());
     }
-    // A store that is full has to let go of things, too.
-    let store = plane::open(home, u64::MAX, false).await?;
+    let store = plane::open(home, NO_QUOTA, false).await?;
+    // One that was full takes writes again.
     let unlocked = store.set_full(false).await;
     unlocked.map_err(|error| (FAILED, error.to_string()))?;
     let code = with_store(home, &store, prefix, request).await;
@@ -129,6 +132,13 @@ async fn through(globals: &StoreArgs, path: &Path, request: &cli::down::Request)
         .await
         .map_err(|error| (UNREACHABLE, error.to_string()))?;
     let look = session(kv, &prefix);
+    if !cli::down::is_managed(&look).await {
+        let why = format!(
+            "no manager runs on the store of {} to clean up: end the process that has it, and run this again",
+            path.display()
+        );
+        return Err((FAILED, why));
+    }
     if let Err(code) = confirmed(&look, request).await {
         return coded(code);
     }

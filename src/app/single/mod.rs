@@ -134,8 +134,7 @@ fn settings(args: &UpArgs, name: String, prefix: &str, metrics: TcpListener) -> 
         metrics: Some(metrics),
         cluster: cluster::Settings {
             id: args.cluster_id.clone(),
-            no_compact: false,
-            quota: Some(args.store.quota.0),
+            ..cluster::Settings::default()
         },
         node: node::Settings {
             grace: args.node_grace.0,
