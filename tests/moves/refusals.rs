@@ -65,7 +65,13 @@ async fn managers_that_work_there_are_named_and_ended_only_when_told_so() {
     let (source, target) = (cluster(), Memory::new());
     let lease = source.grant(Duration::from_secs(5)).await.unwrap().id;
     let holder = r#"{"manager":"m1","since":"2026-01-02T03:04:05.000Z"}"#;
-    leased(&source, "/skep/election/service/00000000000004d2", holder, lease).await;
+    leased(
+        &source,
+        "/skep/election/service/00000000000004d2",
+        holder,
+        lease,
+    )
+    .await;
     let stores = stores(&source, &target);
     let why = stores.refused(&COPY).await;
     assert!(why.contains("managers work on http://mem:1: m1"), "{why}");
@@ -73,7 +79,11 @@ async fn managers_that_work_there_are_named_and_ended_only_when_told_so() {
     assert_eq!(cluster_of(&source).await.held, None);
     let said = stores.ok(&with(&COPY, "--stop-managers")).await;
     assert!(said.err.contains("manager m1"), "{said:?}");
-    assert!(source.get("/skep/election/service/00000000000004d2").is_none());
+    assert!(
+        source
+            .get("/skep/election/service/00000000000004d2")
+            .is_none()
+    );
     assert_eq!(content(&target).await, expected());
 }
 
@@ -96,7 +106,10 @@ async fn a_manager_that_does_not_end_leaves_everything_as_it_was() {
         .refused(&with(&COPY, "--stop-managers"))
         .await;
     clinging.abort();
-    assert!(why.contains("still work on http://mem:1") && why.contains("m1"), "{why}");
+    assert!(
+        why.contains("still work on http://mem:1") && why.contains("m1"),
+        "{why}"
+    );
     assert!(why.contains("as it was"), "{why}");
     assert_eq!(cluster_of(&source).await.held, None);
     assert_eq!(content(&target).await, []);
@@ -116,7 +129,12 @@ async fn a_store_that_was_left_is_no_source_until_it_is_released() {
     let record = cluster_of(&source).await;
     assert_eq!(record.incarnation, Incarnation(3));
     assert!(record.held.is_none() && record.adopting_since.is_some());
-    assert!(stores.refused(&with(&release, "--yes")).await.contains("is not left"));
+    assert!(
+        stores
+            .refused(&with(&release, "--yes"))
+            .await
+            .contains("is not left")
+    );
     stores.ok(&again).await;
 }
 

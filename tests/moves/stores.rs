@@ -48,7 +48,9 @@ async fn a_cluster_moves_to_every_kind_of_store_and_back() {
     let stores = Stores::default()
         .with("mem:1", cluster())
         .with("mem:2", other.clone());
-    stores.ok(&["copy", "--from", "mem:1", "--to", "mem:2"]).await;
+    stores
+        .ok(&["copy", "--from", "mem:1", "--to", "mem:2"])
+        .await;
     arrived(&other, 3).await;
 
     let embedded = Embedded::start().await;
@@ -74,14 +76,18 @@ async fn a_directory_is_a_store_too_as_source_and_as_target() {
         let (store, _) = Store::open(&path, Options::default()).unwrap();
         arrived(&Local::new(store.clone()), 3).await;
         // The directory is in use.
-        let why = stores.refused(&["copy", "--from", &at, "--to", "mem:1"]).await;
+        let why = stores
+            .refused(&["copy", "--from", &at, "--to", "mem:1"])
+            .await;
         assert!(why.contains(&std::process::id().to_string()), "{why}");
         store.stop().await;
     }
     stores.ok(&["copy", "--from", &at, "--to", "mem:1"]).await;
     arrived(&memory, 4).await;
     let missing = home.path().join("none").display().to_string();
-    let why = stores.refused(&["copy", "--from", &missing, "--to", "mem:1"]).await;
+    let why = stores
+        .refused(&["copy", "--from", &missing, "--to", "mem:1"])
+        .await;
     assert!(why.contains("no embedded store"), "{why}");
     assert!(!home.path().join("none").exists());
 }
@@ -99,7 +105,10 @@ async fn a_large_store_goes_in_fenced_batches_and_is_read_back() {
     let said = stores.ok(&["copy", "--from", "mem:1", "--to", &at]).await;
     let keys = 5_001 + CONTENT.len();
     assert!(said.out.contains(&format!("{keys} keys")), "{said:?}");
-    assert!(said.err.contains(&format!("2000 of {keys} keys written")), "{said:?}");
+    assert!(
+        said.err.contains(&format!("2000 of {keys} keys written")),
+        "{said:?}"
+    );
     let client = Etcd::new(&StoreConfig::plain(&server.endpoint())).unwrap();
     assert_eq!(content(&client).await, content(&source).await);
 }
@@ -110,18 +119,27 @@ async fn an_interrupted_copy_is_repeated_and_goes_on() {
     let stores = Stores::default()
         .with("mem:1", source.clone())
         .with("mem:2", target.clone());
-    stores.ok(&["copy", "--from", "mem:1", "--to", "mem:2"]).await;
+    stores
+        .ok(&["copy", "--from", "mem:1", "--to", "mem:2"])
+        .await;
     // As it is when the process was killed between the claim and the last key.
     let record = r#"{"id":"0000000000000000000000001","incarnation":2,"format":1,"held":{"filledFrom":"http://mem:1"}}"#;
     target.put("/skep/cluster", record);
     target.delete("/skep/nodes/n1");
     target.put("/skep/bindings/n1/0000000000000000000000abc", "old");
     target.put("/skep/bindings/n1/0000000000000000000000xyz", "surplus");
-    let said = stores.ok(&["copy", "--from", "mem:1", "--to", "mem:2"]).await;
-    assert!(said.out.contains("2 of them written now") || said.out.contains("3 of them"), "{said:?}");
+    let said = stores
+        .ok(&["copy", "--from", "mem:1", "--to", "mem:2"])
+        .await;
+    assert!(
+        said.out.contains("2 of them written now") || said.out.contains("3 of them"),
+        "{said:?}"
+    );
     arrived(&target, 3).await;
     let before = target.revision();
-    let said = stores.ok(&["copy", "--from", "mem:1", "--to", "mem:2"]).await;
+    let said = stores
+        .ok(&["copy", "--from", "mem:1", "--to", "mem:2"])
+        .await;
     assert!(said.out.contains("is in http://mem:2 already"), "{said:?}");
     assert_eq!(target.revision(), before);
 }
@@ -135,8 +153,14 @@ async fn rights_stay_and_what_had_a_lease_goes_without() {
     let stores = Stores::default()
         .with("mem:1", source.clone())
         .with("mem:2", target.clone());
-    let said = stores.ok(&["copy", "--from", "mem:1", "--to", "mem:2"]).await;
-    assert!(said.err.contains("services/default/short went with a lease"), "{said:?}");
+    let said = stores
+        .ok(&["copy", "--from", "mem:1", "--to", "mem:2"])
+        .await;
+    assert!(
+        said.err
+            .contains("services/default/short went with a lease"),
+        "{said:?}"
+    );
     let kv = target.get("/skep/services/default/short").unwrap();
     assert_eq!(kv.lease, LeaseId(0));
 }
