@@ -80,6 +80,7 @@ impl Plane {
             text.split('"').nth(1).map(str::to_owned)
         })
         .await;
+        until(PATIENCE, "its store answers", async || self.get("cluster")).await;
     }
 
     /// `skep manager` on an etcd.

@@ -24,7 +24,7 @@ fn with<'a>(words: &[&'a str], flag: &'a str) -> Vec<&'a str> {
 async fn a_target_that_holds_something_is_refused_until_a_flag_says_otherwise() {
     let other = record(7).replace(ID, "0000000000000000000000002");
     for (key, value, expected_word) in [
-        ("/skep/other/key", "x", "1 keys"),
+        ("/skep/other/key", "x", "a key and no"),
         ("/skep/cluster", other.as_str(), "another cluster"),
         ("/skep/cluster", record(1).as_str(), "this cluster"),
     ] {

@@ -128,7 +128,7 @@ impl Move<'_> {
         }
         let mark = life::held(&found.cluster, Held::MovedTo(self.target.name.clone()));
         let marked = record::write(self.source, Some(found.revision), mark, &rights).await?;
-        let copied = match record::emptied(self.source).await {
+        let copied = match record::emptied(self.source, &rights).await {
             Ok(()) => self.copy(&found.cluster, target).await,
             Err(error) => Err(error),
         };

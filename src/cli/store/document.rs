@@ -57,14 +57,13 @@ impl Head {
 
     /// Takes in the lines of a file, and gives the file without them.
     pub(super) fn read<'a>(&mut self, text: &'a str) -> Result<&'a str, String> {
-        let mut rest = text;
+        let (mut rest, mut is_head) = (text, false);
         while let Some((line, after)) = rest.split_once('\n')
             && line.starts_with('#')
         {
-            self.line(line)?;
+            is_head |= self.line(line)?;
             rest = after;
         }
-        let is_head = rest.len() < text.len() && self != &Self::default();
         match is_head {
             // The line between head and first document is not the document's.
             true => Ok(rest.strip_prefix("---\n").unwrap_or(rest)),
@@ -72,22 +71,25 @@ impl Head {
         }
     }
 
-    fn line(&mut self, line: &str) -> Result<(), String> {
+    /// Takes in a line, and says whether it was one of a head.
+    fn line(&mut self, line: &str) -> Result<bool, String> {
         if let Some(text) = line.strip_prefix(CLUSTER) {
             let cluster = serde_json::from_str(text);
             self.cluster = Some(cluster.map_err(|error| format!("{line}: {error}"))?);
+            return Ok(true);
         }
-        if let Some(text) = line.strip_prefix(SCALE) {
-            let scale: Scale =
-                serde_json::from_str(text).map_err(|error| format!("{line}: {error}"))?;
-            let (namespace, name) = scale
-                .service
-                .split_once('/')
-                .ok_or_else(|| format!("{line}: a service is NAMESPACE/NAME"))?;
-            self.scales
-                .insert(Scoped::new(namespace, name), scale.value);
-        }
-        Ok(())
+        let Some(text) = line.strip_prefix(SCALE) else {
+            return Ok(false);
+        };
+        let scale: Scale =
+            serde_json::from_str(text).map_err(|error| format!("{line}: {error}"))?;
+        let (namespace, name) = scale
+            .service
+            .split_once('/')
+            .ok_or_else(|| format!("{line}: a service is NAMESPACE/NAME"))?;
+        self.scales
+            .insert(Scoped::new(namespace, name), scale.value);
+        Ok(true)
     }
 }
 
@@ -304,6 +306,8 @@ mod tests {
         let mut read = Head::default();
         assert_eq!(read.read(&text), Ok("# mine\nkind: Service\n"));
         assert_eq!(read, head);
+        // A file beside it that begins with its user's comment.
+        assert_eq!(read.read("# mine\nkind: x\n"), Ok("# mine\nkind: x\n"));
         let mut none = Head::default();
         assert_eq!(none.read("# mine\nkind: x\n"), Ok("# mine\nkind: x\n"));
         assert!(Head::default().read("# skep.dev/cluster: {}\n").is_err());

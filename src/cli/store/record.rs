@@ -14,6 +14,10 @@ use std::time::Duration;
 /// again, and more.
 const ENDING: Duration = Duration::from_secs(20);
 
+/// A manager that lost its rights claims new ones at once if it does at all; its watch shows it the mark within a call's
+/// deadline, or it is cut off from the store and claims nothing.
+const QUIET: Duration = Duration::from_secs(3);
+
 /// Between two looks whether they have.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -138,12 +142,17 @@ pub(super) async fn write(
     }
 }
 
-/// Waits until nobody works on the store: a manager that saw the mark late may have claimed rights anew.
-pub(super) async fn emptied(opened: &Opened) -> Result<(), Error> {
-    let mut waited = Duration::ZERO;
+/// Waits until nobody works on the store any more. Where `taken` holds rights, their managers may claim new ones until
+/// they see the mark, so nobody may have any for a while.
+pub(super) async fn emptied(opened: &Opened, taken: &Rights) -> Result<(), Error> {
+    let needed = match taken.keys.is_empty() {
+        true => Duration::ZERO,
+        false => QUIET,
+    };
+    let (mut waited, mut quiet) = (Duration::ZERO, Duration::ZERO);
     loop {
         let rights = rights(opened).await?;
-        if rights.keys.is_empty() {
+        if rights.keys.is_empty() && quiet >= needed {
             return Ok(());
         }
         if waited >= ENDING {
@@ -157,5 +166,9 @@ pub(super) async fn emptied(opened: &Opened) -> Result<(), Error> {
         }
         tokio::time::sleep(LOOK).await;
         waited += LOOK;
+        quiet = match rights.keys.is_empty() {
+            true => quiet + LOOK,
+            false => Duration::ZERO,
+        };
     }
 }

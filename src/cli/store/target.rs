@@ -42,6 +42,7 @@ pub(super) fn judge(found: Option<&Cluster>, keys: i64, coming: &Cluster) -> Sta
     let Some(found) = found else {
         return match keys {
             0 => Standing::Empty,
+            1 => Standing::Taken("a key and no cluster's record".into()),
             keys => Standing::Taken(format!("{keys} keys and no cluster's record")),
         };
     };
@@ -110,7 +111,7 @@ impl<'a> Target<'a> {
         let held = life::held(coming, Held::FilledFrom(from.to_owned()));
         let before = self.found.as_ref().map(|found| found.revision);
         let record = record::write(self.opened, before, held, &self.rights).await?;
-        record::emptied(self.opened).await?;
+        record::emptied(self.opened, &self.rights).await?;
         Ok(Claim {
             opened: self.opened,
             revision: record.revision,
