@@ -16,6 +16,7 @@ mod exec;
 mod failures;
 mod fields;
 mod images;
+mod registry;
 mod streams;
 mod subject;
 mod tls;

@@ -11,5 +11,6 @@ mod line;
 mod manifests;
 mod nodes;
 mod store;
+mod pulls;
 mod told;
 mod world;

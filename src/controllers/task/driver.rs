@@ -1,6 +1,7 @@
 //! One engine: connect, verify, follow, list, and feed the workers.
 
 use super::container::CLUSTER;
+use super::pulls::{EndOfPulls, Pulls};
 use super::snapshot::Progress;
 use super::view::EngineView;
 use crate::api::cluster::Cluster;
@@ -30,7 +31,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
-/// Tasks of one engine that are worked on at once: most wait in a pull or a stop, creates have a limit of their own.
+/// Tasks of one engine that are worked on at once: most wait in a stop, pulls go on beside them (`pulls.rs`), creates have a limit of their own.
 const WORKERS: usize = 64;
 /// Containers inspected at once, for events and for lists.
 const INSPECTS: usize = 8;
@@ -131,6 +132,7 @@ impl Driver {
             looks: Queue::new("task-inspect", INSPECTS, metrics),
             news: Notify::new(),
             driver: self,
+            pulls: Pulls::default(),
         };
         Ok((Arc::new(connection), events))
     }
@@ -161,6 +163,7 @@ pub(super) struct Connection {
     view: Mutex<EngineView>,
     pub(super) retries: Mutex<Backoffs<TaskId>>,
     looks: Queue<ContainerId>,
+    pub(super) pulls: Pulls,
     news: Notify,
 }
 
@@ -172,6 +175,8 @@ impl Connection {
             return ended;
         }
         let mut parts: JoinSet<Ended> = JoinSet::new();
+        // Dropped after the workers, who begin them.
+        let _pulls = EndOfPulls(self.clone());
         for _ in 0..WORKERS {
             parts.spawn(self.clone().work());
         }

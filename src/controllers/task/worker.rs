@@ -64,15 +64,22 @@ impl Connection {
     }
 
     /// Works on one task until it is in step; says when to look again. An error ends the term.
-    async fn settle(&self, task: &TaskId) -> Result<Option<Duration>, String> {
+    async fn settle(self: &Arc<Self>, task: &TaskId) -> Result<Option<Duration>, String> {
         loop {
             if !(self.driver.may_act)() {
                 return Err("the lease's deadline has passed".into());
             }
             self.serves()?;
-            let Some(decision) = self.decide(task) else {
+            let Some(mut decision) = self.decide(task) else {
+                self.pulls.leave(task);
                 return Ok(None);
             };
+            let is_pull = |order: &mut Order| matches!(order, Order::Pull { .. });
+            match decision.order.take_if(is_pull) {
+                // Not waited for: what is wanted of the task may change before a registry answers.
+                Some(Order::Pull { image }) => self.begin_pull(task, &image),
+                Some(_) | None => self.pulls.leave(task),
+            }
             match self.act(task, decision).await? {
                 Next::Again => {}
                 Next::Wait(delay) => return Ok(delay),
@@ -158,7 +165,7 @@ impl Connection {
     }
 
     /// Takes in what became of an order.
-    fn take_in(
+    pub(super) fn take_in(
         &self,
         task: &TaskId,
         order: &Order,
