@@ -15,6 +15,7 @@ pub mod controller;
 pub mod gauges;
 pub mod measured;
 pub mod orders;
+pub mod outage;
 pub mod pack;
 pub mod plan;
 pub mod queue;

@@ -17,6 +17,7 @@ use crate::runtime::backoff::{Backoff, Backoffs};
 use crate::runtime::cache::Cache;
 use crate::runtime::context::Context;
 use crate::runtime::orders::{DEADLINE, MayAct, Orders};
+use crate::runtime::outage;
 use crate::runtime::plan::Step;
 use crate::runtime::queue::Queue;
 use crate::runtime::reconciler::RESYNC;
@@ -29,7 +30,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 /// Tasks of one engine that are worked on at once: most wait in a stop, pulls go on beside them (`pulls.rs`), creates have a limit of their own.
 const WORKERS: usize = 64;
@@ -131,8 +132,8 @@ impl Driver {
             queue: Arc::new(Queue::new(TASK, WORKERS, metrics)),
             looks: Queue::new("task-inspect", INSPECTS, metrics),
             news: Notify::new(),
-            driver: self,
             pulls: Pulls::default(),
+            driver: self,
         };
         Ok((Arc::new(connection), events))
     }
@@ -162,8 +163,8 @@ pub(super) struct Connection {
     pub(super) queue: Arc<Queue<TaskId>>,
     view: Mutex<EngineView>,
     pub(super) retries: Mutex<Backoffs<TaskId>>,
-    looks: Queue<ContainerId>,
     pub(super) pulls: Pulls,
+    looks: Queue<ContainerId>,
     news: Notify,
 }
 
@@ -174,9 +175,9 @@ impl Connection {
         if let Err(ended) = self.list().await {
             return ended;
         }
-        let mut parts: JoinSet<Ended> = JoinSet::new();
         // Dropped after the workers, who begin them.
         let _pulls = EndOfPulls(self.clone());
+        let mut parts: JoinSet<Ended> = JoinSet::new();
         for _ in 0..WORKERS {
             parts.spawn(self.clone().work());
         }
@@ -339,9 +340,14 @@ impl Connection {
             match self.write_found().await {
                 Ok(()) => {}
                 Err(WriteError::TermOver(why)) => return Ended::Term(why),
-                Err(error) => {
-                    warn!(node = %self.driver.node, %error, "what was found is not written yet")
+                Err(WriteError::Store(error)) => {
+                    outage::failed(
+                        TASK,
+                        &format!("writing what {} has", self.driver.node),
+                        &error,
+                    );
                 }
+                Err(WriteError::Conflict) => {}
             }
             tokio::time::sleep(REPORT).await;
             // Also without news: records come and go in the store.

@@ -10,11 +10,11 @@ use crate::runtime::apply::WriteError;
 use crate::runtime::cache::Cache;
 use crate::runtime::clock::timer_now;
 use crate::runtime::orders::{Failure, Order, Report, Sight};
+use crate::runtime::outage;
 use crate::runtime::plan::Expect;
 use crate::runtime::view::TASK;
 use std::sync::Arc;
 use std::time::Duration;
-use tracing::warn;
 
 /// How soon a plan whose ground has changed is made again, in case the cache saw the change before the answer.
 const CONFLICT: Duration = Duration::from_millis(50);
@@ -157,7 +157,7 @@ impl Connection {
             Err(WriteError::TermOver(why)) => Err(why),
             Err(WriteError::Conflict) => Ok(Next::Wait(Some(CONFLICT))),
             Err(WriteError::Store(error)) => {
-                warn!(%task, %error, "the status is not written yet");
+                outage::failed(TASK, &format!("writing the status of {task}"), &error);
                 let delay = self.next_delay(task);
                 Ok(Next::Wait(Some(delay)))
             }
