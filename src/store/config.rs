@@ -366,19 +366,37 @@ mod tests {
             };
             assert!(found.starts_with(said), "{endpoints}: {found}");
             if said.starts_with('`') {
-                assert!(found.contains("take HOST:PORT, http://HOST:PORT"), "{found}");
+                assert!(
+                    found.contains("take HOST:PORT, http://HOST:PORT"),
+                    "{found}"
+                );
             }
         };
         check("a.b-c_d:1,[::1]:2", "http://a.b-c_d:1 http://[::1]:2");
-        check("http://", "`http://` is no endpoint of etcd: it has no host");
-        check("http://:1", "`http://:1` is no endpoint of etcd: it has no host");
+        check(
+            "http://",
+            "`http://` is no endpoint of etcd: it has no host",
+        );
+        check(
+            "http://:1",
+            "`http://:1` is no endpoint of etcd: it has no host",
+        );
         check("a:1,b", "`b` is no endpoint of etcd: it has no port");
-        check("unix://x:1", "`unix://x:1` is no endpoint of etcd: its scheme");
+        check(
+            "unix://x:1",
+            "`unix://x:1` is no endpoint of etcd: its scheme",
+        );
         for endpoint in ["a:", "a:x", "a:0", "a:65536", "http://a:1/", "a:1/v3"] {
-            check(endpoint, &format!("`{endpoint}` is no endpoint of etcd: a port"));
+            check(
+                endpoint,
+                &format!("`{endpoint}` is no endpoint of etcd: a port"),
+            );
         }
         for endpoint in ["a b:1", "a@b:1", "::1:1", "[::1:1", "[x]:1", "a/b:1"] {
-            check(endpoint, &format!("`{endpoint}` is no endpoint of etcd: a host"));
+            check(
+                endpoint,
+                &format!("`{endpoint}` is no endpoint of etcd: a host"),
+            );
         }
     }
 

@@ -55,12 +55,7 @@ fn identity(cert: &Path, key: &Path) -> Result<(Vec<u8>, Vec<u8>), ConfigError> 
         .map_err(|error| unusable(error.to_string()))?
         .with_root_certificates(RootCertStore::empty())
         .with_client_auth_cert(chain, private)
-        .map_err(|error| {
-            unusable(format!(
-                "it is not the key of {}: {error}",
-                cert.display()
-            ))
-        })?;
+        .map_err(|error| unusable(format!("it is not the key of {}: {error}", cert.display())))?;
     Ok((cert_pem, key_pem))
 }
 
@@ -147,9 +142,7 @@ mod tests {
             "garbage",
             &one.cert,
             &one.key,
-            &format!(
-                "ca.pem cannot be used for --cacert (SKEP_CACERT, ETCDCTL_CACERT): {nothing}"
-            ),
+            &format!("ca.pem cannot be used for --cacert (SKEP_CACERT, ETCDCTL_CACERT): {nothing}"),
         );
         let torn = &one.cert[..one.cert.len() / 2];
         check(torn, &one.cert, &one.key, "ca.pem cannot be used");
