@@ -236,7 +236,7 @@ impl StoreConfig {
 fn check_endpoint(endpoint: &str) -> Result<(), ConfigError> {
     let wrong = |why| Err(ConfigError::endpoint(endpoint, why));
     let rest = match endpoint.split_once("://") {
-        Some(("http" | "https", rest)) => rest,
+        Some(("http" | "https", rest)) => rest.strip_suffix('/').unwrap_or(rest),
         Some(_) => return wrong("its scheme is neither http nor https"),
         None => endpoint,
     };
@@ -372,6 +372,7 @@ mod tests {
                 );
             }
         };
+        check("http://a:1/", "http://a:1/");
         check("a.b-c_d:1,[::1]:2", "http://a.b-c_d:1 http://[::1]:2");
         check(
             "http://",
@@ -386,7 +387,7 @@ mod tests {
             "unix://x:1",
             "`unix://x:1` is no endpoint of etcd: its scheme",
         );
-        for endpoint in ["a:", "a:x", "a:0", "a:65536", "http://a:1/", "a:1/v3"] {
+        for endpoint in ["a:", "a:x", "a:0", "a:65536", "a:1/", "http://a:1/v3"] {
             check(
                 endpoint,
                 &format!("`{endpoint}` is no endpoint of etcd: a port"),
