@@ -5,7 +5,7 @@
 use crate::image::BUSYBOX;
 use crate::subject::{engine, name, spec, url};
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use skep::api::task::{TaskState, TaskStatus};
@@ -18,6 +18,7 @@ use skep::runtime::cache::Cache;
 use skep::runtime::clock::SystemClock;
 use skep::runtime::shared::SharedCache;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -25,16 +26,43 @@ use tokio::task::JoinHandle;
 /// How long a state may take on a busy machine; silent registries are silent for longer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Answers by the repository's name; its address.
-async fn registry() -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let stub = Router::new().fallback(answer);
-    tokio::spawn(async move { axum::serve(listener, stub).await });
-    address.to_string()
+/// A registry that answers by the repository's name.
+struct Registry {
+    address: String,
+    waiting: Waiting,
 }
 
-async fn answer(request: Request) -> Response {
+/// How many requests wait for an answer that never comes.
+#[derive(Clone, Default)]
+struct Waiting(Arc<AtomicUsize>);
+
+impl Waiting {
+    fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    async fn for_ever(self) -> Response {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        std::future::pending().await
+    }
+}
+
+impl Registry {
+    async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let waiting = Waiting::default();
+        let stub = Router::new().fallback(answer).with_state(waiting.clone());
+        tokio::spawn(async move { axum::serve(listener, stub).await });
+        Self { address, waiting }
+    }
+
+    fn image(&self, name: &str) -> String {
+        format!("{}/{name}:1", self.address)
+    }
+}
+
+async fn answer(State(waiting): State<Waiting>, request: Request) -> Response {
     let error = |status: StatusCode, code: &str, message: &str| {
         let errors = serde_json::json!({"errors": [{"code": code, "message": message}]});
         let json = [("content-type", "application/json")];
@@ -58,7 +86,7 @@ async fn answer(request: Request) -> Response {
             "TOOMANYREQUESTS",
             "you have reached your limit",
         ),
-        Some(_) => std::future::pending().await,
+        Some(_) => waiting.for_ever().await,
     }
 }
 
@@ -197,14 +225,14 @@ impl Drop for Cluster {
 
 #[tokio::test]
 async fn what_a_registry_refuses_is_final_and_what_it_fails_at_is_not() {
-    let (engine, registry) = (engine().await, registry().await);
+    let (engine, registry) = (engine().await, Registry::start().await);
     for (name, is_final) in [
         ("missing", true),
         ("closed", true),
         ("broken", false),
         ("busy", false),
     ] {
-        let image = format!("{registry}/{name}:1");
+        let image = registry.image(name);
         let error = engine.pull(&image, &|_| {}).await.unwrap_err();
         println!("{error}");
         assert_eq!(
@@ -219,18 +247,18 @@ async fn what_a_registry_refuses_is_final_and_what_it_fails_at_is_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_says_what_its_registry_answered_and_a_silent_one_holds_nothing_up() {
     engine().await;
-    let (cluster, registry) = (Cluster::start().await, registry().await);
+    let (cluster, registry) = (Cluster::start().await, Registry::start().await);
     let base = name();
     let [missing, broken, silent, web] =
         ["missing", "broken", "silent", "web"].map(|kind| format!("{base}-{kind}"));
 
-    cluster.service(&missing, 1, &format!("{registry}/missing:1"));
+    cluster.service(&missing, 1, &registry.image("missing"));
     let status = cluster.reason(&missing, "NoSuchImage").await;
     assert_eq!(status.state, TaskState::Rejected, "{status:?}");
     let message = status.message.unwrap_or_default();
     assert!(message.contains("/missing:1"), "{message}");
 
-    cluster.service(&broken, 1, &format!("{registry}/broken:1"));
+    cluster.service(&broken, 1, &registry.image("broken"));
     let status = cluster.reason(&broken, "Retrying").await;
     assert_eq!(status.state, TaskState::Starting, "{status:?}");
     let message = status.message.unwrap_or_default();
@@ -240,7 +268,7 @@ async fn a_task_says_what_its_registry_answered_and_a_silent_one_holds_nothing_u
     );
 
     // More tasks than the engine's driver has workers.
-    cluster.service(&silent, 70, &format!("{registry}/silent:1"));
+    cluster.service(&silent, 70, &registry.image("silent"));
     let pulls = || {
         let statuses = cluster.statuses(&silent);
         let is_pulling = |status: &&TaskStatus| status.reason.as_deref() == Some("Pulling");
@@ -258,6 +286,7 @@ async fn a_task_says_what_its_registry_answered_and_a_silent_one_holds_nothing_u
         .until("another task of the node runs", running)
         .await;
     assert_eq!(pulls(), 70, "the registry is still silent");
+    assert_eq!(registry.waiting.count(), 1, "it is asked once for all");
 
     // A pull for tasks that should not run any more is dropped: they go without waiting for the registry.
     for service in [&silent, &broken, &missing, &web] {

@@ -49,6 +49,12 @@ async fn a_pull_that_nobody_waits_for_any_more_is_dropped() {
         })
         .await;
     world.settled().await;
+    world.service("slow", SLOW);
+    world
+        .until("the image is pulled anew", |_| {
+            world.engine("n1").count("pull") == 2
+        })
+        .await;
 }
 
 #[tokio::test(start_paused = true)]
