@@ -14,9 +14,9 @@ use crate::runtime::clock::SystemClock;
 use crate::runtime::gauges;
 use crate::runtime::measured::{MeasuredConnector, MeasuredKv};
 use crate::runtime::shared::SharedCache;
-use crate::store::config::StoreArgs;
+use crate::store::Kv;
+use crate::store::config::{ConfigError, StoreArgs, StoreConfig};
 use crate::store::etcd::Etcd;
-use crate::store::{Kv, config::StoreConfig};
 use futures::FutureExt;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -28,6 +28,8 @@ use tracing_subscriber::EnvFilter;
 
 /// Exit code: refused or failed.
 const FAILED: u8 = 1;
+/// Exit code: the command line or the settings make no sense.
+const USAGE: u8 = 2;
 /// Exit code: the store or an engine cannot be reached.
 const UNREACHABLE: u8 = 3;
 
@@ -63,7 +65,10 @@ fn said(ended: Ended) -> u8 {
 }
 
 /// Opens etcd.
-pub async fn open(config: StoreConfig) -> Result<Arc<dyn Kv>, crate::store::Error> {
+///
+/// # Errors
+/// A setting is wrong: what the store itself says comes with the first call.
+pub async fn open(config: StoreConfig) -> Result<Arc<dyn Kv>, ConfigError> {
     Ok(Arc::new(Etcd::new(&config)?))
 }
 
@@ -87,12 +92,12 @@ fn cli_doors(grammar: clap::Command) -> cli::Doors {
 async fn manage(globals: &StoreArgs, args: ManagerArgs) -> Ended {
     start_logs(args.log_json);
     let config =
-        cli::resolve(globals, &environment(), &directory()).map_err(|message| (FAILED, message))?;
+        cli::resolve(globals, &environment(), &directory()).map_err(|message| (USAGE, message))?;
     let prefix = config.prefix.clone();
     let metrics = Arc::new(Metrics::new());
     let kv = open(config)
         .await
-        .map_err(|error| (UNREACHABLE, error.to_string()))?;
+        .map_err(|error| (USAGE, error.to_string()))?;
     let kv = match &args.state_dir {
         Some(path) => {
             let state = StateDir::open(path).map_err(|error| (FAILED, explain(&error)))?;

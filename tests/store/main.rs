@@ -10,6 +10,7 @@
 
 mod access;
 mod checks;
+mod cluster;
 mod failures;
 #[path = "../support/frozen.rs"]
 mod frozen;
