@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::sync::Arc;
 
 /// The namespace of objects whose manifest names none.
 pub const DEFAULT_NAMESPACE: &str = "default";
@@ -97,7 +98,7 @@ impl fmt::Display for Scoped {
 /// A node's name: a DNS name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct NodeName(pub String);
+pub struct NodeName(Arc<str>);
 
 impl NodeName {
     /// The name's text.
@@ -114,7 +115,13 @@ impl fmt::Display for NodeName {
 
 impl From<&str> for NodeName {
     fn from(text: &str) -> Self {
-        Self(text.to_owned())
+        Self(text.into())
+    }
+}
+
+impl From<String> for NodeName {
+    fn from(text: String) -> Self {
+        Self(text.into())
     }
 }
 
@@ -153,7 +160,7 @@ impl ObjectKey {
         Self {
             kind: Kind::Node,
             namespace: String::new(),
-            name: node.0.clone(),
+            name: node.as_str().to_owned(),
         }
     }
 
@@ -164,7 +171,7 @@ impl ObjectKey {
 
     /// The name as a node's.
     pub fn node_name(&self) -> NodeName {
-        NodeName(self.name.clone())
+        NodeName::from(self.name.as_str())
     }
 }
 

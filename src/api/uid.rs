@@ -1,11 +1,14 @@
 //! Identifiers: uids of objects and ids of tasks, 25 characters of base36 as Swarm's.
 //!
+//! They are shared text: planners copy thousands of them, and a copy counts a reference.
+//!
 //! Pure: [`Ids`] derives identifiers from a seed that the caller drew from the clock door, so a planner that
 //! names new tasks stays a function of its arguments.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
+use std::sync::Arc;
 
 /// Length of every identifier: 25 base36 digits hold 128 random bits (SwarmKit's `identity` package).
 pub const LENGTH: usize = 25;
@@ -15,7 +18,7 @@ macro_rules! identifier {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
-        pub struct $name(pub String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// The identifier's text.
@@ -32,7 +35,13 @@ macro_rules! identifier {
 
         impl From<&str> for $name {
             fn from(text: &str) -> Self {
-                Self(text.to_owned())
+                Self(text.into())
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(text: String) -> Self {
+                Self(text.into())
             }
         }
     };
@@ -74,12 +83,12 @@ impl Ids {
 
     /// The next object uid.
     pub fn uid(&mut self) -> Uid {
-        Uid(self.next())
+        Uid(self.next().into())
     }
 
     /// The next task id.
     pub fn task(&mut self) -> TaskId {
-        TaskId(self.next())
+        TaskId(self.next().into())
     }
 
     fn next(&mut self) -> String {

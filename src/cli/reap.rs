@@ -66,7 +66,7 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<(), Error> {
 fn found<'a>(cache: &'a Cache, nodes: &[String]) -> Vec<(NodeName, &'a Unclaimed)> {
     view::nodes(cache)
         .into_iter()
-        .filter(|node| nodes.is_empty() || nodes.contains(&node.name.0))
+        .filter(|node| nodes.is_empty() || nodes.iter().any(|name| name == node.name.as_str()))
         .flat_map(|node| {
             let unclaimed = node.found.map(|found| found.unclaimed.as_slice());
             let name = node.name;

@@ -105,7 +105,7 @@ fn service(cache: &Cache, key: &ObjectKey, now: Timestamp) -> Cells {
 }
 
 fn node(cache: &Cache, key: &ObjectKey, now: Timestamp) -> Cells {
-    let Some(node) = view::node(cache, &NodeName(key.name.clone())) else {
+    let Some(node) = view::node(cache, &NodeName::from(key.name.clone())) else {
         let (status, message) = standing(cache, key);
         let none = || "<none>".to_owned();
         let narrow = vec![key.name.clone(), status, none(), "0".into(), none(), none()];

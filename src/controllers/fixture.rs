@@ -90,7 +90,7 @@ impl World {
     ) {
         let node = NodeName::from(name);
         let mut record = Accepted {
-            uid: Uid(format!("uid-{name}")),
+            uid: Uid::from(format!("uid-{name}")),
             generation: Generation(1),
             metadata: Annotated::default(),
             spec: NodeSpec {

@@ -150,7 +150,7 @@ impl Engine for Docker {
         let found = self.wire.within("list", CALL, work).await?;
         Ok(found
             .into_iter()
-            .map(|found| ContainerId(found.id))
+            .map(|found| ContainerId::from(found.id))
             .collect())
     }
 
@@ -180,7 +180,7 @@ impl Engine for Docker {
             self.wire.json::<Id>("create", response).await
         };
         let made = self.wire.within("create", CALL, work).await?;
-        Ok(ContainerId(made.id))
+        Ok(ContainerId::from(made.id))
     }
 
     async fn start(&self, container: &ContainerId) -> Result<(), Error> {

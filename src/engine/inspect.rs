@@ -99,7 +99,7 @@ pub(super) fn container(answer: Value) -> Result<Container, serde_json::Error> {
         ContainerState::Exited | ContainerState::Dead | ContainerState::Removing
     );
     Ok(Container {
-        id: ContainerId(inspect.id),
+        id: ContainerId::from(inspect.id),
         name: inspect.name.trim_start_matches('/').to_owned(),
         labels: inspect.config.labels,
         state,
@@ -252,7 +252,7 @@ pub(super) fn event(line: Value) -> Option<EngineEvent> {
     }
     let line: Line = serde_json::from_value(line).ok()?;
     (line.r#type == "container").then_some(EngineEvent {
-        container: ContainerId(line.actor.id),
+        container: ContainerId::from(line.actor.id),
         action: line.action,
         attributes: line.actor.attributes,
     })

@@ -1,14 +1,20 @@
 //! The executor of the store: writes the steps of plans under the controller's fence, many at once (rules S4, S5, S7).
 //!
 //! Plans of several workers that arrive while a transaction is on its way share the next one; an idle writer sends at
-//! once. A step is atomic; the steps of a plan are written in order, and the first that does not hold ends the plan.
+//! once, and one with more to write than a transaction holds sends several beside each other: the store syncs them to
+//! its disk together. A step is atomic; the steps of a plan are written in order, and the first that does not hold ends
+//! the plan. Plans that touch the same keys are written in the order in which they came.
 
-use super::plan::{Expect, Step, Write};
+use super::lanes::{Lanes, Touched};
+use super::plan::{Expect, Plan, Step, Write};
 use super::shared::SharedCache;
 use crate::api::unit::Revision;
 use crate::metrics::Metrics;
 use crate::store::batch::{Committed, Unit, commit};
 use crate::store::{Compare, Error, Kv, Op};
+use futures::StreamExt;
+use futures::future::join_all;
+use futures::stream::FuturesUnordered;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
@@ -81,6 +87,25 @@ impl Writer {
         answered.await.map_err(|_| over(()))?
     }
 
+    /// Writes a plan and waits until the cache shows it: nobody plans on a view older than its own writes.
+    ///
+    /// # Errors
+    /// As for [`Writer::write`]; of an unordered plan all steps were tried.
+    pub async fn carry_out(&self, plan: &Plan) -> Result<Revision, WriteError> {
+        if !plan.is_unordered {
+            return self.write_and_see(&plan.steps).await;
+        }
+        let epoch = self.cache.progress().epoch;
+        let written = plan.steps.chunks(1).map(|step| self.write(step));
+        let revision = join_all(written)
+            .await
+            .into_iter()
+            .try_fold(Revision(0), |last, written| written.map(|at| last.max(at)));
+        let revision = revision?;
+        self.cache.reached(revision, epoch).await;
+        Ok(revision)
+    }
+
     /// Writes the steps and waits until the cache shows them: nobody plans on a view older than its own writes.
     ///
     /// # Errors
@@ -133,20 +158,58 @@ async fn write_all(
     mut requests: mpsc::Receiver<Request>,
     metrics: Arc<Metrics>,
 ) {
+    let mut lanes = Lanes::new(fence.len());
+    let mut sent = FuturesUnordered::new();
     let mut over: Option<String> = None;
-    while let Some(first) = requests.recv().await {
-        let mut batch = vec![first];
+    let mut is_open = true;
+    while is_open || !sent.is_empty() {
+        tokio::select! {
+            biased;
+            Some((lane, ended)) = sent.next() => {
+                lanes.done(lane);
+                over = over.or(ended);
+            }
+            request = requests.recv(), if is_open => match request {
+                Some(request) => lanes.add(request),
+                None => is_open = false,
+            },
+        }
         while let Ok(more) = requests.try_recv() {
-            batch.push(more);
+            lanes.add(more);
         }
         if let Some(why) = &over {
-            for request in batch {
+            for request in lanes.drain() {
                 // The worker may have been dropped with its term: nobody to tell then.
                 let _ = request.answer.send(Err(WriteError::TermOver(why.clone())));
             }
-            continue;
         }
-        over = write_batch(&*kv, controller, &fence, batch, &metrics).await;
+        while let Some((lane, batch)) = lanes.next() {
+            let (kv, fence, metrics) = (&kv, &fence, &metrics);
+            sent.push(async move {
+                let ended = write_batch(&**kv, controller, fence, batch, metrics).await;
+                (lane, ended)
+            });
+        }
+    }
+}
+
+impl Touched for Request {
+    fn operations(&self) -> usize {
+        self.units.iter().map(|unit| unit.ops.len()).sum()
+    }
+
+    fn comparisons(&self) -> usize {
+        self.units.iter().map(|unit| unit.compares.len()).sum()
+    }
+
+    fn written(&self) -> impl Iterator<Item = &str> {
+        let ops = self.units.iter().flat_map(|unit| &unit.ops);
+        ops.map(Op::key)
+    }
+
+    fn compared(&self) -> impl Iterator<Item = &str> {
+        let compares = self.units.iter().flat_map(|unit| &unit.compares);
+        compares.map(Compare::key)
     }
 }
 

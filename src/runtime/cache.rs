@@ -20,8 +20,8 @@ use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// A value with its place in the store's history.
-#[derive(Clone, Debug)]
+/// A value with its place in the store's history; a clone shares the value.
+#[derive(Debug)]
 pub struct Stored<T> {
     /// The value.
     pub value: Arc<T>,
@@ -33,11 +33,52 @@ pub struct Stored<T> {
     pub lease: LeaseId,
 }
 
+// Not derived: that would ask for `T: Clone`.
+impl<T> Clone for Stored<T> {
+    fn clone(&self) -> Self {
+        Self {
+            value: self.value.clone(),
+            create_revision: self.create_revision,
+            mod_revision: self.mod_revision,
+            lease: self.lease,
+        }
+    }
+}
+
 impl<T> std::ops::Deref for Stored<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
         &self.value
+    }
+}
+
+/// All that is stored of one task, under whatever keys: planners ask for it thousands of times while a large service
+/// starts, so it is one search and no allocation.
+#[derive(Clone, Debug, Default)]
+pub struct Facets {
+    /// Its record, with the service whose key it stands under.
+    pub task: Option<(Scoped, Stored<Task>)>,
+    /// Its binding, with the name of its node.
+    pub binding: Option<(NodeName, Stored<Binding>)>,
+    /// What was seen of it, by node: mostly one.
+    pub statuses: Vec<(NodeName, Stored<TaskStatus>)>,
+}
+
+impl Facets {
+    /// What was seen of it on one node.
+    pub fn status_on(&self, node: &NodeName) -> Option<&Stored<TaskStatus>> {
+        let status = self.statuses.iter().find(|(on, _)| on == node);
+        status.map(|(_, status)| status)
+    }
+
+    /// What was seen of it on the node that it is bound to.
+    pub fn status(&self) -> Option<&Stored<TaskStatus>> {
+        self.status_on(&self.binding.as_ref()?.0)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.task.is_none() && self.binding.is_none() && self.statuses.is_empty()
     }
 }
 
@@ -81,15 +122,14 @@ pub struct Cache {
     pub broken: BTreeMap<String, String>,
     /// Keys below the prefix that mean nothing to skep.
     pub unknown: BTreeSet<String>,
-    task_index: BTreeMap<TaskId, Scoped>,
-    binding_index: BTreeMap<TaskId, NodeName>,
+    by_task: BTreeMap<TaskId, Facets>,
     uid_index: BTreeMap<Uid, Scoped>,
 }
 
 impl Cache {
     /// The tasks of a service's name, of any uid, in order of their ids.
     pub fn tasks_of<'a>(&'a self, service: &'a Scoped) -> impl Iterator<Item = &'a Stored<Task>> {
-        let first = (service.clone(), TaskId(String::new()));
+        let first = (service.clone(), TaskId::from(""));
         self.tasks
             .range(first..)
             .take_while(move |((owner, _), _)| owner == service)
@@ -101,7 +141,7 @@ impl Cache {
         &'a self,
         node: &'a NodeName,
     ) -> impl Iterator<Item = &'a Stored<Binding>> {
-        let first = (node.clone(), TaskId(String::new()));
+        let first = (node.clone(), TaskId::from(""));
         self.bindings
             .range(first..)
             .take_while(move |((owner, _), _)| owner == node)
@@ -113,7 +153,7 @@ impl Cache {
         &'a self,
         node: &'a NodeName,
     ) -> impl Iterator<Item = &'a Stored<TaskStatus>> {
-        let first = (node.clone(), TaskId(String::new()));
+        let first = (node.clone(), TaskId::from(""));
         self.task_statuses
             .range(first..)
             .take_while(move |((owner, _), _)| owner == node)
@@ -132,26 +172,31 @@ impl Cache {
             .map(|(_, revision)| revision)
     }
 
+    /// All that is stored of a task.
+    pub fn facets(&self, id: &TaskId) -> Option<&Facets> {
+        self.by_task.get(id)
+    }
+
+    /// All that is stored of all tasks, in order of their ids.
+    pub fn all_facets(&self) -> impl Iterator<Item = &Facets> {
+        self.by_task.values()
+    }
+
     /// A task by its id, with the service whose key it stands under.
     pub fn task(&self, id: &TaskId) -> Option<(&Scoped, &Stored<Task>)> {
-        let service = self.task_index.get(id)?;
-        self.tasks
-            .get(&(service.clone(), id.clone()))
-            .map(|task| (service, task))
+        let (service, task) = self.facets(id)?.task.as_ref()?;
+        Some((service, task))
     }
 
     /// The binding of a task, with its node's name.
     pub fn binding(&self, id: &TaskId) -> Option<(&NodeName, &Stored<Binding>)> {
-        let node = self.binding_index.get(id)?;
-        self.bindings
-            .get(&(node.clone(), id.clone()))
-            .map(|binding| (node, binding))
+        let (node, binding) = self.facets(id)?.binding.as_ref()?;
+        Some((node, binding))
     }
 
     /// What was seen of a task on the node that it is bound to.
     pub fn task_status(&self, id: &TaskId) -> Option<&Stored<TaskStatus>> {
-        let node = self.binding_index.get(id)?;
-        self.task_statuses.get(&(node.clone(), id.clone()))
+        self.facets(id)?.status()
     }
 
     /// The name of the accepted service with this uid.
@@ -325,7 +370,7 @@ impl Cache {
                         &before.tasks,
                         &(service.clone(), task.clone()),
                     );
-                    self.task_index.insert(task.clone(), service.clone());
+                    self.index_task(service, task);
                 }
                 Key::Binding(node, task) => {
                     carry(
@@ -333,7 +378,7 @@ impl Cache {
                         &before.bindings,
                         &(node.clone(), task.clone()),
                     );
-                    self.binding_index.insert(task.clone(), node.clone());
+                    self.index_binding(node, task);
                 }
                 Key::TaskStatus(node, task) => {
                     carry(
@@ -341,6 +386,7 @@ impl Cache {
                         &before.task_statuses,
                         &(node.clone(), task.clone()),
                     );
+                    self.index_status(node, task);
                 }
                 Key::Revision(uid, number) => {
                     carry(
@@ -382,15 +428,19 @@ impl Cache {
             ),
             Key::Revision(uid, number) => json(&mut self.revisions, &(uid.clone(), *number), kv),
             Key::Task(service, task) => {
-                index(&mut self.task_index, task, service, kv.is_some());
-                json(&mut self.tasks, &(service.clone(), task.clone()), kv)
+                let result = json(&mut self.tasks, &(service.clone(), task.clone()), kv);
+                self.index_task(service, task);
+                result
             }
             Key::Binding(node, task) => {
-                index(&mut self.binding_index, task, node, kv.is_some());
-                json(&mut self.bindings, &(node.clone(), task.clone()), kv)
+                let result = json(&mut self.bindings, &(node.clone(), task.clone()), kv);
+                self.index_binding(node, task);
+                result
             }
             Key::TaskStatus(node, task) => {
-                json(&mut self.task_statuses, &(node.clone(), task.clone()), kv)
+                let result = json(&mut self.task_statuses, &(node.clone(), task.clone()), kv);
+                self.index_status(node, task);
+                result
             }
             Key::Cluster => match kv.map(read).transpose() {
                 Ok(value) => {
@@ -409,6 +459,52 @@ impl Cache {
             self.broken.insert(text.to_owned(), error);
         }
         Some(key)
+    }
+
+    /// Brings the index by task up to what stands under the task's key.
+    fn index_task(&mut self, service: &Scoped, id: &TaskId) {
+        let key = (service.clone(), id.clone());
+        let found = self.tasks.get(&key).cloned();
+        self.index(id, |facets| match found {
+            Some(task) => facets.task = Some((key.0, task)),
+            None if facets
+                .task
+                .as_ref()
+                .is_some_and(|(owner, _)| *owner == key.0) =>
+            {
+                facets.task = None;
+            }
+            None => {}
+        });
+    }
+
+    fn index_binding(&mut self, node: &NodeName, id: &TaskId) {
+        let key = (node.clone(), id.clone());
+        let found = self.bindings.get(&key).cloned();
+        self.index(id, |facets| match found {
+            Some(binding) => facets.binding = Some((key.0, binding)),
+            None if facets.binding.as_ref().is_some_and(|(on, _)| *on == key.0) => {
+                facets.binding = None;
+            }
+            None => {}
+        });
+    }
+
+    fn index_status(&mut self, node: &NodeName, id: &TaskId) {
+        let key = (node.clone(), id.clone());
+        let found = self.task_statuses.get(&key).cloned();
+        self.index(id, |facets| {
+            facets.statuses.retain(|(on, _)| *on != key.0);
+            facets.statuses.extend(found.map(|status| (key.0, status)));
+        });
+    }
+
+    fn index(&mut self, id: &TaskId, change: impl FnOnce(&mut Facets)) {
+        let facets = self.by_task.entry(id.clone()).or_default();
+        change(facets);
+        if facets.is_empty() {
+            self.by_task.remove(id);
+        }
     }
 
     fn change_accepted(&mut self, object: &ObjectKey, kv: Option<&KeyValue>) -> Result<(), String> {
@@ -430,34 +526,13 @@ impl Cache {
     }
 }
 
-fn index<T: Clone + PartialEq>(
-    index: &mut BTreeMap<TaskId, T>,
-    task: &TaskId,
-    owner: &T,
-    present: bool,
-) {
-    if present {
-        index.insert(task.clone(), owner.clone());
-    } else if index.get(task) == Some(owner) {
-        index.remove(task);
-    }
-}
-
 fn carry<K: Ord + Clone, T>(
     map: &mut BTreeMap<K, Stored<T>>,
     before: &BTreeMap<K, Stored<T>>,
     key: &K,
 ) {
     if let Some(old) = before.get(key) {
-        map.insert(
-            key.clone(),
-            Stored {
-                value: old.value.clone(),
-                create_revision: old.create_revision,
-                mod_revision: old.mod_revision,
-                lease: old.lease,
-            },
-        );
+        map.insert(key.clone(), old.clone());
     }
 }
 

@@ -18,6 +18,10 @@ pub trait Controller: Send + Sync + 'static {
     /// How many keys are worked on at once.
     const WORKERS: usize = 4;
 
+    /// After a plan that took long its key rests for so many times as long: what thousands of tasks report while they
+    /// start is worth a few looks, not one per report. 8: a ninth of a processor at most.
+    const REST: u32 = 8;
+
     /// What is looked at: usually the name of an object.
     type Work: Clone + Ord + Debug + Display + Send + Sync + 'static;
 

@@ -18,6 +18,9 @@ use std::time::Duration;
 pub struct Plan {
     /// Store writes, in order.
     pub steps: Vec<Step>,
+    /// Whether the steps have nothing to do with each other: they may be written in any order, several at once, and one
+    /// that does not hold stops no other.
+    pub is_unordered: bool,
     /// Events for users.
     pub notes: Vec<Note>,
     /// Plan again after this long, even if nothing changes.

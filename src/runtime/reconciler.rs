@@ -14,6 +14,7 @@ use super::apply::{WriteError, Writer};
 use super::backoff::{Backoff, Backoffs};
 use super::context::Context;
 use super::controller::Controller;
+use super::outage;
 use super::plan::Plan;
 use super::queue::Queue;
 use crate::api::uid::Ids;
@@ -24,16 +25,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 /// Everything is looked at again this often: whatever was missed is found.
 pub const RESYNC: Duration = Duration::from_secs(300);
-/// A plan that takes longer than this is followed by a rest ...
+/// A plan that takes longer than this is followed by a rest ([`Controller::REST`]).
 const QUICK: Duration = Duration::from_millis(2);
-/// ... of so many times as long: planning one object takes a third of a processor at most.
-const REST: u32 = 2;
 /// On a machine that is busy with other things a plan takes long without being large.
-const LONGEST_REST: Duration = Duration::from_millis(50);
+const LONGEST_REST: Duration = Duration::from_millis(250);
 /// What workers have to end their last writes: the store's deadline and a little.
 const LAST_WRITES: Duration = Duration::from_secs(3);
 /// The first and the longest wait before a failed reconcile is tried again.
@@ -68,18 +67,17 @@ pub async fn run<C: Controller>(controller: Arc<C>, context: Context, stop: watc
                 let _ = leadership.session.close().await;
             }
             Err(error) => {
-                warn!(controller = C::NAME, %error, "cannot campaign");
+                outage::failed(C::NAME, "campaigning", &error);
                 tokio::time::sleep(backoff.next()).await;
             }
         }
     }
 }
 
-/// How long a key rests after a plan that took so long: what thousands of tasks report while they start is worth a few
-/// looks, not one per report. Small objects never rest.
-fn rest(planned: Duration) -> Duration {
+/// How long a key rests after a plan that took so long. Small objects never rest.
+fn rest<C: Controller>(planned: Duration) -> Duration {
     match planned > QUICK {
-        true => LONGEST_REST.min(planned * REST),
+        true => LONGEST_REST.min(planned * C::REST),
         false => Duration::ZERO,
     }
 }
@@ -177,7 +175,7 @@ impl<C: Controller> Reign<C> {
                 .metrics
                 .observe(&list::RECONCILE_TIME, &[C::NAME], elapsed);
             match result {
-                Ok(planned) => self.queue.done_after(work, rest(planned)),
+                Ok(planned) => self.queue.done_after(work, rest::<C>(planned)),
                 Err(why) => {
                     self.queue.done(&work);
                     return why;
@@ -201,7 +199,7 @@ impl<C: Controller> Reign<C> {
         };
         let written = match plan.steps.is_empty() {
             true => Ok(()),
-            false => self.writer.write_and_see(&plan.steps).await.map(|_| ()),
+            false => self.writer.carry_out(&plan).await.map(|_| ()),
         };
         match written {
             Ok(()) => {
@@ -229,7 +227,7 @@ impl<C: Controller> Reign<C> {
             Err(WriteError::Conflict) => self.retry(work, "requeue"),
             Err(WriteError::TermOver(why)) => return Err(why),
             Err(WriteError::Store(error)) => {
-                warn!(controller = C::NAME, %work, %error, "the plan was not written");
+                outage::failed(C::NAME, &format!("writing the plan for {work}"), &error);
                 self.retry(work, "error");
                 if !error.is_retryable() {
                     self.context

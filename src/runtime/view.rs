@@ -159,9 +159,10 @@ impl TaskView<'_> {
 
 /// The view of a task record.
 pub fn task<'a>(cache: &'a Cache, task: &'a Stored<Task>) -> TaskView<'a> {
-    let binding = cache.binding(&task.id);
-    let status = cache
-        .task_status(&task.id)
+    let facets = cache.facets(&task.id);
+    let binding = facets.and_then(|facets| facets.binding.as_ref());
+    let status = facets
+        .and_then(|facets| facets.status())
         .filter(|status| status.service == task.service);
     let state = match (status, binding) {
         (Some(status), _) => status.state,

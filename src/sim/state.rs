@@ -98,7 +98,7 @@ impl State {
 
     pub(super) fn find(&self, container: &str) -> Result<&SimContainer, Error> {
         self.containers
-            .get(&ContainerId(container.to_owned()))
+            .get(&ContainerId::from(container))
             .or_else(|| {
                 let mut all = self.containers.values();
                 all.find(|found| found.seen.name == container)
@@ -288,5 +288,10 @@ fn no_such_container(container: &str) -> Error {
 /// 64 hexadecimal digits, the same in every run.
 fn container_id(engine: &str, number: u64) -> ContainerId {
     let digest = Sha256::digest(format!("{engine}/{number}"));
-    ContainerId(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    ContainerId::from(
+        digest
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>(),
+    )
 }

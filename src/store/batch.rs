@@ -183,7 +183,7 @@ impl Open {
             && self.compares + unit.compares.len() + fence <= BATCH_OPERATIONS + 1
             && self.bytes + bytes(unit) <= BATCH_BYTES;
         // All comparisons of a transaction are made before its first write, and a key may be written once.
-        let touched = unit.ops.iter().map(op_key);
+        let touched = unit.ops.iter().map(Op::key);
         let mut touched = touched.chain(unit.compares.iter().map(Compare::key));
         fits && !touched.any(|key| self.written.contains(key))
     }
@@ -201,12 +201,6 @@ impl Open {
     }
 }
 
-fn op_key(op: &Op) -> &str {
-    match op {
-        Op::Put { key, .. } | Op::Delete { key } | Op::Get { key } => key,
-    }
-}
-
 /// About the size of a unit on the wire: the fields around a key and a value take less than 64 bytes.
 fn bytes(unit: &Unit) -> usize {
     const AROUND: usize = 64;
@@ -217,7 +211,7 @@ fn bytes(unit: &Unit) -> usize {
     let ops = unit
         .ops
         .iter()
-        .map(|op| AROUND + op_key(op).len() + value(op));
+        .map(|op| AROUND + op.key().len() + value(op));
     let compares = unit.compares.iter().map(|c| AROUND + c.key().len());
     ops.chain(compares).sum()
 }

@@ -128,6 +128,15 @@ pub enum Op {
     },
 }
 
+impl Op {
+    /// The key that is written, deleted or read.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Put { key, .. } | Self::Delete { key } | Self::Get { key } => key,
+        }
+    }
+}
+
 /// Operations that happen together, if all comparisons hold; else `otherwise`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Txn {

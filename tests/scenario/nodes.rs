@@ -4,6 +4,7 @@ use crate::world::{World, serving};
 use skep::api::name::{NodeName, ObjectKey, Scoped};
 use skep::api::status::NodeState;
 use skep::runtime::cache::Cache;
+use skep::runtime::clock::timer_now;
 use skep::runtime::view;
 use std::time::Duration;
 
@@ -212,4 +213,35 @@ async fn n6_a_socket_belongs_to_its_manager_and_is_given_back() {
         .until("it may come back", |cache| held_by(cache, "m1"))
         .await;
     world.settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_is_driven_as_soon_as_its_node_is_ready() {
+    let world = World::start(3).await;
+    let ready = timer_now();
+    world.service("web", "{replicas: 3, template: {container: IMAGE}}");
+    world.serving("web", 3).await;
+    // Virtual time: neither the store nor the engines take any, so what passes is what a controller waits for of its own
+    // accord, and at most one of the world's own looks.
+    let waited = timer_now() - ready;
+    assert!(waited <= Duration::from_millis(50), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_only_node_that_is_removed_says_what_holds_it() {
+    let world = World::start(1).await;
+    world.service("web", "{replicas: 2, template: {container: IMAGE}}");
+    world.serving("web", 2).await;
+    world.store.delete("/skep/nodes/n1");
+    world
+        .until("the scheduler says why nothing moves", |cache| {
+            let web = ObjectKey::service(&Scoped::new("default", "web"));
+            let status = cache.status(&web, "scheduler");
+            status.is_some_and(|status| {
+                let mut waiting = status.waiting.iter();
+                waiting.any(|waiting| waiting.message.starts_with("no suitable node"))
+            })
+        })
+        .await;
+    assert_eq!(world.running().len(), 2, "what has nowhere to go runs on");
 }

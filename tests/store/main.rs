@@ -10,6 +10,7 @@
 
 mod access;
 mod checks;
+mod cluster;
 #[path = "../support/embedded.rs"]
 mod embedded;
 mod failures;

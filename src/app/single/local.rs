@@ -34,7 +34,7 @@ pub(super) async fn add(
     home: &mut Home,
 ) -> Ended {
     let failed = |error: Error| (FAILED, error.to_string());
-    let key = ObjectKey::node(&NodeName(NAME.into()));
+    let key = ObjectKey::node(&NodeName::from(NAME));
     let user = Key::User(key.clone()).full(prefix);
     if !home.remembered.has_node || is_new(kv, prefix).await.map_err(failed)? {
         let manifest = cli::up::node(NAME, engine, manager).map_err(|why| (FAILED, why))?;

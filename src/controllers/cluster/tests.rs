@@ -95,12 +95,12 @@ impl Process {
             created_at: self.world.now.wall,
             deleted_at: None,
         };
-        let object = ObjectKey::node(&NodeName(name.into()));
+        let object = ObjectKey::node(&NodeName::from(name));
         self.world.put(Key::Accepted(object), &accepted);
     }
 
     fn status(&mut self, name: &str, controller: &str, status: Status) {
-        let object = ObjectKey::node(&NodeName(name.into()));
+        let object = ObjectKey::node(&NodeName::from(name));
         let status = Status {
             uid: Some(name.into()),
             ..status
@@ -158,14 +158,14 @@ impl Process {
 
 fn container(cluster: &str) -> Unclaimed {
     Unclaimed {
-        container: ContainerId("x".into()),
+        container: ContainerId::from("x"),
         name: "web.1.x".into(),
         kind: UnclaimedKind::ForeignCluster,
         running: true,
         since: Timestamp(0),
         claim: Some(Claim {
             cluster: cluster.into(),
-            task: TaskId("x".into()),
+            task: TaskId::from("x"),
             service: "s".into(),
             namespace: "default".into(),
             name: "web".into(),
@@ -419,7 +419,7 @@ fn what_means_nothing_is_told_of_once_and_again_when_it_returns() {
     assert_eq!(reasons(&process.settle()), Vec::<&str>::new());
     process.world.del(&Key::Task(
         Scoped::new("default", "web"),
-        TaskId(format!("{:0>25}", 1)),
+        TaskId::from(format!("{:0>25}", 1)),
     ));
     process.settle();
     process

@@ -23,7 +23,7 @@ fn web() -> ObjectKey {
 fn world() -> World {
     let mut world = World::default();
     let cluster = Cluster {
-        id: Uid("c".into()),
+        id: Uid::from("c"),
         incarnation: Incarnation(1),
         format: 1,
         adopting_since: None,
@@ -39,7 +39,7 @@ fn accept_service(world: &mut World, value: &str) {
         panic!("{value} is no service");
     };
     let accepted = Accepted {
-        uid: Uid("s".into()),
+        uid: Uid::from("s"),
         generation: Generation(1),
         metadata: manifest.metadata,
         spec: *spec,

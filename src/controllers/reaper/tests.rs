@@ -21,11 +21,11 @@ fn web() -> Scoped {
 }
 
 fn node() -> NodeName {
-    NodeName("n1".into())
+    NodeName::from("n1")
 }
 
 fn id(number: usize) -> TaskId {
-    TaskId(format!("{number:0>25}"))
+    TaskId::from(format!("{number:0>25}"))
 }
 
 fn world() -> World {
@@ -42,7 +42,7 @@ fn world() -> World {
 /// The cluster's record in this life of the store.
 fn live(world: &mut World, incarnation: u64) {
     let cluster = Cluster {
-        id: Uid("c".into()),
+        id: Uid::from("c"),
         incarnation: Incarnation(incarnation),
         format: 1,
         adopting_since: None,
@@ -67,7 +67,7 @@ fn node_spec() -> NodeSpec {
 
 fn accepted<S>(uid: &str, spec: S) -> Accepted<S> {
     Accepted {
-        uid: Uid(uid.into()),
+        uid: Uid::from(uid),
         generation: Generation(1),
         metadata: Annotated::default(),
         spec,
@@ -88,7 +88,7 @@ fn accept_service(world: &mut World, wanted: u32) {
     };
     world.put(Key::Accepted(key.clone()), &accepted("s", *spec));
     let status = Status {
-        uid: Some(Uid("s".into())),
+        uid: Some(Uid::from("s")),
         replicas: Some(ReplicaCounts {
             wanted,
             ..ReplicaCounts::default()
@@ -101,7 +101,7 @@ fn accept_service(world: &mut World, wanted: u32) {
 fn task(number: usize, slot: u32, desired: Desired) -> Task {
     Task {
         id: id(number),
-        service: Uid("s".into()),
+        service: Uid::from("s"),
         revision: RevisionNumber(1),
         slot: Slot::Replica(slot),
         desired,
@@ -122,10 +122,10 @@ fn put_task(world: &mut World, task: &Task) {
 fn bind(world: &mut World, number: usize, node_uid: &str) {
     let binding = Binding {
         task: id(number),
-        service: Uid("s".into()),
+        service: Uid::from("s"),
         namespace: "default".into(),
         service_name: "web".into(),
-        node: Uid(node_uid.into()),
+        node: Uid::from(node_uid),
         reserved: Default::default(),
         host_ports: Vec::new(),
         bound_at: Timestamp(0),
@@ -136,12 +136,12 @@ fn bind(world: &mut World, number: usize, node_uid: &str) {
 fn observe(world: &mut World, number: usize, state: TaskState, reason: &str, container: bool) {
     let status = TaskStatus {
         task: id(number),
-        service: Uid("s".into()),
-        node: Uid("n".into()),
+        service: Uid::from("s"),
+        node: Uid::from("n"),
         state,
         reason: Some(reason.into()),
         message: None,
-        container: container.then(|| ContainerId(format!("container-{number}"))),
+        container: container.then(|| ContainerId::from(format!("container-{number}"))),
         exit_code: None,
         health: None,
         addresses: Vec::new(),
@@ -312,21 +312,21 @@ fn a_record_that_changed_meanwhile_is_not_touched() {
 
 fn container(number: usize, kind: UnclaimedKind, incarnation: u64) -> Unclaimed {
     Unclaimed {
-        container: ContainerId(format!("container-{number}")),
+        container: ContainerId::from(format!("container-{number}")),
         name: format!("web.{number}"),
         kind,
         running: true,
         since: Timestamp(0),
         claim: Some(Claim {
-            cluster: Uid("c".into()),
+            cluster: Uid::from("c"),
             task: id(number),
-            service: Uid("s".into()),
+            service: Uid::from("s"),
             namespace: "default".into(),
             name: "web".into(),
             slot: Slot::Replica(number as u32),
             revision: RevisionNumber(1),
             hash: "h".into(),
-            node: Uid("n".into()),
+            node: Uid::from("n"),
             stamp: Stamp {
                 incarnation: Incarnation(incarnation),
                 term: Term(1),
@@ -338,7 +338,7 @@ fn container(number: usize, kind: UnclaimedKind, incarnation: u64) -> Unclaimed 
 
 fn find(world: &mut World, unclaimed: Vec<Unclaimed>) {
     let status = Status {
-        uid: Some(Uid("n".into())),
+        uid: Some(Uid::from("n")),
         found: Some(Found {
             incarnation: Incarnation(1),
             highest: None,

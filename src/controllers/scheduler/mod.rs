@@ -57,6 +57,8 @@ impl fmt::Display for Pass {
 
 impl Controller for Scheduler {
     const NAME: &'static str = SCHEDULER;
+    // Whatever starts waits for it.
+    const REST: u32 = 1;
     type Work = Pass;
 
     fn work(&self, key: &Key, _: &Cache) -> Vec<Pass> {

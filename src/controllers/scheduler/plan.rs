@@ -87,6 +87,8 @@ pub(super) fn plan(cache: &Cache, now: Now, ids: &mut Ids) -> Plan {
     plan.count(&SCHEDULE_ATTEMPTS, "scheduled", bound);
     plan.count(&SCHEDULE_ATTEMPTS, "unschedulable", unschedulable);
     plan.steps = pack(units);
+    // Each binding compares what it rests on.
+    plan.is_unordered = true;
     plan
 }
 

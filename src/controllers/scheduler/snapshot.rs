@@ -129,10 +129,12 @@ pub(super) fn candidates(cache: &Cache, now: Timestamp) -> BTreeMap<NodeName, Ca
         let Some(candidate) = candidates.get_mut(node) else {
             continue;
         };
-        let task = cache.task(id).map(|(_, task)| &*task.value);
-        let status = cache
-            .task_statuses
-            .get(&(node.clone(), id.clone()))
+        let facets = cache.facets(id);
+        let task = facets
+            .and_then(|facets| facets.task.as_ref())
+            .map(|(_, task)| &*task.value);
+        let status = facets
+            .and_then(|facets| facets.status_on(node))
             .map(|status| &*status.value)
             .filter(|status| status.service == binding.value.service);
         match status {
@@ -169,13 +171,13 @@ fn count_failure(
 /// wanted of it: nobody stops or removes the container before.
 pub(super) fn pending(cache: &Cache) -> Vec<Pending<'_>> {
     let mut pending: Vec<Pending<'_>> = cache
-        .tasks
-        .iter()
-        .filter(|((_, id), task)| {
-            let is_wanted = task.value.desired <= Desired::Running;
-            (is_wanted || task.value.adopted_from.is_some()) && cache.binding(id).is_none()
+        .all_facets()
+        .filter(|facets| facets.binding.is_none())
+        .filter_map(|facets| facets.task.as_ref())
+        .filter(|(_, task)| {
+            task.value.desired <= Desired::Running || task.value.adopted_from.is_some()
         })
-        .map(|((name, _), task)| Pending {
+        .map(|(name, task)| Pending {
             name,
             task: &task.value,
         })

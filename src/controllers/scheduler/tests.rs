@@ -41,7 +41,7 @@ fn named(world: &mut World, name: &str, spec: &str, count: u32, slot: fn(u32) ->
     let Spec::Service(spec) = manifest.spec else {
         panic!("a service")
     };
-    let uid = Uid(format!("uid-{}", name.name));
+    let uid = Uid::from(format!("uid-{}", name.name));
     let record = Accepted {
         uid: uid.clone(),
         generation: Generation(1),
@@ -83,7 +83,7 @@ fn named(world: &mut World, name: &str, spec: &str, count: u32, slot: fn(u32) ->
 fn task(world: &mut World, name: &Scoped, id: &str, slot: Slot, change: impl FnOnce(&mut Task)) {
     let mut task = Task {
         id: TaskId::from(id),
-        service: Uid(format!("uid-{}", name.name)),
+        service: Uid::from(format!("uid-{}", name.name)),
         revision: RevisionNumber(1),
         slot,
         desired: Desired::Running,
@@ -349,7 +349,7 @@ fn a_global_task_goes_to_its_node_or_nowhere() {
         "web",
         "{mode: global, template: {container: x}}",
         3,
-        |number| Slot::Node(NodeName(format!("n{number}"))),
+        |number| Slot::Node(NodeName::from(format!("n{number}"))),
     );
     world.settle(&Scheduler);
     shows(&world, "t1@n1 t3@n3");
@@ -495,7 +495,7 @@ fn ten_thousand_tasks_on_a_hundred_nodes_are_one_pass() {
         world.apply(&step);
     }
     for number in 0..100 {
-        let node = NodeName(format!("n{number:03}"));
+        let node = NodeName::from(format!("n{number:03}"));
         assert_eq!(world.cache.bindings_on(&node).count(), 100);
     }
 }

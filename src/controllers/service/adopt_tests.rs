@@ -19,7 +19,7 @@ fn lost(
     incarnation: u64,
 ) -> Unclaimed {
     Unclaimed {
-        container: ContainerId(format!("c-{task}")),
+        container: ContainerId::from(format!("c-{task}")),
         name: format!("web.{slot}.{task}"),
         kind: UnclaimedKind::Lost,
         running: true,
@@ -33,7 +33,7 @@ fn lost(
             slot: Slot::Replica(slot),
             revision: RevisionNumber(7),
             hash: hash.into(),
-            node: Uid(format!("uid-{node}")),
+            node: Uid::from(format!("uid-{node}")),
             stamp: Stamp {
                 incarnation: Incarnation(incarnation),
                 term: Term(1),

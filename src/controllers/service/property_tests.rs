@@ -108,7 +108,7 @@ proptest! {
             let mut tasks = web.0.tasks();
             if flip { tasks.reverse(); }
             for (index, task) in tasks.iter().enumerate() {
-                let id = TaskId(format!("{:025}", u64::try_from(index).unwrap() + seed));
+                let id = TaskId::from(format!("{:025}", u64::try_from(index).unwrap() + seed));
                 let mut renamed = task.clone();
                 renamed.id = id.clone();
                 web.0.delete(&Key::Task(web_name(), task.id.clone()));

@@ -73,13 +73,13 @@ impl Web {
                 continue;
             }
             let target = match &task.slot {
-                Slot::Node(node) => Some(node.0.clone()),
+                Slot::Node(node) => Some(node.to_string()),
                 Slot::Replica(_) => view::nodes(&self.0.cache)
                     .into_iter()
                     .find(view::NodeView::is_schedulable)
-                    .map(|node| node.name.0),
+                    .map(|node| node.name.to_string()),
             };
-            if let Some(node) = task.adopted_from.map(|node| node.0).or(target) {
+            if let Some(node) = task.adopted_from.map(|node| node.to_string()).or(target) {
                 self.0.bind(&task.id, &node);
             }
         }

@@ -1,6 +1,7 @@
 //! One engine: connect, verify, follow, list, and feed the workers.
 
 use super::container::CLUSTER;
+use super::pulls::{EndOfPulls, Pulls};
 use super::snapshot::Progress;
 use super::view::EngineView;
 use crate::api::cluster::Cluster;
@@ -16,6 +17,7 @@ use crate::runtime::backoff::{Backoff, Backoffs};
 use crate::runtime::cache::Cache;
 use crate::runtime::context::Context;
 use crate::runtime::orders::{DEADLINE, MayAct, Orders};
+use crate::runtime::outage;
 use crate::runtime::plan::Step;
 use crate::runtime::queue::Queue;
 use crate::runtime::reconciler::RESYNC;
@@ -28,9 +30,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
-/// Tasks of one engine that are worked on at once: most wait in a pull or a stop, creates have a limit of their own.
+/// Tasks of one engine that are worked on at once: most wait in a stop, pulls go on beside them (`pulls.rs`), creates have a limit of their own.
 const WORKERS: usize = 64;
 /// Containers inspected at once, for events and for lists.
 const INSPECTS: usize = 8;
@@ -42,6 +44,15 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_
 const ECHO: Duration = Duration::from_millis(500);
 /// What was found beside the tasks is written at most this often.
 const REPORT: Duration = Duration::from_millis(500);
+
+/// Why a container is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum News {
+    /// It was made or started, mostly by an order of ours.
+    Echo,
+    /// Something else happened to it.
+    Change,
+}
 
 /// What this holder did for a node's tasks in this term; outlives connections and drivers.
 pub(super) type Memory = Arc<Mutex<BTreeMap<TaskId, Progress>>>;
@@ -102,16 +113,7 @@ impl Driver {
 
     /// Connects, verifies the engine's identity (rule I4), and opens its events before anything is listed.
     async fn open(self: Arc<Self>) -> Result<(Arc<Connection>, EventStream), Ended> {
-        let recorded = self
-            .context
-            .cache
-            .read(|cache| self.recorded(cache))
-            .ok_or_else(|| Ended::Engine("no engine id is on record for it".into()))?;
-        let served = self
-            .context
-            .cache
-            .read(|cache| cache.cluster.as_ref().map(|cluster| cluster.id.clone()))
-            .ok_or_else(|| Ended::Engine("the cluster has no identity yet".into()))?;
+        let (recorded, served) = self.identified().await;
         let engine = self.connector.connect(&self.spec).await?;
         let identity = within(&*engine, "identity", engine.identity()).await?;
         if identity.id != recorded {
@@ -130,9 +132,31 @@ impl Driver {
             queue: Arc::new(Queue::new(TASK, WORKERS, metrics)),
             looks: Queue::new("task-inspect", INSPECTS, metrics),
             news: Notify::new(),
+            pulls: Pulls::default(),
             driver: self,
         };
         Ok((Arc::new(connection), events))
+    }
+
+    /// Waits until the engine's id and the cluster's are on record: a node that has just become ready is driven at once,
+    /// not when a retry comes round.
+    async fn identified(&self) -> (String, Uid) {
+        let cache = &self.context.cache;
+        let mut progress = cache.follow();
+        loop {
+            progress.borrow_and_update();
+            let known = cache.read(|cache| {
+                let cluster = cache.cluster.as_ref()?.id.clone();
+                Some((self.recorded(cache)?, cluster))
+            });
+            if let Some(known) = known {
+                return known;
+            }
+            if progress.changed().await.is_err() {
+                // The cache outlives this: nothing can change any more.
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// The engine id that health has recorded, unless it says that the engine is not the node's alone.
@@ -160,7 +184,8 @@ pub(super) struct Connection {
     pub(super) queue: Arc<Queue<TaskId>>,
     view: Mutex<EngineView>,
     pub(super) retries: Mutex<Backoffs<TaskId>>,
-    looks: Queue<ContainerId>,
+    pub(super) pulls: Pulls,
+    looks: Queue<(ContainerId, News)>,
     news: Notify,
 }
 
@@ -171,6 +196,8 @@ impl Connection {
         if let Err(ended) = self.list().await {
             return ended;
         }
+        // Dropped after the workers, who begin them.
+        let _pulls = EndOfPulls(self.clone());
         let mut parts: JoinSet<Ended> = JoinSet::new();
         for _ in 0..WORKERS {
             parts.spawn(self.clone().work());
@@ -274,12 +301,12 @@ impl Connection {
         Ok(())
     }
 
-    /// An event: its container is looked at. What a create and a start lead to, the order that sent them has looked at
-    /// itself; only what others made or started is news, and one look in a while sees both.
+    /// An event: its container is looked at. What a create and a start lead to, the order that sent them looks at itself;
+    /// only what others made or started is news, which is told apart when the order is done.
     fn hear(&self, event: EngineEvent) {
         match event.action.as_str() {
-            "create" | "start" => self.looks.add_after(event.container, ECHO),
-            _ => self.looks.add(event.container),
+            "create" | "start" => self.looks.add_after((event.container, News::Echo), ECHO),
+            _ => self.looks.add((event.container, News::Change)),
         }
     }
 
@@ -294,9 +321,13 @@ impl Connection {
 
     /// One inspector of what events were about.
     async fn look(self: Arc<Self>) -> Ended {
-        while let Some(id) = self.looks.next().await {
-            let inspected = self.inspect(&id).await;
-            self.looks.done(&id);
+        while let Some((id, news)) = self.looks.next().await {
+            let is_known = news == News::Echo && self.view().is_running(&id);
+            let inspected = match is_known {
+                true => Ok(()),
+                false => self.inspect(&id).await,
+            };
+            self.looks.done(&(id, news));
             if let Err(error) = inspected {
                 return error.into();
             }
@@ -334,9 +365,14 @@ impl Connection {
             match self.write_found().await {
                 Ok(()) => {}
                 Err(WriteError::TermOver(why)) => return Ended::Term(why),
-                Err(error) => {
-                    warn!(node = %self.driver.node, %error, "what was found is not written yet")
+                Err(WriteError::Store(error)) => {
+                    outage::failed(
+                        TASK,
+                        &format!("writing what {} has", self.driver.node),
+                        &error,
+                    );
                 }
+                Err(WriteError::Conflict) => {}
             }
             tokio::time::sleep(REPORT).await;
             // Also without news: records come and go in the store.

@@ -116,7 +116,7 @@ fn held_back(snapshot: &Snapshot<'_>, left: Duration) -> Decision {
 fn forgotten(snapshot: &Snapshot<'_>) -> Decision {
     let container = snapshot.status.and_then(|status| status.container.as_ref());
     match (snapshot.has_status_key, snapshot.seen, container) {
-        (true, Seen::Unknown, Some(id)) => inspect([id.0.clone()]),
+        (true, Seen::Unknown, Some(id)) => inspect([id.to_string()]),
         (true, Seen::Unknown, None) | (true, Seen::Missing, _) => Decision {
             step: Step::default().delete(snapshot.status_key()),
             ..Decision::default()
@@ -194,12 +194,16 @@ fn prepare(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>) -> Decision {
 }
 
 fn pull(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>, image: &str) -> Decision {
-    let is_later = snapshot
-        .status
-        .is_some_and(|status| status.state > TaskState::Preparing);
+    // Mostly a create has found out, and `starting` was committed beside it: the state stays, the reason tells. What is
+    // being tried again tells more than that it is.
+    let before = snapshot.status;
+    let is_retried =
+        before.is_some_and(|before| before.reason.as_deref() == Some(status::RETRYING));
     let mut decision = Decision::default();
-    if !is_later {
-        let mut status = status::state(snapshot, wanted.binding, TaskState::Preparing);
+    if !is_retried {
+        let reached = before.map_or(TaskState::Preparing, |before| before.state);
+        let stage = reached.max(TaskState::Preparing);
+        let mut status = status::state(snapshot, wanted.binding, stage);
         status.reason = Some("Pulling".into());
         status.message = Some(format!("pulling {image}"));
         decision = write(snapshot, status);
@@ -292,7 +296,7 @@ fn created(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>, container: &Container) 
     match snapshot.progress.start_sent {
         None if !is_committed(snapshot, wanted) => commit_start(snapshot, wanted),
         // Somebody may have started it by hand since: look once more.
-        None if since_looked(snapshot) > FRESH => inspect([container.id.0.clone()]),
+        None if since_looked(snapshot) > FRESH => inspect([container.id.to_string()]),
         None => Decision {
             order: Some(Order::Start {
                 container: container.id.clone(),
@@ -416,7 +420,7 @@ fn gone(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>, stage: TaskState) -> TaskS
 fn look_for(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>) -> Decision {
     let id = snapshot.status.and_then(|status| status.container.as_ref());
     let name = container::name(wanted.service, &wanted.task.slot, &wanted.task.id);
-    let names = id.map(|id| id.0.clone()).into_iter().chain([name]);
+    let names = id.map(|id| id.to_string()).into_iter().chain([name]);
     inspect(names)
 }
 
@@ -460,7 +464,7 @@ fn busy(snapshot: &Snapshot<'_>, container: &Container) -> Decision {
             look_again: Some(left),
             ..Decision::default()
         },
-        _ => inspect([container.id.0.clone()]),
+        _ => inspect([container.id.to_string()]),
     }
 }
 

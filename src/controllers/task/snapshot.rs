@@ -11,6 +11,7 @@ use crate::engine::Container;
 use crate::runtime::cache::{Cache, Stored};
 use crate::runtime::clock::Now;
 use crate::runtime::view;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What is known of a task's container on the verified engine.
@@ -22,7 +23,7 @@ pub enum Seen {
     /// An inspect answered 404.
     Missing,
     /// This, at the last inspect; ours by rule C1.
-    Here(Container),
+    Here(Arc<Container>),
 }
 
 /// What this holder did for a task in this term. A successor starts without it and loses nothing but time.
@@ -111,11 +112,16 @@ impl<'a> Snapshot<'a> {
     ) -> Option<Self> {
         let cluster = &cache.cluster.as_ref()?.value;
         let accepted = cache.nodes.get(node)?;
-        let key = (node.clone(), id.clone());
-        let binding_key = cache.bindings.get(&key);
+        let facets = cache.facets(id);
+        let bound = facets.and_then(|facets| facets.binding.as_ref());
+        let binding_key = bound
+            .filter(|(on, _)| on == node)
+            .map(|(_, binding)| binding);
         let binding = binding_key.filter(|binding| binding.node == accepted.uid);
-        let task = cache.task(id);
-        let status_key = cache.task_statuses.get(&key);
+        let task = facets
+            .and_then(|facets| facets.task.as_ref())
+            .map(|(service, task)| (service, task));
+        let status_key = facets.and_then(|facets| facets.status_on(node));
         let status = status_key
             .map(|status| &*status.value)
             .filter(|status| status.node == accepted.uid)

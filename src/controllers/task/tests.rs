@@ -227,34 +227,34 @@ impl World {
             }
             "?" => self.seen = Seen::Unknown,
             "missing" => self.seen = Seen::Missing,
-            "created" => self.seen = Seen::Here(here(self, OURS, Created)),
-            "created@earlier" => self.seen = Seen::Here(here(self, EARLIER, Created)),
+            "created" => self.seen = Seen::Here(here(self, OURS, Created).into()),
+            "created@earlier" => self.seen = Seen::Here(here(self, EARLIER, Created).into()),
             "created-after-start" => {
                 let mut container = here(self, OURS, Created);
                 container.started_at = Some(Timestamp(3));
-                self.seen = Seen::Here(container);
+                self.seen = Seen::Here(container.into());
             }
             "created-with-error" => {
                 let mut container = here(self, OURS, Created);
                 container.error = "port is already allocated".into();
-                self.seen = Seen::Here(container);
+                self.seen = Seen::Here(container.into());
             }
-            "up" => self.seen = Seen::Here(here(self, OURS, Running)),
-            "up@earlier" => self.seen = Seen::Here(here(self, EARLIER, Running)),
-            "exited" => self.seen = Seen::Here(here(self, OURS, Exited)),
+            "up" => self.seen = Seen::Here(here(self, OURS, Running).into()),
+            "up@earlier" => self.seen = Seen::Here(here(self, EARLIER, Running).into()),
+            "exited" => self.seen = Seen::Here(here(self, OURS, Exited).into()),
             "exited-1" => {
                 let mut container = here(self, OURS, Exited);
                 container.exit_code = 1;
-                self.seen = Seen::Here(container);
+                self.seen = Seen::Here(container.into());
             }
             "oom" => {
                 let mut container = here(self, OURS, Exited);
                 container.exit_code = 137;
                 container.oom_killed = true;
-                self.seen = Seen::Here(container);
+                self.seen = Seen::Here(container.into());
             }
-            "removing" => self.seen = Seen::Here(here(self, OURS, Removing)),
-            "dead" => self.seen = Seen::Here(here(self, OURS, Dead)),
+            "removing" => self.seen = Seen::Here(here(self, OURS, Removing).into()),
+            "dead" => self.seen = Seen::Here(here(self, OURS, Dead).into()),
             status => self.status = Some(status_word(status)),
         }
     }
@@ -376,7 +376,10 @@ fn a_new_task_is_created_while_its_start_is_committed() {
 #[test]
 fn images_are_pulled_where_they_lack() {
     check("absent", "write preparing Pulling; pull busybox");
-    check("absent starting committed missing", "pull busybox");
+    check(
+        "absent starting committed missing",
+        "write starting Pulling; pull busybox",
+    );
     check("always", "write preparing Pulling; pull busybox");
     check("always pulled preparing", "commit starting; create");
     check("never absent", "commit starting; create");
@@ -550,7 +553,7 @@ fn a_copy_or_another_clusters_container_is_only_reported() {
         view.found(cache, &world.cluster, &"n1".into(), Timestamp(1))
             .unclaimed
             .iter()
-            .map(|found| (found.container.0.clone(), found.kind))
+            .map(|found| (found.container.to_string(), found.kind))
             .collect()
     };
     let reported = kinds(&mut view, &world.cache());
@@ -682,7 +685,7 @@ impl Sim {
     fn look(&mut self) {
         self.world.progress.looked_at = Some(self.world.now);
         self.world.seen = match &self.engine {
-            Some(container) => Seen::Here(container.clone()),
+            Some(container) => Seen::Here(container.clone().into()),
             None => Seen::Missing,
         };
     }
@@ -736,7 +739,7 @@ impl Sim {
             let mut container = self
                 .world
                 .container(self.world.term, ContainerState::Created);
-            container.id = ContainerId(format!("c{}", self.made));
+            container.id = ContainerId::from(format!("c{}", self.made));
             self.engine = Some(container);
         }
     }

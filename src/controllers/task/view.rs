@@ -14,11 +14,12 @@ use crate::api::unit::{Incarnation, Revision, Term};
 use crate::engine::{Container, ContainerState};
 use crate::runtime::cache::Cache;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What is known of one engine's containers.
 #[derive(Clone, Debug, Default)]
 pub struct EngineView {
-    containers: BTreeMap<ContainerId, Container>,
+    containers: BTreeMap<ContainerId, Arc<Container>>,
     tasks: BTreeMap<TaskId, ContainerId>,
     missing: BTreeSet<TaskId>,
     first_seen: BTreeMap<ContainerId, Timestamp>,
@@ -60,7 +61,7 @@ impl EngineView {
             }
         }
         if container.labels.contains_key(CLUSTER) {
-            self.containers.insert(id, container);
+            self.containers.insert(id, Arc::new(container));
         }
         task
     }
@@ -104,6 +105,12 @@ impl EngineView {
     /// Every container that is known, to look at those that a new list lacks (rule C5).
     pub fn ids(&self) -> BTreeSet<ContainerId> {
         self.containers.keys().cloned().collect()
+    }
+
+    /// Whether a container was running when it was looked at last.
+    pub fn is_running(&self, id: &ContainerId) -> bool {
+        let container = self.containers.get(id);
+        container.is_some_and(|container| container.state == ContainerState::Running)
     }
 
     /// The tasks with a container here.
@@ -179,7 +186,7 @@ impl EngineView {
     /// A later one was ordered in a future that the store has lost.
     pub fn look_for_rewind(&mut self, cluster: &Cluster, term: Term) {
         let is_of_lost_future =
-            |container: &Container| match container::claim(container, &cluster.id) {
+            |container: &Arc<Container>| match container::claim(container, &cluster.id) {
                 Claim::Ours(ours) if ours.stamp.incarnation == cluster.incarnation => {
                     ours.stamp.term > term
                         || (ours.stamp.term != term && ours.stamp.revision.0 >= term.0)

@@ -58,7 +58,7 @@ pub fn claim(container: &Container, cluster: &Uid) -> Claim {
         None => return Claim::NotOurs,
         Some(other) if other != cluster.as_str() => {
             return Claim::ForeignCluster {
-                cluster: Uid(other.clone()),
+                cluster: Uid::from(other.clone()),
                 theirs: read(labels, &container.name).ok().map(Box::new),
             };
         }

@@ -1,0 +1,227 @@
+//! Lanes: which waiting plans are sent together, and what may be sent beside what is on its way. Pure.
+//!
+//! One transaction is sent as soon as there is anything to write. Further ones go beside it only when they are full: small
+//! writes gain more from sharing the next transaction than from being early.
+//!
+//! Invariant: what touches a key that an earlier plan writes waits for it, wherever that plan is; so does a write of a key
+//! that an earlier plan compares.
+
+use crate::store::BATCH_OPERATIONS;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Transactions of one writer on their way at once: a few keep the store's disk busy, and each costs every watcher a
+/// batch of its own.
+const LANES: usize = 4;
+
+/// What a waiting plan writes and compares.
+pub(super) trait Touched {
+    /// How many operations.
+    fn operations(&self) -> usize;
+    /// How many comparisons, the fence left out.
+    fn comparisons(&self) -> usize;
+    /// The keys that it writes.
+    fn written(&self) -> impl Iterator<Item = &str>;
+    /// The keys that it compares.
+    fn compared(&self) -> impl Iterator<Item = &str>;
+}
+
+/// The plans of one writer that wait, and the keys of those on their way.
+pub(super) struct Lanes<T> {
+    fence: usize,
+    waiting: VecDeque<T>,
+    sent: BTreeMap<u64, Keys>,
+    next: u64,
+}
+
+impl<T: Touched> Lanes<T> {
+    /// No plans; every transaction compares so many keys besides.
+    pub(super) fn new(fence: usize) -> Self {
+        Self {
+            fence,
+            waiting: VecDeque::new(),
+            sent: BTreeMap::new(),
+            next: 0,
+        }
+    }
+
+    /// A plan that waits.
+    pub(super) fn add(&mut self, plan: T) {
+        self.waiting.push_back(plan);
+    }
+
+    /// All that waits; it will not be sent.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = T> + '_ {
+        self.waiting.drain(..)
+    }
+
+    /// What was sent in this lane has ended.
+    pub(super) fn done(&mut self, lane: u64) {
+        self.sent.remove(&lane);
+    }
+
+    /// What is sent next, with its lane; none as long as nothing may or need be.
+    pub(super) fn next(&mut self) -> Option<(u64, Vec<T>)> {
+        if self.waiting.is_empty() || self.sent.len() == LANES {
+            return None;
+        }
+        let (places, is_full) = self.choose();
+        if places.is_empty() || !(is_full || self.sent.is_empty()) {
+            return None;
+        }
+        let mut keys = Keys::default();
+        let mut batch = Vec::with_capacity(places.len());
+        // From the back, so that the places before stay what they are.
+        for place in places.into_iter().rev() {
+            let plan = self.waiting.remove(place).expect("a place that was chosen");
+            keys.add(&plan);
+            batch.push(plan);
+        }
+        batch.reverse();
+        let lane = self.next;
+        self.next += 1;
+        self.sent.insert(lane, keys);
+        Some((lane, batch))
+    }
+
+    /// The places of the first waiting plans that fit into one transaction and touch nothing that is on its way or waits
+    /// before them; and whether no more would fit.
+    fn choose(&self) -> (Vec<usize>, bool) {
+        let mut places = Vec::new();
+        let (mut operations, mut comparisons) = (0, self.fence);
+        let mut held_up = Keys::default();
+        for (place, plan) in self.waiting.iter().enumerate() {
+            let is_held_up = self.sent.values().any(|keys| keys.bar(plan)) || held_up.bar(plan);
+            if is_held_up {
+                held_up.add(plan);
+                continue;
+            }
+            operations += plan.operations();
+            comparisons += plan.comparisons();
+            let is_over = operations > BATCH_OPERATIONS || comparisons > BATCH_OPERATIONS + 1;
+            if is_over && !places.is_empty() {
+                return (places, true);
+            }
+            places.push(place);
+            // A plan that fills a transaction by itself.
+            if is_over || operations == BATCH_OPERATIONS {
+                return (places, true);
+            }
+        }
+        (places, false)
+    }
+}
+
+/// Keys that are on their way.
+#[derive(Default)]
+struct Keys {
+    written: BTreeSet<String>,
+    compared: BTreeSet<String>,
+}
+
+impl Keys {
+    fn add(&mut self, plan: &impl Touched) {
+        self.written.extend(plan.written().map(str::to_owned));
+        self.compared.extend(plan.compared().map(str::to_owned));
+    }
+
+    /// Whether a plan has to wait for them.
+    fn bar(&self, plan: &impl Touched) -> bool {
+        plan.written()
+            .any(|key| self.written.contains(key) || self.compared.contains(key))
+            || plan.compared().any(|key| self.written.contains(key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `a b?c`: writes a and b, compares c; `*70`: counts as so many operations.
+    struct Words(Vec<String>, Vec<String>, usize);
+
+    impl Touched for Words {
+        fn operations(&self) -> usize {
+            self.2
+        }
+        fn comparisons(&self) -> usize {
+            self.1.len()
+        }
+        fn written(&self) -> impl Iterator<Item = &str> {
+            self.0.iter().map(String::as_str)
+        }
+        fn compared(&self) -> impl Iterator<Item = &str> {
+            self.1.iter().map(String::as_str)
+        }
+    }
+
+    fn plan(text: &str) -> Words {
+        let (mut written, mut compared, mut weight) = (Vec::new(), Vec::new(), 1);
+        for word in text.split(' ') {
+            if let Some(count) = word.strip_prefix('*') {
+                weight = count.parse().expect("a number");
+            } else if let Some(key) = word.strip_prefix('?') {
+                compared.push(key.to_owned());
+            } else {
+                written.push(word.to_owned());
+            }
+        }
+        Words(written, compared, weight)
+    }
+
+    /// What is sent at once when `plans` wait: each transaction as the keys that it writes.
+    fn check(plans: &[&str], wanted: &[&str]) {
+        let mut lanes = Lanes::new(1);
+        for text in plans {
+            lanes.add(plan(text));
+        }
+        let sent = std::iter::from_fn(|| lanes.next());
+        let told: Vec<String> = sent.map(|(_, batch)| keys(&batch)).collect();
+        assert_eq!(told, wanted);
+    }
+
+    fn keys(batch: &[Words]) -> String {
+        let keys: Vec<&str> = batch.iter().flat_map(Touched::written).collect();
+        keys.join(" ")
+    }
+
+    #[test]
+    fn what_waits_together_is_sent_together() {
+        check(&["a", "b", "c"], &["a b c"]);
+        check(&[], &[]);
+    }
+
+    #[test]
+    fn a_second_transaction_goes_beside_the_first_only_when_it_is_full() {
+        check(&["a *127", "b"], &["a"]);
+        check(&["a *127", "b *100", "c *100"], &["a", "b"]);
+        check(
+            &["a *127", "b *127", "c *127", "d *127", "e *127"],
+            &["a", "b", "c", "d"],
+        );
+        check(&["a *500", "b *127"], &["a", "b"]);
+    }
+
+    #[test]
+    fn plans_on_the_same_keys_keep_their_order() {
+        check(&["a *127", "a *127"], &["a"]);
+        check(&["a *127", "a x *127", "x *127", "b *127"], &["a", "b"]);
+        check(&["a *127", "b ?a *127"], &["a"]);
+        check(&["a ?b *127", "b *127"], &["a"]);
+        check(&["a ?k *127", "b ?k *127"], &["a", "b"]);
+    }
+
+    #[test]
+    fn what_was_held_up_goes_when_its_turn_comes() {
+        let mut lanes = Lanes::new(1);
+        for text in ["a *127", "a b *127", "b *127"] {
+            lanes.add(plan(text));
+        }
+        let mut told = Vec::new();
+        while let Some((lane, batch)) = lanes.next() {
+            told.push(keys(&batch));
+            assert!(lanes.next().is_none(), "the rest waits for it");
+            lanes.done(lane);
+        }
+        assert_eq!(told, ["a", "a b", "b"]);
+    }
+}
