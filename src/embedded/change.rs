@@ -31,6 +31,10 @@ pub enum Change {
     Ended {
         /// Its id.
         id: i64,
+        /// The TTL that it had, in seconds: what [`super::mvcc::Mvcc::undo`] gives back.
+        ttl: i64,
+        /// The store's revision when it had been granted.
+        revision: i64,
     },
     /// The alarm that the store is full was raised or taken back.
     Full {

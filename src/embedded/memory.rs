@@ -10,15 +10,16 @@
 //! Deliberately absent: a task of its own. Leases end when somebody calls or a watcher waits, both of which look at the
 //! clock; nobody else could see the difference.
 
-use super::fault::{Fault, Faults, unknown};
-use super::mvcc::{
-    Answer, Condition, Error as Refusal, Event, Mvcc, Operation, Query, Relation, Span, Stored,
-    Target, Transaction,
+use super::door::{
+    check_size, key_value, lease_status, prefix_span, range_span, refused, reply, transaction,
+    watch_event, whole_seconds,
 };
+use super::fault::{Fault, Faults, unknown};
+use super::mvcc::{Error as Refusal, Mvcc, Operation, Put, Query, Span, Transaction};
 use crate::api::unit::{LeaseId, Revision};
 use crate::store::{
-    Compare, Error, KeyValue, Kv, LeaseStatus, Op, Outcome, RangeRequest, RangeResponse, Reply,
-    StoreStatus, Txn, WatchBatch, WatchEvent, WatchRequest, WatchStream, prefix_end,
+    Error, KeyValue, Kv, LeaseStatus, Outcome, RangeRequest, RangeResponse, StoreStatus, Txn,
+    WatchBatch, WatchRequest, WatchStream,
 };
 use async_trait::async_trait;
 use futures::stream;
@@ -27,9 +28,6 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tokio::time::Instant;
-
-/// etcd refuses larger requests by default (`--max-request-bytes`).
-const MAX_REQUEST: usize = 1536 * 1024;
 
 /// A store in memory; clones are handles on the same one.
 #[derive(Clone, Debug)]
@@ -93,11 +91,7 @@ impl Memory {
     /// # Panics
     /// The key is empty.
     pub fn put(&self, key: &str, value: impl Into<Vec<u8>>) -> Revision {
-        self.write(Operation::Put {
-            key: key.into(),
-            value: value.into().into(),
-            lease: 0,
-        })
+        self.write(Operation::Put(Put::new(key, value.into())))
     }
 
     /// Deletes a key as a user would; gives the revision. Ignores faults.
@@ -175,10 +169,7 @@ impl Memory {
     }
 
     fn write(&self, op: Operation) -> Revision {
-        let txn = Transaction {
-            then: vec![op],
-            ..Transaction::default()
-        };
+        let txn = Transaction::one(op);
         let mut state = self.lock();
         let done = state.mvcc.txn(&txn).expect("a key that is not empty");
         state.deliver();
@@ -302,10 +293,10 @@ impl Kv for Memory {
     async fn range(&self, request: RangeRequest) -> Result<RangeResponse, Error> {
         let state = self.reachable()?;
         let query = Query {
-            span: range_span(&request),
             revision: request.revision.map_or(0, |revision| revision.0),
             limit: request.limit,
             keys_only: request.keys_only,
+            ..Query::now(range_span(&request))
         };
         let found = state.mvcc.range(&query).map_err(refused)?;
         Ok(RangeResponse {
@@ -362,7 +353,7 @@ impl Kv for Memory {
     async fn revoke(&self, lease: LeaseId) -> Result<(), Error> {
         let mut state = self.reachable()?;
         match state.mvcc.revoke(lease.0) {
-            Ok(()) | Err(Refusal::LeaseMissing(_)) => {}
+            Ok(_) | Err(Refusal::LeaseMissing(_)) => {}
             Err(error) => return Err(refused(error)),
         }
         state.deliver();
@@ -406,133 +397,5 @@ async fn next_batch((inner, mut receiver): Feed) -> Option<(Result<WatchBatch, E
             _ = leases.changed() => {}
             () = expired => {}
         }
-    }
-}
-
-fn check_size(txn: &Txn) -> Result<(), Error> {
-    let size = |op: &Op| match op {
-        Op::Put { key, value, .. } => key.len() + value.len(),
-        Op::Delete { key } | Op::Get { key } => key.len(),
-    };
-    let bytes: usize = txn.then.iter().chain(&txn.otherwise).map(size).sum();
-    if bytes > MAX_REQUEST {
-        return Err(Error::TooLarge {
-            message: "etcdserver: request is too large".into(),
-        });
-    }
-    Ok(())
-}
-
-fn range_span(request: &RangeRequest) -> Span {
-    match &request.end {
-        None => Span::new(request.key.as_str(), ""),
-        Some(end) => Span::new(first_key(&request.key), end.as_str()),
-    }
-}
-
-fn prefix_span(prefix: &str) -> Span {
-    Span::new(first_key(prefix), prefix_end(prefix))
-}
-
-/// etcd refuses the empty key; the first key that there can be is a zero byte.
-fn first_key(key: &str) -> &str {
-    if key.is_empty() { "\0" } else { key }
-}
-
-fn transaction(txn: Txn) -> Transaction {
-    Transaction {
-        conditions: txn.compares.into_iter().map(condition).collect(),
-        then: txn.then.into_iter().map(operation).collect(),
-        otherwise: txn.otherwise.into_iter().map(operation).collect(),
-    }
-}
-
-fn condition(compare: Compare) -> Condition {
-    let (key, target) = match compare {
-        Compare::Missing(key) => (key, Target::Create(0)),
-        Compare::CreatedAt(key, revision) => (key, Target::Create(revision.0)),
-        Compare::ModifiedAt(key, revision) => (key, Target::Mod(revision.0)),
-    };
-    Condition {
-        key: key.into_bytes(),
-        target,
-        relation: Relation::Equal,
-    }
-}
-
-fn operation(op: Op) -> Operation {
-    match op {
-        Op::Put { key, value, lease } => Operation::Put {
-            key: key.into_bytes(),
-            value: value.into(),
-            lease: lease.map_or(0, |lease| lease.0),
-        },
-        Op::Delete { key } => Operation::Delete(Span::One(key.into_bytes())),
-        Op::Get { key } => Operation::Read(Query::now(Span::One(key.into_bytes()))),
-    }
-}
-
-fn reply(answer: Answer) -> Reply {
-    match answer {
-        Answer::Put(_) => Reply::Put,
-        Answer::Deleted(gone) => Reply::Deleted(i64::try_from(gone.len()).unwrap_or(i64::MAX)),
-        Answer::Read(found) => Reply::Read(found.kvs.into_iter().map(key_value).collect()),
-    }
-}
-
-fn watch_event(event: Event) -> WatchEvent {
-    match event {
-        Event::Put(kv) => WatchEvent::Put(key_value(kv)),
-        Event::Delete(key, revision) => WatchEvent::Delete {
-            key: text(key),
-            revision: Revision(revision),
-        },
-    }
-}
-
-fn key_value(kv: Stored) -> KeyValue {
-    KeyValue {
-        key: text(kv.key),
-        value: kv.value.to_vec(),
-        create_revision: Revision(kv.create_revision),
-        mod_revision: Revision(kv.mod_revision),
-        version: kv.version,
-        lease: LeaseId(kv.lease),
-    }
-}
-
-fn text(key: Vec<u8>) -> String {
-    String::from_utf8(key).expect("keys come in as text through the door")
-}
-
-fn whole_seconds(ttl: Duration) -> i64 {
-    let seconds = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
-    i64::try_from(seconds).unwrap_or(i64::MAX)
-}
-
-fn lease_status(id: LeaseId, ttl: i64) -> LeaseStatus {
-    LeaseStatus {
-        id,
-        ttl: Duration::from_secs(ttl.unsigned_abs()),
-    }
-}
-
-fn refused(error: Refusal) -> Error {
-    match error {
-        Refusal::Compacted { asked, oldest } => Error::Compacted {
-            asked: Revision(asked),
-            oldest: Revision(oldest),
-        },
-        Refusal::Future { asked, .. } => Error::Future {
-            asked: Revision(asked),
-        },
-        Refusal::LeaseMissing(_) => Error::LeaseGone,
-        Refusal::EmptyKey
-        | Refusal::DuplicateKey
-        | Refusal::TooManyOperations(_)
-        | Refusal::LeaseExists(_)
-        | Refusal::LeaseTooLong(_) => Error::Other {
-            message: error.to_string(),
-        },
     }
 }

@@ -5,34 +5,29 @@
 //! - The revision rises by one for each transaction that changes something, and never otherwise.
 //! - A read at any revision from the last compaction on sees the same keys, however often it is asked.
 //! - A transaction that is refused has changed nothing.
+//! - All that has to be remembered of a step is in its [`Change`]s: played back they give the same store (`replay.rs`).
 //!
-//! Deliberately absent as yet: nested transactions, `ignore_value` and `ignore_lease`, sorting, limits on bytes. They belong
-//! to the whole etcd API; answers carry the previous values that it needs.
+//! Deliberately absent: limits on bytes, and who may ask; they are the server's.
 
+use super::change::Change;
+use super::check::check_span;
+use super::history::History;
 use super::lease::{LEAST_TTL, Leases};
+use super::read::read;
 pub use super::request::*;
-use std::collections::BTreeMap;
+use super::txn::{self, Writer};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// etcd refuses larger transactions by default (`--max-txn-ops`).
-pub const MAX_OPERATIONS: usize = 128;
-
-/// One entry of a key's history; without a value the key was deleted.
-#[derive(Clone, Debug)]
-struct Entry {
-    revision: i64,
-    stored: Option<Stored>,
-}
+pub use super::check::MAX_OPERATIONS;
 
 /// The store.
 #[derive(Clone, Debug)]
 pub struct Mvcc {
-    revision: i64,
-    compacted: Option<i64>,
-    keys: BTreeMap<KeyBytes, Vec<Entry>>,
-    log: BTreeMap<i64, Vec<Event>>,
-    leases: Leases,
+    pub(super) compacted: Option<i64>,
+    pub(super) history: History,
+    pub(super) leases: Leases,
+    pub(super) full: bool,
 }
 
 impl Default for Mvcc {
@@ -45,17 +40,16 @@ impl Mvcc {
     /// An empty store, at revision 1 as etcd's.
     pub fn new() -> Self {
         Self {
-            revision: 1,
             compacted: None,
-            keys: BTreeMap::new(),
-            log: BTreeMap::new(),
+            history: History::new(),
             leases: Leases::default(),
+            full: false,
         }
     }
 
     /// The newest revision.
     pub fn revision(&self) -> i64 {
-        self.revision
+        self.history.revision()
     }
 
     /// The oldest revision that can be read; 0 before the first compaction.
@@ -63,66 +57,88 @@ impl Mvcc {
         self.compacted.unwrap_or(0)
     }
 
+    /// Whether the alarm is raised that the store is full.
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// Raises the alarm that the store is full, or takes it back. While it is raised, grants are refused, and transactions
+    /// that may put. Gives what to remember of it; none if it stood so already.
+    pub fn set_full(&mut self, raised: bool) -> Option<Change> {
+        let is_news = self.full != raised;
+        self.full = raised;
+        is_news.then_some(Change::Full { raised })
+    }
+
     /// Reads keys.
     ///
     /// # Errors
     /// The key is empty, or the revision is compacted or in the future.
     pub fn range(&self, query: &Query) -> Result<Found, Error> {
-        self.check_span(&query.span)?;
-        self.check_revision(query.revision, self.revision)?;
-        Ok(self.read(query))
+        check_span(&query.span)?;
+        self.check_revision(query.revision)?;
+        Ok(read(&self.history, query))
     }
 
-    /// Runs a transaction.
+    /// Runs a transaction. What to remember of it: [`Self::written`], if the revision has risen.
     ///
     /// # Errors
-    /// It is malformed, names a lease that is not there, or reads at a revision that is not there. Nothing has changed.
+    /// It is malformed, names a lease or a key that is not there, reads at a revision that is not there, or may put while
+    /// the store is full. Nothing has changed.
     pub fn txn(&mut self, txn: &Transaction) -> Result<Done, Error> {
-        check_shape(txn)?;
-        let succeeded = txn.conditions.iter().all(|condition| self.holds(condition));
-        let branch = if succeeded { &txn.then } else { &txn.otherwise };
-        self.check_branch(branch)?;
-        let mut writer = Writer::new(self);
-        let answers = branch.iter().map(|op| writer.run(op)).collect();
-        writer.finish();
-        Ok(Done {
-            succeeded,
-            revision: self.revision,
-            answers,
-        })
+        txn::run(self, txn)
+    }
+
+    /// Writes one key: as a transaction of this one operation, but that a lease is looked for before the key, as in etcd.
+    ///
+    /// # Errors
+    /// As of [`Self::txn`].
+    pub fn put(&mut self, put: &Put) -> Result<Done, Error> {
+        txn::put(self, put)
     }
 
     /// Forgets what no read at `revision` or later needs.
     ///
-    /// A deletion at exactly that revision leaves the history with it, as in etcd.
+    /// A deletion at exactly that revision leaves the history with it, as in etcd. It cannot be undone: whoever keeps a
+    /// journal compacts revisions only that are safe there.
     ///
     /// # Errors
     /// The revision is compacted already or in the future.
     pub fn compact(&mut self, revision: i64) -> Result<(), Error> {
-        if let Some(oldest) = self.compacted
-            && revision <= oldest
-        {
-            return Err(Error::Compacted {
+        self.check_compact(revision)?;
+        self.compacted = Some(revision);
+        self.history.compact(revision);
+        Ok(())
+    }
+
+    /// Whether a compaction would be refused.
+    ///
+    /// # Errors
+    /// The revision is compacted already or in the future.
+    pub fn check_compact(&self, revision: i64) -> Result<(), Error> {
+        match self.floor() {
+            oldest if revision <= oldest => Err(Error::Compacted {
                 asked: revision,
                 oldest,
-            });
-        }
-        if revision > self.revision {
-            return Err(Error::Future {
+            }),
+            _ if revision > self.revision() => Err(Error::Future {
                 asked: revision,
-                newest: self.revision,
-            });
+                newest: self.revision(),
+            }),
+            _ => Ok(()),
         }
-        self.compacted = Some(revision);
-        self.keys.retain(|_, history| {
-            forget(history, revision);
-            !history.is_empty()
-        });
-        self.log = self.log.split_off(&revision);
-        if let Some(events) = self.log.get_mut(&revision) {
-            events.retain(|event| matches!(event, Event::Put(_)));
-        }
-        Ok(())
+    }
+
+    /// The events of one revision, in order, as they were written; what a compaction at it left of them. None where it is
+    /// compacted, still to come, or before the first.
+    pub fn events_at(&self, revision: i64) -> Option<Arc<[Event]>> {
+        self.history.events_at(revision).cloned()
+    }
+
+    /// What to remember of a revision that was written; none where [`Self::events_at`] gives none.
+    pub fn written(&self, revision: i64) -> Option<Change> {
+        let events = self.events_at(revision)?;
+        Some(Change::Written { revision, events })
     }
 
     /// The changes of keys in `span` from revision `start` on, itself included, oldest first, in order.
@@ -138,23 +154,33 @@ impl Mvcc {
                 oldest,
             });
         }
-        let changes = self.log.range(start..).filter_map(|(revision, events)| {
-            let events: Vec<Event> = events
-                .iter()
-                .filter(|event| span.contains(event.key()))
-                .cloned()
-                .collect();
-            (!events.is_empty()).then_some((*revision, events))
+        let changes = self.history.events_from(start);
+        let chosen = changes.filter_map(|(revision, events)| {
+            let is_meant = |event: &&Event| span.contains(event.key());
+            let events: Vec<Event> = events.iter().filter(is_meant).cloned().collect();
+            (!events.is_empty()).then_some((revision, events))
         });
-        Ok(changes.collect())
+        Ok(chosen.collect())
     }
 
-    /// Grants a lease; `id` 0 asks for a fresh one. Gives its id and its TTL in seconds (at least 2, as etcd's).
+    /// The key as it was at a revision: what `prev_kv` of an event at the next revision shows. None where it did not live
+    /// then, and where that revision is compacted or still to come.
+    pub fn at(&self, key: &[u8], revision: i64) -> Option<Stored> {
+        let is_known = revision >= self.compacted() && revision <= self.revision();
+        let found = is_known.then(|| self.history.at(key, revision))?;
+        found.cloned()
+    }
+
+    /// Grants a lease; `id` 0 asks for a fresh one, which counts up (etcd's are random: a server draws its own and gives it
+    /// here). Gives its id and its TTL in seconds (at least 2, as etcd's).
     ///
     /// # Errors
-    /// The id is taken or the TTL too long.
+    /// The id is taken, the TTL is too long, or the store is full.
     pub fn grant(&mut self, id: i64, ttl: i64, now: Duration) -> Result<(i64, i64), Error> {
-        self.leases.grant(id, ttl, now, self.revision)
+        if self.full {
+            return Err(Error::Full);
+        }
+        self.leases.grant(id, ttl, now, self.revision())
     }
 
     /// Gives a lease its whole TTL again and returns it in seconds; none if the lease is gone.
@@ -167,31 +193,55 @@ impl Mvcc {
         self.leases.time_left(id, now)
     }
 
-    /// The leases that there are.
+    /// The leases that there are, those that end first before the others.
     pub fn lease_ids(&self) -> Vec<i64> {
         self.leases.ids()
     }
 
-    /// Ends a lease and deletes its keys in one revision; without keys the revision stays.
+    /// The keys that go with a lease, in order; none if the lease is gone.
+    pub fn lease_keys(&self, id: i64) -> Option<Vec<KeyBytes>> {
+        let keys = self.leases.keys(id)?;
+        Some(keys.cloned().collect())
+    }
+
+    /// What to remember of a lease that was granted; none if it is gone.
+    pub fn granted(&self, id: i64) -> Option<Change> {
+        let (ttl, revision) = self.leases.term(id)?;
+        Some(Change::Granted { id, ttl, revision })
+    }
+
+    /// Ends a lease and deletes its keys in one revision; without keys the revision stays. Gives what to remember of it.
     ///
     /// # Errors
     /// The lease does not exist.
-    pub fn revoke(&mut self, id: i64) -> Result<(), Error> {
-        let keys = self.leases.remove(id).ok_or(Error::LeaseMissing(id))?;
+    pub fn revoke(&mut self, id: i64) -> Result<Vec<Change>, Error> {
+        let lease = self.leases.remove(id).ok_or(Error::LeaseMissing(id))?;
         let mut writer = Writer::new(self);
-        for key in keys {
-            writer.delete(&Span::One(key));
+        for key in &lease.keys {
+            writer.delete_key(key);
         }
-        writer.finish();
-        Ok(())
+        let mut changes = Vec::new();
+        if let Some(events) = writer.finish() {
+            let revision = self.revision();
+            changes.push(Change::Written { revision, events });
+        }
+        changes.push(Change::Ended {
+            id,
+            ttl: lease.ttl,
+            revision: lease.granted_at,
+        });
+        Ok(changes)
     }
 
-    /// Ends the leases whose time is over, each in a revision of its own.
-    pub fn expire(&mut self, now: Duration) {
+    /// Ends the leases whose time is over, each in a revision of its own, in the order of their ends. Gives what to
+    /// remember of it.
+    pub fn expire(&mut self, now: Duration) -> Vec<Change> {
+        let mut changes = Vec::new();
         for id in self.leases.expired(now) {
-            self.revoke(id)
-                .expect("a lease that was listed a moment ago");
+            let ended = self.revoke(id);
+            changes.extend(ended.expect("a lease that was listed a moment ago"));
         }
+        changes
     }
 
     /// When the next lease ends unless it is renewed.
@@ -205,16 +255,11 @@ impl Mvcc {
     /// # Errors
     /// The revision is compacted or in the future.
     pub fn restored_at(&self, revision: i64, now: Duration) -> Result<Self, Error> {
-        self.check_revision(revision, self.revision)?;
+        self.check_revision(revision)?;
         let mut old = self.clone();
-        old.revision = revision;
-        old.log.split_off(&(revision + 1));
+        old.history.truncate(revision);
         old.leases = old.leases.restored_at(revision, now);
-        for history in old.keys.values_mut() {
-            history.retain(|entry| entry.revision <= revision);
-        }
-        old.keys.retain(|_, history| !history.is_empty());
-        for kv in old.read(&Query::now(Span::From(Vec::new()))).kvs {
+        for kv in read(&old.history, &Query::now(Span::all())).kvs {
             if kv.lease != 0 && !old.leases.contains(kv.lease) {
                 old.leases.grant(kv.lease, LEAST_TTL, now, revision)?;
             }
@@ -231,234 +276,36 @@ impl Mvcc {
         }
     }
 
-    fn check_span(&self, span: &Span) -> Result<(), Error> {
-        if span.start().is_empty() {
-            return Err(Error::EmptyKey);
-        }
-        Ok(())
+    /// The compacted revision as etcd counts it: it begins below zero, so that a compaction at 0 is one.
+    fn floor(&self) -> i64 {
+        self.compacted.unwrap_or(-1)
     }
 
-    fn check_revision(&self, asked: i64, newest: i64) -> Result<(), Error> {
-        if asked <= 0 {
-            return Ok(());
-        }
+    /// Whether a read may ask for this revision; 0 or less: now.
+    fn check_revision(&self, asked: i64) -> Result<(), Error> {
+        self.check_inner_revision(asked.max(0))
+    }
+
+    /// Whether a read in a transaction may ask for this revision; 0: now. etcd takes one below zero for a compacted one.
+    pub(super) fn check_inner_revision(&self, asked: i64) -> Result<(), Error> {
+        let (oldest, newest) = (self.floor(), self.revision());
         if asked > newest {
             return Err(Error::Future { asked, newest });
         }
-        match self.compacted {
-            Some(oldest) if asked < oldest => Err(Error::Compacted { asked, oldest }),
-            _ => Ok(()),
-        }
-    }
-
-    /// Checks all that can fail before anything is changed.
-    fn check_branch(&self, branch: &[Operation]) -> Result<(), Error> {
-        for op in branch {
-            match op {
-                Operation::Put { lease, .. } => {
-                    if *lease != 0 && !self.leases.contains(*lease) {
-                        return Err(Error::LeaseMissing(*lease));
-                    }
-                }
-                Operation::Read(query) => self.check_revision(query.revision, self.revision)?,
-                Operation::Delete(_) => {}
-            }
+        if asked != 0 && asked < oldest {
+            return Err(Error::Compacted { asked, oldest });
         }
         Ok(())
     }
 
-    /// The newest entry of `key` at `revision`, if the key lived then.
-    fn live(history: &[Entry], revision: i64) -> Option<&Stored> {
-        let newest = history
-            .iter()
-            .rev()
-            .find(|entry| entry.revision <= revision)?;
-        newest.stored.as_ref()
-    }
-
-    fn current(&self, key: &[u8]) -> Option<&Stored> {
-        self.keys.get(key)?.last()?.stored.as_ref()
-    }
-
-    fn read(&self, query: &Query) -> Found {
-        let revision = if query.revision > 0 {
-            query.revision
-        } else {
-            i64::MAX
-        };
-        let Some(bounds) = query.span.bounds() else {
-            return Found::default();
-        };
-        let limit = usize::try_from(query.limit).unwrap_or(0);
-        let mut found = Found::default();
-        for (_, history) in self.keys.range::<[u8], _>(bounds) {
-            let Some(stored) = Self::live(history, revision) else {
-                continue;
-            };
-            found.count += 1;
-            if limit > 0 && found.kvs.len() == limit {
-                found.more = true;
-                continue;
-            }
-            let mut kv = stored.clone();
-            if query.keys_only {
-                kv.value = Arc::from([]);
-            }
-            found.kvs.push(kv);
+    /// Writes one event of the revision that is being made: to its key's history, and to the leases on both sides.
+    pub(super) fn apply(&mut self, event: Event, previous: Option<&Stored>) {
+        if let Some(previous) = previous {
+            self.leases.detach(previous.lease, &previous.key);
         }
-        found
-    }
-
-    fn holds(&self, condition: &Condition) -> bool {
-        let kv = self.current(&condition.key);
-        let number = |of: fn(&Stored) -> i64| kv.map_or(0, of);
-        let order = match &condition.target {
-            Target::Version(given) => number(|kv| kv.version).cmp(given),
-            Target::Create(given) => number(|kv| kv.create_revision).cmp(given),
-            Target::Mod(given) => number(|kv| kv.mod_revision).cmp(given),
-            Target::Lease(given) => number(|kv| kv.lease).cmp(given),
-            Target::Value(given) => match kv {
-                Some(kv) => kv.value.as_ref().cmp(given.as_slice()),
-                None => return false,
-            },
-        };
-        match condition.relation {
-            Relation::Equal => order.is_eq(),
-            Relation::NotEqual => order.is_ne(),
-            Relation::Greater => order.is_gt(),
-            Relation::Less => order.is_lt(),
+        if let Some(stored) = event.stored() {
+            self.leases.attach(stored.lease, &stored.key);
         }
-    }
-}
-
-/// Drops from a key's history what no read at `revision` or later needs.
-fn forget(history: &mut Vec<Entry>, revision: i64) {
-    let old = history
-        .iter()
-        .take_while(|entry| entry.revision <= revision)
-        .count();
-    let Some(newest) = old.checked_sub(1) else {
-        return;
-    };
-    let deleted = history[newest].stored.is_none();
-    history.drain(..if deleted { old } else { newest });
-}
-
-/// Refuses what is malformed in either branch, taken or not, as etcd does.
-fn check_shape(txn: &Transaction) -> Result<(), Error> {
-    for count in [txn.conditions.len(), txn.then.len(), txn.otherwise.len()] {
-        if count > MAX_OPERATIONS {
-            return Err(Error::TooManyOperations(count));
-        }
-    }
-    if txn.conditions.iter().any(|c| c.key.is_empty()) {
-        return Err(Error::EmptyKey);
-    }
-    check_operations(&txn.then)?;
-    check_operations(&txn.otherwise)
-}
-
-fn check_operations(branch: &[Operation]) -> Result<(), Error> {
-    let mut puts = std::collections::BTreeSet::new();
-    for op in branch {
-        let start = match op {
-            Operation::Put { key, .. } => key,
-            Operation::Delete(span) | Operation::Read(Query { span, .. }) => span.start(),
-        };
-        if start.is_empty() {
-            return Err(Error::EmptyKey);
-        }
-        if let Operation::Put { key, .. } = op
-            && !puts.insert(key.as_slice())
-        {
-            return Err(Error::DuplicateKey);
-        }
-    }
-    let overlaps = |op: &Operation| match op {
-        // etcd's check does not understand a delete to the end of the keys: that one runs in order.
-        Operation::Delete(Span::From(_)) | Operation::Put { .. } | Operation::Read(_) => false,
-        Operation::Delete(span) => puts.iter().any(|key| span.contains(key)),
-    };
-    if branch.iter().any(overlaps) {
-        return Err(Error::DuplicateKey);
-    }
-    Ok(())
-}
-
-/// The writes of one transaction: they share one revision, which is taken with the first of them.
-struct Writer<'a> {
-    store: &'a mut Mvcc,
-    revision: i64,
-    events: Vec<Event>,
-}
-
-impl<'a> Writer<'a> {
-    fn new(store: &'a mut Mvcc) -> Self {
-        let revision = store.revision + 1;
-        Self {
-            store,
-            revision,
-            events: Vec::new(),
-        }
-    }
-
-    fn run(&mut self, op: &Operation) -> Answer {
-        match op {
-            Operation::Put { key, value, lease } => Answer::Put(self.put(key, value, *lease)),
-            Operation::Delete(span) => Answer::Deleted(self.delete(span)),
-            Operation::Read(query) => Answer::Read(self.store.read(query)),
-        }
-    }
-
-    fn put(&mut self, key: &[u8], value: &Arc<[u8]>, lease: i64) -> Option<Stored> {
-        let previous = self.store.current(key).cloned();
-        let stored = Stored {
-            key: key.to_vec(),
-            value: Arc::clone(value),
-            create_revision: previous
-                .as_ref()
-                .map_or(self.revision, |kv| kv.create_revision),
-            mod_revision: self.revision,
-            version: previous.as_ref().map_or(1, |kv| kv.version + 1),
-            lease,
-        };
-        if let Some(previous) = &previous {
-            self.store.leases.detach(previous.lease, key);
-        }
-        self.store.leases.attach(lease, key);
-        self.events.push(Event::Put(stored.clone()));
-        self.append(key, Some(stored));
-        previous
-    }
-
-    fn delete(&mut self, span: &Span) -> Vec<Stored> {
-        let gone = self.store.read(&Query::now(span.clone())).kvs;
-        for kv in &gone {
-            self.store.leases.detach(kv.lease, &kv.key);
-            self.events
-                .push(Event::Delete(kv.key.clone(), self.revision));
-            self.append(&kv.key, None);
-        }
-        gone
-    }
-
-    fn append(&mut self, key: &[u8], stored: Option<Stored>) {
-        let entry = Entry {
-            revision: self.revision,
-            stored,
-        };
-        match self.store.keys.get_mut(key) {
-            Some(history) => history.push(entry),
-            None => {
-                self.store.keys.insert(key.to_vec(), vec![entry]);
-            }
-        }
-    }
-
-    fn finish(self) {
-        if !self.events.is_empty() {
-            self.store.revision = self.revision;
-            self.store.log.insert(self.revision, self.events);
-        }
+        self.history.push(event);
     }
 }

@@ -12,11 +12,10 @@ fn put(key: &str, value: &str) -> Operation {
 }
 
 fn put_leased(key: &str, value: &str, lease: i64) -> Operation {
-    Operation::Put {
-        key: key.into(),
-        value: value.as_bytes().into(),
+    Operation::Put(Put {
         lease,
-    }
+        ..Put::new(key, value)
+    })
 }
 
 fn delete(key: &str, end: &str) -> Operation {
@@ -34,7 +33,7 @@ fn run(store: &mut Mvcc, then: Vec<Operation>) -> Result<Done, Error> {
 fn all(store: &Mvcc, revision: i64) -> Result<String, Error> {
     let found = store.range(&Query {
         revision,
-        ..Query::now(Span::From(vec![0]))
+        ..Query::now(Span::all())
     })?;
     let text = |kv: &Stored| {
         let key = String::from_utf8_lossy(&kv.key).into_owned();
@@ -46,7 +45,7 @@ fn all(store: &Mvcc, revision: i64) -> Result<String, Error> {
 /// `+key` and `-key` with the revision, from `start` on.
 fn changes(store: &Mvcc, start: i64) -> Result<String, Error> {
     let mut words = Vec::new();
-    for (revision, events) in store.events_since(&Span::From(vec![0]), start)? {
+    for (revision, events) in store.events_since(&Span::all(), start)? {
         for event in events {
             let sign = match &event {
                 Event::Put(_) => '+',
@@ -145,7 +144,7 @@ fn conditions_see_a_missing_key_as_zeros_and_its_value_as_nothing() {
     run(&mut store, vec![put("a", "m")]).unwrap();
     let mut holds = |key: &str, target: Target, relation: Relation| {
         let condition = Condition {
-            key: key.into(),
+            span: Span::new(key, ""),
             target,
             relation,
         };
@@ -158,11 +157,11 @@ fn conditions_see_a_missing_key_as_zeros_and_its_value_as_nothing() {
     use Relation::{Equal, Greater, Less, NotEqual};
     assert!(holds("x", Target::Create(0), Equal));
     assert!(holds("x", Target::Version(1), Less));
-    assert!(!holds("x", Target::Value(b"".to_vec()), Equal));
-    assert!(!holds("x", Target::Value(b"m".to_vec()), NotEqual));
+    assert!(!holds("x", Target::Value([].into()), Equal));
+    assert!(!holds("x", Target::Value((*b"m").into()), NotEqual));
     assert!(holds("a", Target::Create(2), Equal));
     assert!(holds("a", Target::Mod(1), Greater));
-    assert!(holds("a", Target::Value(b"n".to_vec()), Less));
+    assert!(holds("a", Target::Value((*b"n").into()), Less));
     assert!(holds("a", Target::Lease(0), Equal));
 }
 
@@ -185,7 +184,13 @@ fn what_is_refused_has_changed_nothing() {
             Error::LeaseMissing(7),
         ),
         (vec![put("", "1")], Error::EmptyKey),
-        (many, Error::TooManyOperations(129)),
+        (
+            many,
+            Error::TooManyOperations {
+                count: 129,
+                most: 128,
+            },
+        ),
         (
             vec![put("a", "1"), future],
             Error::Future {
@@ -357,7 +362,7 @@ fn operations(step: &Step) -> Vec<Operation> {
 fn replay(store: &Mvcc, model: &Model, start: i64) -> String {
     let index = usize::try_from(start - 2).unwrap();
     let mut keys = model.versions[index].clone();
-    for (_, events) in store.events_since(&Span::From(vec![0]), start).unwrap() {
+    for (_, events) in store.events_since(&Span::all(), start).unwrap() {
         for event in events {
             let name = String::from_utf8(event.key().to_vec()).unwrap();
             match event {

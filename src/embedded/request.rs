@@ -1,27 +1,11 @@
-//! What is asked of the MVCC, at the level of bytes: keys, spans of keys, comparisons, operations and answers. Pure.
+//! What is asked of the MVCC, at the level of bytes: spans of keys, queries, conditions and operations. Pure.
 
+pub use super::answer::{Answer, Done, Event, Found, KeyBytes, Stored, ValueBytes};
+pub use super::refusal::Error;
 use std::ops::Bound;
-use std::sync::Arc;
 
-/// A key: any bytes, not empty.
-pub type KeyBytes = Vec<u8>;
-
-/// One key with its value and history.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
-    /// The key.
-    pub key: KeyBytes,
-    /// The value, shared between the current state and the history.
-    pub value: Arc<[u8]>,
-    /// The revision that created the key (this time).
-    pub create_revision: i64,
-    /// The revision that changed it last.
-    pub mod_revision: i64,
-    /// Writes since its creation, from 1.
-    pub version: i64,
-    /// The lease that it goes with; 0: none.
-    pub lease: i64,
-}
+/// etcd refuses larger requests by default (`--max-request-bytes`).
+pub const MOST_REQUEST_BYTES: usize = 1536 * 1024;
 
 /// Which keys are meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,22 +23,32 @@ pub(super) type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 
 impl Span {
     /// Reads etcd's `key` and `range_end`: an empty end is the key alone, a single zero byte means to the end.
-    pub fn new(key: impl Into<KeyBytes>, end: impl Into<KeyBytes>) -> Self {
-        let (key, end) = (key.into(), end.into());
-        match end.as_slice() {
+    pub fn new(key: impl AsRef<[u8]>, end: impl AsRef<[u8]>) -> Self {
+        let key = KeyBytes::from(key.as_ref());
+        match end.as_ref() {
             [] => Self::One(key),
             [0] => Self::From(key),
-            _ => Self::Between(key, end),
+            end => Self::Between(key, end.into()),
         }
+    }
+
+    /// All keys that there can be.
+    pub fn all() -> Self {
+        Self::From(KeyBytes::from([0]))
     }
 
     /// Whether the span holds `key`.
     pub fn contains(&self, key: &[u8]) -> bool {
         match self {
-            Self::One(one) => one == key,
-            Self::Between(start, end) => start.as_slice() <= key && key < end.as_slice(),
-            Self::From(start) => start.as_slice() <= key,
+            Self::One(one) => **one == *key,
+            Self::Between(start, end) => **start <= *key && *key < **end,
+            Self::From(start) => **start <= *key,
         }
+    }
+
+    /// Whether no key can be in it: its end does not lie behind its start.
+    pub fn is_empty(&self) -> bool {
+        self.bounds().is_none()
     }
 
     /// The bounds for an ordered map; none where the span is empty (its end lies before its start).
@@ -77,6 +71,54 @@ impl Span {
     }
 }
 
+/// What keys are sorted by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SortTarget {
+    /// The key.
+    #[default]
+    Key,
+    /// Writes since its creation.
+    Version,
+    /// The revision of its creation.
+    Create,
+    /// The revision of its last change.
+    Mod,
+    /// Its value.
+    Value,
+}
+
+/// The direction of a sort.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SortOrder {
+    /// Not asked for: ascending, but a limit then cuts by key *before* the sort, as in etcd.
+    #[default]
+    Unspecified,
+    /// The least first.
+    Ascend,
+    /// The greatest first; equal ones stay in ascending order of keys.
+    Descend,
+}
+
+/// Bounds on a revision of the keys that are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Window {
+    /// The least; 0: any.
+    pub least: i64,
+    /// The most; 0: any.
+    pub most: i64,
+}
+
+impl Window {
+    /// Whether it leaves nothing out.
+    pub(super) fn is_open(self) -> bool {
+        self == Self::default()
+    }
+
+    pub(super) fn contains(self, revision: i64) -> bool {
+        (self.least == 0 || revision >= self.least) && (self.most == 0 || revision <= self.most)
+    }
+}
+
 /// What to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
@@ -86,8 +128,18 @@ pub struct Query {
     pub revision: i64,
     /// At most so many keys; 0 or less: all.
     pub limit: i64,
+    /// What the answer is sorted by.
+    pub target: SortTarget,
+    /// In which direction.
+    pub order: SortOrder,
+    /// Which revisions of creation are wanted.
+    pub created: Window,
+    /// Which revisions of the last change are wanted.
+    pub modified: Window,
     /// Whether values are left out.
     pub keys_only: bool,
+    /// Whether only the count is wanted.
+    pub count_only: bool,
 }
 
 impl Query {
@@ -97,20 +149,14 @@ impl Query {
             span,
             revision: 0,
             limit: 0,
+            target: SortTarget::default(),
+            order: SortOrder::default(),
+            created: Window::default(),
+            modified: Window::default(),
             keys_only: false,
+            count_only: false,
         }
     }
-}
-
-/// What was read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
-    /// The keys in ascending order.
-    pub kvs: Vec<Stored>,
-    /// Whether the limit cut.
-    pub more: bool,
-    /// How many there are in all, limit or not.
-    pub count: i64,
 }
 
 /// What of a key is compared; of a missing key every number is 0.
@@ -123,7 +169,7 @@ pub enum Target {
     /// The revision of its last change.
     Mod(i64),
     /// Its value; false for a missing key, whatever the relation.
-    Value(Vec<u8>),
+    Value(ValueBytes),
     /// Its lease.
     Lease(i64),
 }
@@ -141,44 +187,58 @@ pub enum Relation {
     Less,
 }
 
-/// A condition on one key.
+/// A condition on one key, or on all keys of a span at once; over no key it compares with a missing one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
-    /// The key.
-    pub key: KeyBytes,
+    /// The keys; each has to fulfil it.
+    pub span: Span,
     /// What is compared with what.
     pub target: Target,
     /// How.
     pub relation: Relation,
 }
 
+/// Writes a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Put {
+    /// The key.
+    pub key: KeyBytes,
+    /// Its value; empty with `ignore_value`.
+    pub value: ValueBytes,
+    /// The lease that it goes with; 0: none, a former one is let go. 0 with `ignore_lease`.
+    pub lease: i64,
+    /// Whether the key keeps the value that it has.
+    pub ignore_value: bool,
+    /// Whether the key keeps the lease that it has.
+    pub ignore_lease: bool,
+}
+
+impl Put {
+    /// A write without a lease.
+    pub fn new(key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
+        Self {
+            key: key.as_ref().into(),
+            value: value.as_ref().into(),
+            lease: 0,
+            ignore_value: false,
+            ignore_lease: false,
+        }
+    }
+}
+
 /// One operation of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// Writes a key.
-    Put {
-        /// The key.
-        key: KeyBytes,
-        /// Its value.
-        value: Arc<[u8]>,
-        /// The lease that it goes with; 0: none, a former one is let go.
-        lease: i64,
-    },
+    Put(Put),
     /// Deletes keys.
     Delete(Span),
     /// Reads keys, and sees what the operations before it wrote.
     Read(Query),
-}
-
-/// The answer to one operation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// Written; what was there before.
-    Put(Option<Stored>),
-    /// Deleted; what was there before.
-    Deleted(Vec<Stored>),
-    /// What was read.
-    Read(Found),
+    /// A transaction within: its conditions are judged with those of the outer one, before anything runs.
+    Txn(Transaction),
+    /// Nothing at all: an operation whose kind the client did not set, which is refused.
+    Empty,
 }
 
 /// Operations that happen together: `then` if all conditions hold, else `otherwise`.
@@ -192,87 +252,22 @@ pub struct Transaction {
     pub otherwise: Vec<Operation>,
 }
 
-/// How a transaction ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Done {
-    /// Whether the conditions held.
-    pub succeeded: bool,
-    /// The revision after it.
-    pub revision: i64,
-    /// One for each operation of the branch that was taken.
-    pub answers: Vec<Answer>,
-}
-
-/// One change of a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// It was written.
-    Put(Stored),
-    /// It was deleted at this revision.
-    Delete(KeyBytes, i64),
-}
-
-impl Event {
-    /// The key that changed.
-    pub fn key(&self) -> &[u8] {
-        match self {
-            Self::Put(kv) => &kv.key,
-            Self::Delete(key, _) => key,
+impl Transaction {
+    /// One operation without conditions.
+    pub fn one(operation: Operation) -> Self {
+        Self {
+            then: vec![operation],
+            ..Self::default()
         }
     }
-}
 
-/// Why the MVCC refuses.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// The revision is gone.
-    #[error("revision {asked} is compacted; the oldest is {oldest}")]
-    Compacted {
-        /// What was asked for.
-        asked: i64,
-        /// The oldest that there is.
-        oldest: i64,
-    },
-    /// The revision is not there yet.
-    #[error("revision {asked} is in the future; the newest is {newest}")]
-    Future {
-        /// What was asked for.
-        asked: i64,
-        /// The newest that there is.
-        newest: i64,
-    },
-    /// The lease does not exist.
-    #[error("lease {0:x} does not exist")]
-    LeaseMissing(i64),
-    /// The lease exists already.
-    #[error("lease {0:x} exists already")]
-    LeaseExists(i64),
-    /// The lease would live too long.
-    #[error("a lease of {0} s is too long; the longest is 9000000000 s")]
-    LeaseTooLong(i64),
-    /// A key is empty.
-    #[error("a key is empty")]
-    EmptyKey,
-    /// A transaction writes a key twice.
-    #[error("a transaction writes a key twice")]
-    DuplicateKey,
-    /// A branch or the conditions of a transaction are too many.
-    #[error("a transaction has {0} operations or conditions; the most is 128")]
-    TooManyOperations(usize),
-}
-
-impl Error {
-    /// Whether the same request may succeed later without anyone changing it.
-    pub fn is_retryable(&self) -> bool {
-        match self {
-            Self::Future { .. } => true,
-            Self::Compacted { .. }
-            | Self::LeaseMissing(_)
-            | Self::LeaseExists(_)
-            | Self::LeaseTooLong(_)
-            | Self::EmptyKey
-            | Self::DuplicateKey
-            | Self::TooManyOperations(_) => false,
-        }
+    /// Whether either branch, taken or not, may write a key: a full store refuses it then.
+    pub fn has_puts(&self) -> bool {
+        let writes = |operation: &Operation| match operation {
+            Operation::Put(_) => true,
+            Operation::Txn(inner) => inner.has_puts(),
+            Operation::Delete(_) | Operation::Read(_) | Operation::Empty => false,
+        };
+        self.then.iter().chain(&self.otherwise).any(writes)
     }
 }

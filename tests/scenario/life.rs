@@ -3,6 +3,7 @@
 use crate::world::{World, nodes_of, serving};
 use skep::api::name::Scoped;
 use skep::runtime::cache::Cache;
+use skep::runtime::clock::timer_now;
 use std::time::Duration;
 
 fn web() -> Scoped {
@@ -118,7 +119,7 @@ async fn a_manager_that_is_stopped_hands_over_before_its_leases_end() {
     let mut world = World::start(1).await;
     world.manager("m2");
     world.quiet().await;
-    let start = skep::runtime::clock::timer_now();
+    let start = timer_now();
     world.stop("m1").await;
     for controller in ["service", "scheduler", "health"] {
         let leads = |cache: &Cache| {
@@ -130,4 +131,18 @@ async fn a_manager_that_is_stopped_hands_over_before_its_leases_end() {
     }
     let took = start.elapsed();
     assert!(took < skep::store::LEASE_TTL, "it took {took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_manager_that_stops_in_the_middle_of_a_write_sees_it_and_ends_at_once() {
+    for moment in [1, 5, 15, 25, 35, 45] {
+        let mut world = World::start(1).await;
+        world.line("m1").lengthen(Duration::from_millis(10));
+        world.service("web", "{replicas: 3, template: {container: IMAGE}}");
+        world.pass(Duration::from_millis(moment)).await;
+        let start = timer_now();
+        world.stop("m1").await;
+        let took = start.elapsed();
+        assert!(took < Duration::from_secs(1), "after {moment} ms: {took:?}");
+    }
 }

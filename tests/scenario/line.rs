@@ -19,6 +19,8 @@ pub(crate) struct Line {
     store: Memory,
     is_up: Arc<watch::Sender<bool>>,
     written: Arc<Mutex<BTreeSet<String>>>,
+    /// How long a transaction is on its way.
+    way: Arc<watch::Sender<Duration>>,
 }
 
 impl Line {
@@ -27,7 +29,13 @@ impl Line {
             store,
             is_up: Arc::new(watch::Sender::new(true)),
             written: Arc::default(),
+            way: Arc::new(watch::Sender::new(Duration::ZERO)),
         }
+    }
+
+    /// Makes every transaction take so long before it commits.
+    pub(crate) fn lengthen(&self, way: Duration) {
+        self.way.send_replace(way);
     }
 
     /// Cuts the line, or mends it: calls err, watches end. Leases run on.
@@ -71,6 +79,10 @@ impl Kv for Line {
                 Op::Get { .. } => None,
             })
             .collect();
+        let way = *self.way.borrow();
+        if !way.is_zero() {
+            tokio::time::sleep(way).await;
+        }
         let outcome = self.store.txn(txn).await;
         if let Ok(Outcome::Committed { .. }) = &outcome {
             self.written

@@ -1,4 +1,4 @@
-//! The store: the same checks on the in-memory one and on every etcd at hand.
+//! The store: the same checks on the in-memory one, on the embedded one and on every etcd at hand.
 //!
 //! `SKEP_TEST_ETCD` names etcd programs, separated by colons; without it `etcd` from the path is taken. A program that
 //! is missing fails the tests and says which package brings it. Versions met are printed.
@@ -11,6 +11,8 @@
 mod access;
 mod checks;
 mod cluster;
+#[path = "../support/embedded.rs"]
+mod embedded;
 mod failures;
 #[path = "../support/frozen.rs"]
 mod frozen;

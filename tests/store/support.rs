@@ -1,9 +1,13 @@
 //! What the checks share: waiting for a state, running on every store, short ways to write.
 
+use crate::embedded::Embedded;
 use crate::server::{Server, programs};
 use futures::StreamExt;
 use skep::api::unit::{LeaseId, Revision};
+use skep::embedded::local::Local;
 use skep::embedded::memory::Memory;
+use skep::store::config::StoreConfig;
+use skep::store::etcd::Etcd;
 use skep::store::session::Boottime;
 use skep::store::{Error, Kv, Op, Outcome, Txn, WatchBatch, WatchEvent, WatchRequest, WatchStream};
 use std::future::Future;
@@ -29,10 +33,17 @@ pub(crate) async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
     done.unwrap_or_else(|_| panic!("{what}: nothing within {PATIENCE:?}"))
 }
 
-/// Runs a check on the in-memory store and on every etcd.
+/// Runs a check on the in-memory store, on the embedded one from within and over gRPC, and on every etcd.
 pub(crate) async fn on_every_store<F: Future<Output = ()>>(check: impl Fn(Arc<dyn Kv>) -> F) {
     println!("on memory");
     check(Arc::new(Memory::new())).await;
+    println!("on the embedded store");
+    let embedded = Embedded::start().await;
+    check(Arc::new(Local::new(embedded.store.clone()))).await;
+    println!("on the embedded store over gRPC");
+    let embedded = Embedded::start().await;
+    let config = StoreConfig::plain(&embedded.address.to_string());
+    check(Arc::new(Etcd::new(&config).unwrap())).await;
     for program in programs() {
         let server = Server::start(&program).await;
         check(Arc::new(server.client())).await;

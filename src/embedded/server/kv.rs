@@ -1,0 +1,104 @@
+//! The service KV.
+
+use super::failure::{refused, status, too_large};
+use super::{Answers, Api, convert};
+use crate::embedded::mvcc::{Answer, Transaction};
+use crate::embedded::store::MOST_REQUEST_BYTES;
+use etcd_client::proto::{
+    PbCompactionRequest, PbCompactionResponse, PbDeleteRequest, PbDeleteResponse, PbKvService,
+    PbPutRequest, PbPutResponse, PbRangeRequest, PbRangeResponse, PbRangeStreamResponse,
+    PbTxnRequest, PbTxnResponse,
+};
+use prost::Message;
+use tonic::{Request, Response, Status};
+
+#[tonic::async_trait]
+impl PbKvService for Api {
+    async fn range(
+        &self,
+        request: Request<PbRangeRequest>,
+    ) -> Result<Response<PbRangeResponse>, Status> {
+        let query = convert::query(request.into_inner()).map_err(|error| refused(&error))?;
+        let (found, revision) = self.store.range(query).map_err(status)?;
+        Ok(Response::new(convert::found(&found, self.header(revision))))
+    }
+
+    type RangeStreamStream = Answers<PbRangeStreamResponse>;
+
+    async fn range_stream(
+        &self,
+        _: Request<PbRangeRequest>,
+    ) -> Result<Response<Self::RangeStreamStream>, Status> {
+        Err(super::failure::absent(
+            "ranges as streams",
+            "read in pages (--limit)",
+        ))
+    }
+
+    async fn put(&self, request: Request<PbPutRequest>) -> Result<Response<PbPutResponse>, Status> {
+        let request = request.into_inner();
+        check_size(&request)?;
+        let shows = request.prev_kv;
+        let txn = Transaction::one(convert::put(request));
+        let done = self.store.txn(&txn).await.map_err(status)?;
+        let previous = match done.answers.first() {
+            Some(Answer::Put { previous, .. }) if shows => {
+                previous.as_ref().map(convert::key_value)
+            }
+            _ => None,
+        };
+        Ok(Response::new(PbPutResponse {
+            header: self.header(done.revision),
+            prev_kv: previous,
+        }))
+    }
+
+    async fn delete_range(
+        &self,
+        request: Request<PbDeleteRequest>,
+    ) -> Result<Response<PbDeleteResponse>, Status> {
+        let request = request.into_inner();
+        check_size(&request)?;
+        let shows = request.prev_kv;
+        let txn = Transaction::one(convert::delete(request));
+        let done = self.store.txn(&txn).await.map_err(status)?;
+        let gone = match done.answers.first() {
+            Some(Answer::Deleted { gone, .. }) => gone.as_slice(),
+            _ => &[],
+        };
+        let header = self.header(done.revision);
+        Ok(Response::new(convert::deleted(gone, shows, header)))
+    }
+
+    async fn txn(&self, request: Request<PbTxnRequest>) -> Result<Response<PbTxnResponse>, Status> {
+        let request = request.into_inner();
+        let size = request.encoded_len();
+        let (txn, form) = convert::transaction(request).map_err(|error| refused(&error))?;
+        if convert::writes(&txn) && size > MOST_REQUEST_BYTES {
+            return Err(too_large());
+        }
+        let done = self.store.txn(&txn).await.map_err(status)?;
+        let header = self.header(done.revision);
+        Ok(Response::new(convert::done(&done, &form, header)))
+    }
+
+    async fn compact(
+        &self,
+        request: Request<PbCompactionRequest>,
+    ) -> Result<Response<PbCompactionResponse>, Status> {
+        // Compaction is done when the answer goes out, so `physical` asks for nothing more.
+        let compacted = self.store.compact(request.into_inner().revision).await;
+        let revision = compacted.map_err(status)?;
+        Ok(Response::new(PbCompactionResponse {
+            header: self.header(revision),
+        }))
+    }
+}
+
+/// etcd's limit is on what it writes to its log, which is the request and a few bytes.
+fn check_size(request: &impl Message) -> Result<(), Status> {
+    if request.encoded_len() > MOST_REQUEST_BYTES {
+        return Err(too_large());
+    }
+    Ok(())
+}
