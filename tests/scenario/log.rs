@@ -2,18 +2,22 @@
 
 use crate::world::World;
 use skep::api::name::{ObjectKey, Scoped};
+use std::cell::RefCell;
 use std::io::Write;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Once;
 use std::time::Duration;
-use tracing::subscriber::DefaultGuard;
 
-/// The lines that were logged on this thread while it lives.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    static LINES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The lines that are logged on this thread. The subscriber is the whole process's: one that belongs to a thread misses
+/// what another thread, which has none, logs first.
+struct Log;
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.lines().write(bytes)
+        LINES.with_borrow_mut(|lines| lines.write(bytes))
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -22,27 +26,21 @@ impl Write for Log {
 }
 
 impl Log {
-    fn start() -> (Self, DefaultGuard) {
-        let log = Self::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::INFO)
-            .with_ansi(false)
-            .with_writer(move || writer.clone())
-            .finish();
-        let guard = tracing::subscriber::set_default(subscriber);
-        (log, guard)
-    }
-
-    fn lines(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.0
-            .lock()
-            .expect("no code panics while it holds the lines")
+    fn start() -> Self {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            tracing_subscriber::fmt()
+                .with_max_level(tracing::Level::INFO)
+                .with_ansi(false)
+                .with_writer(|| Self)
+                .init();
+        });
+        Self
     }
 
     /// The lines with this word that were logged since the last call.
     fn take(&self, word: &str) -> Vec<String> {
-        let bytes = std::mem::take(&mut *self.lines());
+        let bytes = LINES.take();
         let text = String::from_utf8_lossy(&bytes);
         let lines = text.lines().filter(|line| line.contains(word));
         lines.map(str::to_owned).collect()
@@ -51,7 +49,7 @@ impl Log {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_is_away_is_one_line_then_one_a_minute_and_one_when_it_is_back() {
-    let (log, _guard) = Log::start();
+    let log = Log::start();
     let world = World::start(2).await;
     world.service("web", "{replicas: 2, template: {container: IMAGE}}");
     world.serving("web", 2).await;
