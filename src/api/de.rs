@@ -4,7 +4,7 @@
 //! anything but text where text is wanted, unless the field takes a number's own text ([`TEXT`]). Nothing (`null`) where
 //! a list or a mapping is wanted is an empty one.
 
-use super::nearest::suggestion;
+use super::nearest::{is_later, suggestion};
 use super::path::{Path, Segment};
 use super::yaml::{Entry, Mark, Node, Value};
 use serde::Deserialize;
@@ -230,7 +230,10 @@ impl de::Error for Error {
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        Self::new(format!("unknown field: {}", suggestion(field, expected)))
+        match is_later(field, expected) {
+            true => Self::new("not provided yet: leave it out, a later version knows it".into()),
+            false => Self::new(format!("unknown field: {}", suggestion(field, expected))),
+        }
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {

@@ -20,6 +20,23 @@ const ELSEWHERE: [(&str, &str); 16] = [
     ("targetPort", "target"),
 ];
 
+/// Fields whose names are kept for later versions, with the field that stands beside them.
+const LATER: [(&str, &str); 6] = [
+    ("init", "container"),
+    ("sidecars", "container"),
+    ("job", "template"),
+    ("suspend", "template"),
+    ("dependsOn", "template"),
+    ("autoscale", "template"),
+];
+
+/// Whether a later version will know `word` beside `words`.
+pub fn is_later(word: &str, words: &[&str]) -> bool {
+    LATER
+        .iter()
+        .any(|(later, beside)| *later == word && words.contains(beside))
+}
+
 /// The word among `words` that whoever wrote `wrong` most likely meant; none if nothing is near.
 pub fn nearest<'a>(wrong: &str, words: &[&'a str]) -> Option<&'a str> {
     let known = ELSEWHERE.iter().find(|(word, _)| *word == wrong);
@@ -74,6 +91,13 @@ fn distance(left: &[char], right: &[char]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_kept_for_later_is_known_in_its_own_place_only() {
+        assert!(is_later("init", &["container", "networks"]));
+        assert!(!is_later("init", &["image", "command"]));
+        assert!(!is_later("container", &["container"]));
+    }
 
     #[test]
     fn a_slip_finds_its_word() {

@@ -16,7 +16,7 @@ use crate::runtime::recorder::Recorder;
 use crate::runtime::register::register;
 use crate::runtime::shared::SharedCache;
 use crate::runtime::watcher::Watcher;
-use crate::store::Kv;
+use crate::store::{Kv, STORE_DEADLINE};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -36,6 +36,9 @@ pub const CONTROLLERS: [&str; 7] = [
 
 /// What a stopping manager waits for its last writes and the return of its leases: the store's deadline, twice.
 const STOPPING: Duration = Duration::from_secs(5);
+
+/// What it waits for its last events: the store's deadline.
+const LAST_EVENTS: Duration = STORE_DEADLINE;
 
 /// What a manager is told.
 #[derive(Clone, Debug)]
@@ -139,6 +142,10 @@ pub async fn run(options: Options, doors: Doors, stop: watch::Receiver<bool>) ->
         while parts.join_next().await.is_some() {}
     })
     .await;
+    if result.is_ok() {
+        // The last events tell what the last writes did.
+        let _ = tokio::time::timeout(LAST_EVENTS, context.recorder.flush()).await;
+    }
     info!("manager stopped; containers go on");
     result
 }

@@ -12,9 +12,9 @@ use crate::controllers::{cluster, node};
 use crate::engine::{Connector, DockerConnector, image};
 use crate::runtime::clock::SystemClock;
 use crate::runtime::shared::SharedCache;
-use crate::store::config::StoreArgs;
+use crate::store::Kv;
+use crate::store::config::{ConfigError, StoreArgs, StoreConfig};
 use crate::store::etcd::Etcd;
-use crate::store::{Kv, config::StoreConfig};
 use futures::FutureExt;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -25,10 +25,10 @@ use tokio::sync::watch;
 
 /// Exit code: refused or failed.
 pub(super) const FAILED: u8 = 1;
-/// Exit code: the command line makes no sense.
+/// Exit code: the command line or the settings make no sense.
 pub(super) const USAGE: u8 = 2;
 /// Exit code: the store or an engine cannot be reached.
-pub(super) const UNREACHABLE: u8 = 3;
+const UNREACHABLE: u8 = 3;
 
 /// Runs the verb and returns the exit code.
 pub async fn run(arguments: Arguments, grammar: clap::Command) -> u8 {
@@ -72,7 +72,10 @@ fn said(ended: Ended) -> u8 {
 }
 
 /// Opens etcd.
-pub async fn open(config: StoreConfig) -> Result<Arc<dyn Kv>, crate::store::Error> {
+///
+/// # Errors
+/// A setting is wrong: what the store itself says comes with the first call.
+pub async fn open(config: StoreConfig) -> Result<Arc<dyn Kv>, ConfigError> {
     Ok(Arc::new(Etcd::new(&config)?))
 }
 
@@ -93,11 +96,11 @@ fn cli_doors(grammar: clap::Command) -> cli::Doors {
 async fn manage(globals: &StoreArgs, args: ManagerArgs) -> Ended {
     start_logs(args.log_json);
     let config =
-        cli::resolve(globals, &environment(), &directory()).map_err(|message| (FAILED, message))?;
+        cli::resolve(globals, &environment(), &directory()).map_err(|message| (USAGE, message))?;
     let prefix = config.prefix.clone();
     let kv = open(config)
         .await
-        .map_err(|error| (UNREACHABLE, error.to_string()))?;
+        .map_err(|error| (USAGE, error.to_string()))?;
     let kv = match &args.state_dir {
         Some(path) => {
             let state = StateDir::open(path).map_err(|error| (FAILED, explain(&error)))?;

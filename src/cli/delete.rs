@@ -9,9 +9,10 @@ use super::selector::Selector;
 use super::session::Session;
 use super::write::{self, CHUNK, Guarded};
 use crate::api::key::Key;
-use crate::api::name::{Kind, ObjectKey};
+use crate::api::name::{Kind, NodeName, ObjectKey, Scoped};
 use crate::api::unit::Period;
 use crate::runtime::cache::Cache;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Arguments of `skep delete`.
@@ -179,13 +180,47 @@ pub(super) fn absence(cache: &Cache, key: &ObjectKey) -> Standing {
     if object::record(cache, key).is_none() {
         return Standing::Done;
     }
-    let tasks = match key.kind {
-        Kind::Service => cache.tasks_of(&key.scoped()).count(),
-        Kind::Node => cache.bindings_on(&key.node_name()).count(),
-        Kind::Network => 0,
+    let (tasks, held) = match key.kind {
+        Kind::Service => (cache.tasks_of(&key.scoped()).count(), String::new()),
+        Kind::Node => left_on(cache, &key.node_name()),
+        Kind::Network => (0, String::new()),
     };
     Standing::Waiting(match tasks {
         0 => "is being cleaned up".into(),
-        _ => format!("{} left", super::print::count(tasks, "task")),
+        _ => format!("{} left{held}", super::print::count(tasks, "task")),
     })
+}
+
+/// How many tasks are bound to a node, and what is in the way of those that have to go elsewhere.
+fn left_on(cache: &Cache, node: &NodeName) -> (usize, String) {
+    let bound: BTreeSet<_> = cache
+        .bindings_on(node)
+        .map(|binding| &binding.task)
+        .collect();
+    let services = cache
+        .tasks
+        .iter()
+        .filter(|((_, task), _)| bound.contains(task))
+        .map(|((service, _), _)| service);
+    let held = held(cache, services);
+    let held = match held.is_empty() {
+        true => held,
+        false => format!("{held} (`skep node rm {node} --force` gives them up)"),
+    };
+    (bound.len(), held)
+}
+
+/// What the first of these services waits for; empty: nothing. Tasks leave a node when their replacements run: what those
+/// wait for holds the node.
+pub(super) fn held<'a>(cache: &Cache, services: impl IntoIterator<Item = &'a Scoped>) -> String {
+    let of_one = |service: &Scoped| {
+        let key = ObjectKey::service(service);
+        let statuses = object::statuses(cache, &key);
+        let waiting = statuses
+            .iter()
+            .flat_map(|(_, status)| &status.waiting)
+            .next()?;
+        Some(format!(", {}: {}", title(&key), waiting.message))
+    };
+    services.into_iter().find_map(of_one).unwrap_or_default()
 }

@@ -151,6 +151,14 @@ fn service(cache: &Cache, key: &ObjectKey, now: Timestamp) -> Vec<String> {
             ),
         ));
     }
+    let removed: u64 = object::statuses(cache, key)
+        .iter()
+        .map(|(_, status)| status.tasks_removed)
+        .sum();
+    if removed > 0 {
+        let removed = print::count(usize::try_from(removed).unwrap_or(usize::MAX), "ended task");
+        fields.push(("History", format!("{removed} beyond its bounds removed")));
+    }
     let update = object::statuses(cache, key)
         .into_iter()
         .find_map(|(_, status)| status.update.clone());

@@ -1,5 +1,6 @@
 //! What a verb could not do, and the exit code that says so.
 
+use crate::store::config::ConfigError;
 use crate::{engine, store};
 use std::io;
 
@@ -142,6 +143,12 @@ impl Error {
 impl From<store::Error> for Error {
     fn from(error: store::Error) -> Self {
         Self::Store(error)
+    }
+}
+
+impl From<ConfigError> for Error {
+    fn from(error: ConfigError) -> Self {
+        Self::Usage(error.to_string())
     }
 }
 

@@ -62,7 +62,7 @@ use crate::api::unit::Period;
 use crate::engine::Connector;
 use crate::runtime::clock::Clock;
 use crate::store::Kv;
-use crate::store::config::{StoreArgs, StoreConfig};
+use crate::store::config::{ConfigError, StoreArgs, StoreConfig};
 use error::Error;
 use futures::future::BoxFuture;
 use std::collections::BTreeMap;
@@ -127,10 +127,9 @@ pub enum Command {
     Completion(completion::Args),
 }
 
-/// Opens the store.
-pub type OpenStore = dyn Fn(StoreConfig) -> BoxFuture<'static, Result<Arc<dyn Kv>, crate::store::Error>>
-    + Send
-    + Sync;
+/// Opens the store; an error says which setting is wrong.
+pub type OpenStore =
+    dyn Fn(StoreConfig) -> BoxFuture<'static, Result<Arc<dyn Kv>, ConfigError>> + Send + Sync;
 
 /// Everything that a verb needs from outside.
 pub struct Doors {
@@ -173,7 +172,7 @@ pub async fn code(cli: Cli, doors: Doors) -> u8 {
     } = doors;
     let file = settings::file(&cli.globals, &environment, &directory);
     let open = async || {
-        let settings = resolve(&cli.globals, &environment, &directory).map_err(Error::refused)?;
+        let settings = resolve(&cli.globals, &environment, &directory).map_err(Error::Usage)?;
         let prefix = settings.prefix.clone();
         let kv = store(settings).await?;
         Ok(Session {

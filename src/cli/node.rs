@@ -4,7 +4,6 @@ use super::converge::{self, Standing};
 use super::delete;
 use super::error::Error;
 use super::kinds::{self, title};
-use super::object;
 use super::print;
 use super::session::Session;
 use super::tasks;
@@ -323,18 +322,9 @@ fn emptiness(cache: &Cache, node: &NodeName) -> Standing {
         (false, _) => Standing::Waiting("waits for acceptance".into()),
         (true, left) if left.is_empty() => Standing::Done,
         (true, left) => {
-            let mut text = format!("{} left", print::count(left.len(), "task"));
-            // Tasks leave when their replacements run: what those wait for holds the node.
-            let held = left.iter().find_map(|task| {
-                let key = ObjectKey::service(task.service);
-                let statuses = object::statuses(cache, &key).into_iter();
-                let mut waiting = statuses.flat_map(|(_, status)| &status.waiting);
-                waiting
-                    .next()
-                    .map(|waiting| format!(", {}: {}", title(&key), waiting.message))
-            });
-            text.push_str(&held.unwrap_or_default());
-            Standing::Waiting(text)
+            let count = print::count(left.len(), "task");
+            let held = delete::held(cache, left.iter().map(|task| task.service));
+            Standing::Waiting(format!("{count} left{held}"))
         }
     }
 }
@@ -346,10 +336,20 @@ async fn remove(session: &Session, args: &Remove) -> Result<(), Error> {
         return force(session, &cache, &keys).await;
     }
     delete::remove(session, &cache, &keys, false).await?;
-    match args.wait {
-        true => delete::gone(session, &keys, args.timeout.0).await,
-        false => Ok(()),
+    if args.wait {
+        return delete::gone(session, &keys, args.timeout.0).await;
     }
+    for key in &keys {
+        let tasks = cache.bindings_on(&key.node_name()).count();
+        if tasks > 0 {
+            session.terminal.note(&format!(
+                "{}: {} to be moved first; --wait shows how far that is and what is in the way",
+                title(key),
+                print::count(tasks, "task")
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Deletes the accepted records as well: nothing waits for the engines any more.

@@ -16,6 +16,7 @@ pub mod gauges;
 mod lanes;
 pub mod measured;
 pub mod orders;
+pub mod outage;
 pub mod pack;
 pub mod plan;
 pub mod queue;

@@ -8,7 +8,7 @@
 //! Invariants:
 //! - Start, stop and remove go by container id, never by name (rule C4).
 //! - Before a create or start is sent the right to act is checked once more (rules C4, N5).
-//! - At most [`CREATES_AT_ONCE`] creates run on one engine; engines do not share the limit, so none waits for another.
+//! - At most [`AT_ONCE`] creates and starts run on one engine; engines do not share the limit, so none waits for another.
 //!
 //! Deliberately absent: retries. They are the worker's, which plans again before each.
 
@@ -17,11 +17,12 @@ use crate::engine::{Container, Engine, Error};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-/// More at once only queue inside the engine, which takes a lock per container and one for its network allocator.
-pub const CREATES_AT_ONCE: usize = 8;
+/// Creates and starts: more at once only queue inside the engine, which takes a lock per container and one for its network
+/// allocator, and fight for its processors.
+pub const AT_ONCE: usize = 8;
 
 /// How long an engine has for an order that does not wait by nature.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -116,7 +117,7 @@ pub type MayAct = Arc<dyn Fn() -> bool + Send + Sync>;
 /// Carries out orders on one engine.
 pub struct Orders {
     engine: Arc<dyn Engine>,
-    creates: Semaphore,
+    places: Semaphore,
     may_act: MayAct,
 }
 
@@ -125,7 +126,7 @@ impl Orders {
     pub fn new(engine: Arc<dyn Engine>, may_act: MayAct) -> Self {
         Self {
             engine,
-            creates: Semaphore::new(CREATES_AT_ONCE),
+            places: Semaphore::new(AT_ONCE),
             may_act,
         }
     }
@@ -137,6 +138,7 @@ impl Orders {
             Order::Pull { image } => self.pull(image).await,
             Order::Create { name, body } => self.create(name, body).await,
             Order::Start { container } => {
+                let _place = self.place().await;
                 let call = self.engine.start(container);
                 self.act("start", DEADLINE, container, call).await
             }
@@ -149,6 +151,12 @@ impl Orders {
                 self.act("remove", DEADLINE, container, call).await
             }
         }
+    }
+
+    /// Waits for its turn on the engine.
+    async fn place(&self) -> SemaphorePermit<'_> {
+        let place = self.places.acquire().await;
+        place.expect("the semaphore is never closed")
     }
 
     async fn pull(&self, image: &str) -> Report {
@@ -168,11 +176,7 @@ impl Orders {
     }
 
     async fn create(&self, name: &str, body: &Value) -> Report {
-        let _permit = self
-            .creates
-            .acquire()
-            .await
-            .expect("the semaphore is never closed");
+        let _place = self.place().await;
         if !(self.may_act)() {
             return over();
         }

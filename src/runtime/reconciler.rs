@@ -14,6 +14,7 @@ use super::apply::{WriteError, Writer};
 use super::backoff::{Backoff, Backoffs};
 use super::context::Context;
 use super::controller::Controller;
+use super::outage;
 use super::plan::Plan;
 use super::queue::Queue;
 use crate::api::uid::Ids;
@@ -24,7 +25,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 /// Everything is looked at again this often: whatever was missed is found.
 pub const RESYNC: Duration = Duration::from_secs(300);
@@ -66,7 +67,7 @@ pub async fn run<C: Controller>(controller: Arc<C>, context: Context, stop: watc
                 let _ = leadership.session.close().await;
             }
             Err(error) => {
-                warn!(controller = C::NAME, %error, "cannot campaign");
+                outage::failed(C::NAME, "campaigning", &error);
                 tokio::time::sleep(backoff.next()).await;
             }
         }
@@ -226,7 +227,7 @@ impl<C: Controller> Reign<C> {
             Err(WriteError::Conflict) => self.retry(work, "requeue"),
             Err(WriteError::TermOver(why)) => return Err(why),
             Err(WriteError::Store(error)) => {
-                warn!(controller = C::NAME, %work, %error, "the plan was not written");
+                outage::failed(C::NAME, &format!("writing the plan for {work}"), &error);
                 self.retry(work, "error");
                 if !error.is_retryable() {
                     self.context

@@ -2,7 +2,8 @@
 //!
 //! The same note about the same object is one event whose count rises. Events share leases, one a minute and at most
 //! 1,000 keys each (rule S8), so an hour of them costs the store sixty leases. Events are for people: they are written
-//! without a fence, and a full queue drops the newest and counts it.
+//! without a fence, and a full queue drops the newest and counts it. At the end of the process what waits is written
+//! without the courtesy of letting other writes go first ([`Recorder::flush`]).
 
 use super::clock::{Clock, Now};
 use super::plan::{Note, encode};
@@ -16,7 +17,7 @@ use crate::store::{BATCH_OPERATIONS, Kv, Op, Outcome, Txn};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, info, warn};
 
 /// Events live for an hour, as Kubernetes' do.
@@ -37,10 +38,20 @@ const REPEAT: Duration = Duration::from_secs(5);
 /// Who writes events, in `skep_store_writes_total`: no controller's writes, and none while all is stable.
 const RECORDER: &str = "recorder";
 
+/// What the recorder is told.
+enum Message {
+    /// To be written.
+    Note(&'static str, Note),
+    /// All that was noted before is written, or has failed to be.
+    Flushed(oneshot::Sender<()>),
+}
+
 /// Takes notes; cheap to clone.
 #[derive(Clone)]
 pub struct Recorder {
-    notes: mpsc::Sender<(&'static str, Note)>,
+    notes: mpsc::Sender<Message>,
+    /// Turns true with the first flush.
+    hurry: Arc<watch::Sender<bool>>,
     metrics: Arc<Metrics>,
 }
 
@@ -53,6 +64,7 @@ impl Recorder {
         metrics: Arc<Metrics>,
     ) -> Self {
         let (notes, receiver) = mpsc::channel(WAITING);
+        let (hurry, hurried) = watch::channel(false);
         let scribe = Scribe {
             kv,
             prefix: event_prefix(prefix),
@@ -62,8 +74,12 @@ impl Recorder {
             known: BTreeMap::new(),
             metrics: metrics.clone(),
         };
-        tokio::spawn(scribe.run(receiver));
-        Self { notes, metrics }
+        tokio::spawn(scribe.run(receiver, hurried));
+        Self {
+            notes,
+            hurry: Arc::new(hurry),
+            metrics,
+        }
     }
 
     /// Records what `controller` has to say.
@@ -71,9 +87,22 @@ impl Recorder {
         for note in notes {
             self.metrics.event(controller, note.reason);
             info!(object = %note.object, reason = note.reason, controller, "{}", note.message);
-            if self.notes.try_send((controller, note)).is_err() {
+            let note = Message::Note(controller, note);
+            if self.notes.try_send(note).is_err() {
                 self.metrics.event_dropped();
             }
+        }
+    }
+
+    /// Waits until all that was noted is written, as far as the store takes it; later notes are written at once.
+    ///
+    /// It takes as long as the store does: callers that are about to end give it a deadline.
+    pub async fn flush(&self) {
+        self.hurry.send_replace(true);
+        let (done, flushed) = oneshot::channel();
+        if self.notes.send(Message::Flushed(done)).await.is_ok() {
+            // An error means that the scribe has ended, which it does not while this sender lives.
+            let _ = flushed.await;
         }
     }
 }
@@ -101,19 +130,37 @@ struct Known {
 }
 
 impl Scribe {
-    async fn run(mut self, mut notes: mpsc::Receiver<(&'static str, Note)>) {
-        while let Some(first) = notes.recv().await {
-            // What the note tells of goes on: its own writes come first.
-            tokio::time::sleep(COURTESY).await;
-            let mut waiting = vec![first];
-            while waiting.len() < BATCH_OPERATIONS
-                && let Ok(more) = notes.try_recv()
-            {
-                waiting.push(more);
+    async fn run(
+        mut self,
+        mut messages: mpsc::Receiver<Message>,
+        mut hurry: watch::Receiver<bool>,
+    ) {
+        while let Some(first) = messages.recv().await {
+            if let Message::Note(..) = first {
+                // What the note tells of goes on: its own writes come first, unless the process is about to end. An
+                // error means that nobody is left who could say so.
+                let hurried = hurry.wait_for(|hurry| *hurry);
+                let _ = tokio::time::timeout(COURTESY, hurried).await;
             }
-            if let Err(error) = self.write(waiting).await {
+            let (mut notes, mut flushed) = (Vec::new(), Vec::new());
+            let mut next = Some(first);
+            while let Some(message) = next {
+                match message {
+                    Message::Note(controller, note) => notes.push((controller, note)),
+                    Message::Flushed(done) => flushed.push(done),
+                }
+                next = match notes.len() < BATCH_OPERATIONS {
+                    true => messages.try_recv().ok(),
+                    false => None,
+                };
+            }
+            if let Err(error) = self.write(notes).await {
                 // The log has it all the same; an event is not worth holding anything up.
                 debug!(%error, "events were not written");
+            }
+            for done in flushed {
+                // Whoever waited may have run out of patience.
+                let _ = done.send(());
             }
         }
     }
@@ -260,6 +307,26 @@ mod tests {
         kvs.iter()
             .map(|kv| serde_json::from_slice(&kv.value).expect("an event"))
             .collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flush_writes_what_was_noted_before_it_at_once() {
+        let store = Memory::new();
+        let clock = Arc::new(Paused(timer_now()));
+        let kv = Arc::new(store.clone());
+        let recorder = Recorder::start(kv, "/skep/", clock, Arc::new(Metrics::new()));
+        let many = BATCH_OPERATIONS + 5;
+        recorder.record("service", (0..many).map(|n| note(&format!("line {n}"))));
+        let before = timer_now();
+        recorder.flush().await;
+        assert_eq!(timer_now(), before, "no courtesy");
+        assert_eq!(store.dump("/skep-events/shop/").len(), many);
+        recorder.flush().await;
+
+        store.set_reachable(false);
+        recorder.record("service", [note("lost")]);
+        recorder.flush().await;
+        assert_eq!(store.dump("/skep-events/shop/").len(), many);
     }
 
     #[tokio::test(start_paused = true)]

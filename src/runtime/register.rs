@@ -2,6 +2,7 @@
 
 use super::backoff::Backoff;
 use super::context::Context;
+use super::outage;
 use super::plan::encode;
 use crate::api::cluster::Manager;
 use crate::api::key::Key;
@@ -25,7 +26,7 @@ pub async fn register(context: Context, manager: Manager, mut stop: watch::Recei
             match hold(&context, &manager).await {
                 Ok(()) => backoff.reset(),
                 Err(error) => {
-                    warn!(%error, "cannot register this manager");
+                    outage::failed("manager", "registering", &error);
                     tokio::time::sleep(backoff.next()).await;
                 }
             }

@@ -13,6 +13,8 @@
 //! (rule S6). Progress notifications are never used (rule S3).
 
 use super::backoff::Backoff;
+use super::clock::timer_now;
+use super::outage::Outage;
 use super::shared::SharedCache;
 use crate::api::unit::Revision;
 use crate::store::list::list;
@@ -32,6 +34,7 @@ pub struct Watcher {
     kv: Arc<dyn Kv>,
     cache: Arc<SharedCache>,
     backoff: Backoff,
+    outage: Outage,
 }
 
 /// What comes after a watch ended.
@@ -52,6 +55,7 @@ impl Watcher {
             kv,
             cache,
             backoff: Backoff::store(seed),
+            outage: Outage::default(),
         }
     }
 
@@ -87,6 +91,7 @@ impl Watcher {
 
     async fn list(&mut self, rewound: bool) -> Result<(), Error> {
         let listing = list(&*self.kv, self.cache.prefix()).await?;
+        self.outage.is_over(timer_now());
         let before = self.cache.progress();
         // Also seen here: the store may have been rewound between the look at its revision and this listing.
         let rewound = rewound || (before.epoch > 0 && listing.revision < before.revision);
@@ -111,6 +116,7 @@ impl Watcher {
             Err(error) => return Err((error, Next::Watch)),
         };
         self.cache.set_connected();
+        self.outage.is_over(timer_now());
         while let Some(batch) = stream.next().await {
             match batch {
                 Ok(batch) => {
@@ -151,7 +157,7 @@ impl Watcher {
 
     async fn wait(&mut self, error: &Error) {
         self.cache.set_disconnected(error);
-        warn!(%error, "waiting for the store");
+        self.outage.goes_on(timer_now(), error);
         tokio::time::sleep(self.backoff.next()).await;
     }
 }

@@ -6,6 +6,7 @@
 use crate::api::key::DEFAULT_PREFIX;
 use std::convert::Infallible;
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -98,6 +99,31 @@ pub enum ConfigError {
         /// The endpoint.
         endpoint: String,
     },
+    /// Not an endpoint.
+    #[error(
+        "`{endpoint}` is no endpoint of etcd: {why}; --endpoints, SKEP_ENDPOINTS or ETCDCTL_ENDPOINTS take HOST:PORT, http://HOST:PORT or https://HOST:PORT, separated by commas"
+    )]
+    Endpoint {
+        /// As it was given.
+        endpoint: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A file that is not there or holds something else.
+    #[error(
+        "{} cannot be used for --{setting} (SKEP_{variable}, ETCDCTL_{variable}): {why}",
+        path.display()
+    )]
+    File {
+        /// The flag without its dashes.
+        setting: &'static str,
+        /// The variables without their prefixes.
+        variable: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Nobody to trust.
     #[error(
         "{endpoint} needs --cacert FILE, the authority that signed its certificate (for public ones: the system's bundle)"
@@ -109,6 +135,13 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
+    fn endpoint(endpoint: &str, why: &'static str) -> Self {
+        Self::Endpoint {
+            endpoint: endpoint.to_owned(),
+            why,
+        }
+    }
+
     /// Whether the same settings may be right later: never.
     pub fn is_retryable(&self) -> bool {
         false
@@ -183,6 +216,7 @@ impl StoreConfig {
         }
         let tls = self.wants_tls();
         for endpoint in &mut self.endpoints {
+            check_endpoint(endpoint)?;
             if !endpoint.contains("://") {
                 *endpoint = format!("{}://{endpoint}", if tls { "https" } else { "http" });
             }
@@ -195,6 +229,39 @@ impl StoreConfig {
             }
         }
         Ok(self)
+    }
+}
+
+/// Whether this is `HOST:PORT` with or without a scheme; an IPv6 address stands in brackets.
+fn check_endpoint(endpoint: &str) -> Result<(), ConfigError> {
+    let wrong = |why| Err(ConfigError::endpoint(endpoint, why));
+    let rest = match endpoint.split_once("://") {
+        Some(("http" | "https", rest)) => rest.strip_suffix('/').unwrap_or(rest),
+        Some(_) => return wrong("its scheme is neither http nor https"),
+        None => endpoint,
+    };
+    let Some((host, port)) = rest.rsplit_once(':') else {
+        return match rest {
+            "" => wrong("it has no host"),
+            _ => wrong("it has no port"),
+        };
+    };
+    if !port.parse().is_ok_and(|port: u16| port > 0) {
+        return wrong("a port is a number from 1 to 65535, and nothing follows it");
+    }
+    let is_host = match host.strip_prefix('[') {
+        Some(inner) => inner
+            .strip_suffix(']')
+            .is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()),
+        None => {
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+            !host.is_empty() && host.chars().all(is_plain)
+        }
+    };
+    match (is_host, host) {
+        (true, _) => Ok(()),
+        (false, "") => wrong("it has no host"),
+        (false, _) => wrong("a host is a name, an IPv4 address, or an IPv6 address in brackets"),
     }
 }
 
@@ -288,6 +355,50 @@ mod tests {
         let nobody = error(&[("SKEP_ENDPOINTS", "https://a:1")]);
         assert!(nobody.starts_with("https://a:1 needs --cacert"), "{nobody}");
         assert!(error(&[("SKEP_ENDPOINTS", " ,")]).starts_with("no endpoint"));
+    }
+
+    #[test]
+    fn an_endpoint_has_a_host_and_a_port() {
+        let check = |endpoints: &str, said: &str| {
+            let found = match resolve(StoreArgs::default(), &[("SKEP_ENDPOINTS", endpoints)]) {
+                Ok(config) => config.endpoints.join(" "),
+                Err(error) => error.to_string(),
+            };
+            assert!(found.starts_with(said), "{endpoints}: {found}");
+            if said.starts_with('`') {
+                assert!(
+                    found.contains("take HOST:PORT, http://HOST:PORT"),
+                    "{found}"
+                );
+            }
+        };
+        check("http://a:1/", "http://a:1/");
+        check("a.b-c_d:1,[::1]:2", "http://a.b-c_d:1 http://[::1]:2");
+        check(
+            "http://",
+            "`http://` is no endpoint of etcd: it has no host",
+        );
+        check(
+            "http://:1",
+            "`http://:1` is no endpoint of etcd: it has no host",
+        );
+        check("a:1,b", "`b` is no endpoint of etcd: it has no port");
+        check(
+            "unix://x:1",
+            "`unix://x:1` is no endpoint of etcd: its scheme",
+        );
+        for endpoint in ["a:", "a:x", "a:0", "a:65536", "a:1/", "http://a:1/v3"] {
+            check(
+                endpoint,
+                &format!("`{endpoint}` is no endpoint of etcd: a port"),
+            );
+        }
+        for endpoint in ["a b:1", "a@b:1", "::1:1", "[::1:1", "[x]:1", "a/b:1"] {
+            check(
+                endpoint,
+                &format!("`{endpoint}` is no endpoint of etcd: a host"),
+            );
+        }
     }
 
     #[test]

@@ -69,6 +69,20 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the store was not there at all, as against what it said.
+    pub fn is_absence(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Timeout { .. } | Self::WatchEnded { .. } => true,
+            Self::Compacted { .. }
+            | Self::Future { .. }
+            | Self::Full
+            | Self::TooLarge { .. }
+            | Self::Denied { .. }
+            | Self::LeaseGone
+            | Self::Other { .. } => false,
+        }
+    }
+
     /// Whether the same call may succeed later without anyone changing the request.
     pub fn is_retryable(&self) -> bool {
         match self {

@@ -128,7 +128,8 @@ fn the_program_ends_with_the_codes_that_its_help_names() {
         file("web.yaml", WEB),
         file("bad.yaml", &WEB.replace("image:", "imgae:")),
     );
-    let cases: [(&[&str], i32, &str); 15] = [
+    let garbage = file("garbage.pem", "not a certificate");
+    let cases: [(&[&str], i32, &str); 21] = [
         (&["--help"], 0, ""),
         (&["--version"], 0, ""),
         (&["version"], 0, ""),
@@ -144,6 +145,36 @@ fn the_program_ends_with_the_codes_that_its_help_names() {
         (&["diff", "-f", &good], 3, "127.0.0.1:1"),
         (&["exec", "web", "--", "true"], 125, "127.0.0.1:1"),
         (&["manager", "--controllers", "nonsense"], 2, "scheduler"),
+        (
+            &["get", "svc", "--endpoints", "http://"],
+            2,
+            "`http://` is no endpoint of etcd",
+        ),
+        (
+            &["manager", "--endpoints", "a:1,b"],
+            2,
+            "`b` is no endpoint of etcd",
+        ),
+        (
+            &["get", "svc", "--cacert", "/nonexistent.pem"],
+            2,
+            "/nonexistent.pem cannot be used for --cacert",
+        ),
+        (
+            &["manager", "--cacert", &garbage],
+            2,
+            "garbage.pem cannot be used for --cacert (SKEP_CACERT",
+        ),
+        (
+            &["exec", "web", "--cacert", &garbage, "--", "true"],
+            125,
+            "--cacert",
+        ),
+        (
+            &["get", "svc", "--cert", &garbage, "--key", &garbage],
+            2,
+            "needs --cacert",
+        ),
     ];
     for (words, code, text) in cases {
         let output = program(words);

@@ -500,6 +500,34 @@ async fn nodes_are_added_drained_and_removed_with_their_comments() {
     assert_eq!(world.skep("node rm n1").await.code, 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_removal_of_a_node_says_what_holds_it() {
+    let world = World::new();
+    world.put("services/default/web", WEB);
+    world.accept("services/default/web", 1);
+    world.node("n1");
+    world.task("t1", 1, "n1").await;
+    let said = world.skep("node rm n1").await;
+    assert_eq!((said.code, said.out.as_str()), (0, "node n1 deleted\n"));
+    assert!(
+        said.err
+            .starts_with("node n1: 1 task to be moved first; --wait shows"),
+        "{}",
+        said.err
+    );
+    world.node("n1");
+    let waiting = json!({
+        "uid": UID, "waiting": [{
+            "revision": 1, "tasks": 1, "filters": {}, "nodes": {}, "message": "no suitable node: there is none",
+        }],
+    });
+    world.put_json("status/services/default/web/scheduler", &waiting);
+    let said = world.skep("node rm n1 --wait --timeout 5s").await;
+    assert_eq!(said.code, 4, "{}", said.err);
+    let held = "node n1: 1 task left, service default/web: no suitable node: there is none (`skep node rm n1 --force` gives them up)";
+    assert!(said.err.contains(held), "{}", said.err);
+}
+
 #[tokio::test]
 async fn a_unix_socket_needs_its_manager() {
     let world = World::new();

@@ -245,3 +245,17 @@ async fn a_store_that_cannot_be_reached_is_exit_code_3() {
         said.err
     );
 }
+
+#[tokio::test]
+async fn a_service_says_how_much_of_its_history_was_removed() {
+    let world = shop().await;
+    let plain = world.ok("describe service web").await;
+    assert!(!plain.contains("History:"), "{plain}");
+    let reaped = json!({"uid": UID, "observedGeneration": 1, "tasksRemoved": 12});
+    world.put_json("status/services/default/web/reaper", &reaped);
+    let text = world.ok("describe service web").await;
+    assert!(
+        text.contains("\nHistory:       12 ended tasks beyond its bounds removed\n"),
+        "{text}"
+    );
+}

@@ -217,3 +217,31 @@ async fn after_a_refusal_of_the_version_the_next_call_negotiates_anew() {
     engine.ping().await.unwrap();
     assert_eq!(asked.load(Ordering::SeqCst), 2);
 }
+
+/// That is all a client can do: Engine 20.10 goes on asking its registry all the same.
+#[tokio::test]
+async fn a_pull_that_is_dropped_hangs_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    let (asked, is_asked) = tokio::sync::oneshot::channel();
+    let engine = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            let length = stream.read(&mut buffer).await.unwrap();
+            if String::from_utf8_lossy(&buffer[..length]).contains("/images/create") {
+                break;
+            }
+            stream.write_all(ok(VERSION).as_bytes()).await.unwrap();
+        }
+        asked.send(()).unwrap();
+        // Nothing more comes but the end.
+        stream.read(&mut buffer).await.unwrap()
+    });
+    let client = Docker::new(&spec(&url)).unwrap();
+    let pull = tokio::spawn(async move { client.pull("silent:1", &|_| {}).await });
+    is_asked.await.unwrap();
+    pull.abort();
+    let length = tokio::time::timeout(Duration::from_secs(30), engine).await;
+    assert_eq!(length.expect("it hangs up").unwrap(), 0);
+}

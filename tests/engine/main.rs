@@ -6,6 +6,8 @@
 // A panic with its place is what a test's own parts owe, too; clippy knows only functions marked as tests.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../support/fields.rs"]
+mod cases;
 #[path = "../support/image.rs"]
 mod image;
 
@@ -14,6 +16,7 @@ mod exec;
 mod failures;
 mod fields;
 mod images;
+mod registry;
 mod streams;
 mod subject;
 mod tls;

@@ -226,3 +226,22 @@ async fn an_engine_is_driven_as_soon_as_its_node_is_ready() {
     let waited = timer_now() - ready;
     assert!(waited <= Duration::from_millis(50), "{waited:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_only_node_that_is_removed_says_what_holds_it() {
+    let world = World::start(1).await;
+    world.service("web", "{replicas: 2, template: {container: IMAGE}}");
+    world.serving("web", 2).await;
+    world.store.delete("/skep/nodes/n1");
+    world
+        .until("the scheduler says why nothing moves", |cache| {
+            let web = ObjectKey::service(&Scoped::new("default", "web"));
+            let status = cache.status(&web, "scheduler");
+            status.is_some_and(|status| {
+                let mut waiting = status.waiting.iter();
+                waiting.any(|waiting| waiting.message.starts_with("no suitable node"))
+            })
+        })
+        .await;
+    assert_eq!(world.running().len(), 2, "what has nowhere to go runs on");
+}

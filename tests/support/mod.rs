@@ -14,6 +14,7 @@ pub(crate) mod certificates;
 pub(crate) mod covered;
 pub(crate) mod docker;
 pub(crate) mod etcd;
+pub(crate) mod fields;
 pub(crate) mod fleet;
 pub(crate) mod frozen;
 pub(crate) mod image;

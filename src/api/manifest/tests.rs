@@ -119,6 +119,22 @@ fn problems_say_where_and_what() {
         &[":1:34: template.container.volumes: unknown field: did you mean `mounts`?"],
     );
     check(
+        "template:\n  container: i\n  sidecars: [{image: j}]\nautoscale: {max: 3}",
+        &[
+            ":3:3: template.sidecars: not provided yet: leave it out, a later version knows it",
+            ":4:1: autoscale: not provided yet: leave it out, a later version knows it",
+        ],
+    );
+    check(
+        "template: {init: [{image: j}], container: {image: i, init: true}}\njob: {}\nsuspend: true\ndependsOn: [db]",
+        &[
+            ":1:12: template.init: not provided yet: leave it out, a later version knows it",
+            ":2:1: job: not provided yet: leave it out, a later version knows it",
+            ":3:1: suspend: not provided yet: leave it out, a later version knows it",
+            ":4:1: dependsOn: not provided yet: leave it out, a later version knows it",
+        ],
+    );
+    check(
         "template: {container: {image: 5}}",
         &[":1:31: template.container.image: expected text, found 5: write \"5\""],
     );

@@ -4,7 +4,7 @@
 //! As with compose, a `skep up` in another terminal ends with it.
 
 use super::super::process::{
-    Ended, FAILED, UNREACHABLE, ended, environment, hostname, open, start_quiet_logs, terminal,
+    Ended, FAILED, USAGE, ended, environment, hostname, open, start_quiet_logs, terminal,
 };
 use super::arguments::DownArgs;
 use super::home::{self, Denied, Home};
@@ -130,7 +130,7 @@ async fn through(globals: &StoreArgs, path: &Path, request: &cli::down::Request)
     let prefix = config.prefix.clone();
     let kv = open(config)
         .await
-        .map_err(|error| (UNREACHABLE, error.to_string()))?;
+        .map_err(|error| (USAGE, error.to_string()))?;
     let look = session(kv, &prefix);
     if !cli::down::is_managed(&look).await {
         let why = format!(

@@ -102,7 +102,7 @@ mod tests {
         assert!(!nowhere.exists());
         note(folder.path(), &loaded).unwrap();
         note(folder.path(), &loaded).unwrap();
-        assert_eq!(read(folder.path()), [loaded.clone()]);
+        assert_eq!(read(folder.path()), std::slice::from_ref(&loaded));
         let other = Loaded {
             id: "sha256:fedcba9876543210".into(),
             ..loaded

@@ -196,7 +196,7 @@ impl Surroundings {
     }
 
     fn settings(&self, args: &StoreArgs) -> Result<StoreConfig, Error> {
-        resolve(args, &self.environment, &self.directory).map_err(Error::refused)
+        resolve(args, &self.environment, &self.directory).map_err(Error::Usage)
     }
 
     /// The prefix of a store in a directory: no endpoint and no certificate says anything about it.

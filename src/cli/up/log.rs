@@ -9,31 +9,49 @@ const KEPT: usize = 20;
 
 /// The last lines that were written; clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct Log(Arc<Mutex<VecDeque<String>>>);
+pub struct Log(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    lines: VecDeque<String>,
+    /// What has no end yet.
+    open: String,
+}
 
 impl Log {
     /// The lines, the latest last.
     pub(super) fn lines(&self) -> Vec<String> {
-        self.lock().iter().cloned().collect()
+        self.lock().lines.iter().cloned().collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<String>> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         // Lines are whole after a panic, too.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Write for Log {
-    /// Takes one whole entry, as loggers write it.
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let text = String::from_utf8_lossy(bytes).trim().to_owned();
-        let mut lines = self.lock();
+impl State {
+    fn end_line(&mut self) {
+        let line = std::mem::take(&mut self.open).trim().to_owned();
         // The same again and again is one line.
-        if lines.back() != Some(&text) {
-            lines.push_back(text);
+        if line.is_empty() || self.lines.back() == Some(&line) {
+            return;
         }
-        while lines.len() > KEPT {
-            lines.pop_front();
+        self.lines.push_back(line);
+        if self.lines.len() > KEPT {
+            self.lines.pop_front();
+        }
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut state = self.lock();
+        for part in String::from_utf8_lossy(bytes).split_inclusive('\n') {
+            state.open.push_str(part);
+            if part.ends_with('\n') {
+                state.end_line();
+            }
         }
         Ok(bytes.len())
     }

@@ -1,7 +1,7 @@
 //! What `skep up` shows of the cluster: services, nodes, the last events. Pure.
 
 use crate::api::cluster::Event;
-use crate::api::name::{DEFAULT_NAMESPACE, Kind, NodeName, ObjectKey};
+use crate::api::name::{DEFAULT_NAMESPACE, Kind, ObjectKey};
 use crate::api::time::Timestamp;
 use crate::cli::{object, table, tasks};
 use crate::runtime::cache::Cache;
@@ -97,7 +97,7 @@ fn service(cache: &Cache, key: &ObjectKey) -> Service {
 }
 
 fn node(cache: &Cache, key: &ObjectKey) -> Node {
-    let name = NodeName::from(key.name.clone());
+    let name = key.node_name();
     let tasks = tasks::all(cache, None);
     let live = tasks
         .iter()

@@ -5,12 +5,13 @@ use crate::api::cluster::Severity;
 use crate::api::key::Key;
 use crate::api::unit::{Bytes, Revision};
 use crate::runtime::clock::Clock;
+use crate::runtime::outage;
 use crate::runtime::plan::{Note, Plan};
 use crate::store::{Error, Kv, RangeRequest, StoreStatus};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::info;
 
 /// The store is looked at this often: ten samples for each compaction.
 const LOOK: Duration = Duration::from_secs(30);
@@ -75,7 +76,7 @@ async fn run(upkeep: &Maintenance, mut leads: watch::Receiver<bool>) {
         let mut compaction = Compaction::default();
         while *leads.borrow() {
             if let Err(error) = look(upkeep, &mut compaction, &mut told).await {
-                warn!(%error, "cannot look after the store now");
+                outage::failed("cluster", "looking after the store", &error);
             }
             tokio::time::sleep(LOOK).await;
         }

@@ -19,6 +19,7 @@ use crate::runtime::backoff::Backoff;
 use crate::runtime::cache::Cache;
 use crate::runtime::clock::timer_now;
 use crate::runtime::context::Context;
+use crate::runtime::outage;
 use crate::runtime::plan::{Note, Step, encode};
 use crate::runtime::view::HEALTH;
 use crate::store::{Compare, LEASE_TTL, Op, Outcome, Session, Txn, election};
@@ -29,7 +30,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
-use tracing::{info, warn};
+use tracing::info;
 
 /// How often each engine is contacted and judged.
 const PING: Duration = Duration::from_secs(1);
@@ -78,7 +79,7 @@ impl Wards {
             let leadership = match leadership {
                 Ok(leadership) => leadership,
                 Err(error) => {
-                    warn!(%error, "cannot campaign for health");
+                    outage::failed(HEALTH, "campaigning", &error);
                     tokio::time::sleep(backoff.next()).await;
                     continue;
                 }
@@ -124,7 +125,7 @@ impl Wards {
                     let _ = session.close().await;
                 }
                 Err(error) => {
-                    warn!(%error, "cannot open the session of health");
+                    outage::failed(HEALTH, "opening the session of sockets", &error);
                     tokio::time::sleep(backoff.next()).await;
                 }
             }
@@ -152,7 +153,9 @@ impl Wards {
                     Ok(election::Claim::Unknown(error)) => {
                         return format!("the outcome of a claim is unknown: {error}");
                     }
-                    Err(error) => warn!(%node, %error, "cannot claim the health of a socket"),
+                    Err(error) => {
+                        outage::failed(HEALTH, &format!("claiming the socket of {node}"), &error);
+                    }
                 }
             }
             tokio::select! {
@@ -309,7 +312,9 @@ impl Ward {
             }
             Err(WriteError::TermOver(why)) => return Err(why),
             Err(error) => {
-                warn!(%error, "verdicts are not written yet");
+                if let WriteError::Store(error) = &error {
+                    outage::failed(HEALTH, "writing verdicts", error);
+                }
                 metrics.add(&list::RECONCILE_ERRORS, &[HEALTH], 1);
                 "error"
             }

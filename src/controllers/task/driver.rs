@@ -1,6 +1,7 @@
 //! One engine: connect, verify, follow, list, and feed the workers.
 
 use super::container::CLUSTER;
+use super::pulls::{EndOfPulls, Pulls};
 use super::snapshot::Progress;
 use super::view::EngineView;
 use crate::api::cluster::Cluster;
@@ -16,6 +17,7 @@ use crate::runtime::backoff::{Backoff, Backoffs};
 use crate::runtime::cache::Cache;
 use crate::runtime::context::Context;
 use crate::runtime::orders::{DEADLINE, MayAct, Orders};
+use crate::runtime::outage;
 use crate::runtime::plan::Step;
 use crate::runtime::queue::Queue;
 use crate::runtime::reconciler::RESYNC;
@@ -28,9 +30,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
-/// Tasks of one engine that are worked on at once: most wait in a pull or a stop, creates have a limit of their own.
+/// Tasks of one engine that are worked on at once: most wait in a stop, pulls go on beside them (`pulls.rs`), creates have a limit of their own.
 const WORKERS: usize = 64;
 /// Containers inspected at once, for events and for lists.
 const INSPECTS: usize = 8;
@@ -130,6 +132,7 @@ impl Driver {
             queue: Arc::new(Queue::new(TASK, WORKERS, metrics)),
             looks: Queue::new("task-inspect", INSPECTS, metrics),
             news: Notify::new(),
+            pulls: Pulls::default(),
             driver: self,
         };
         Ok((Arc::new(connection), events))
@@ -181,6 +184,7 @@ pub(super) struct Connection {
     pub(super) queue: Arc<Queue<TaskId>>,
     view: Mutex<EngineView>,
     pub(super) retries: Mutex<Backoffs<TaskId>>,
+    pub(super) pulls: Pulls,
     looks: Queue<(ContainerId, News)>,
     news: Notify,
 }
@@ -192,6 +196,8 @@ impl Connection {
         if let Err(ended) = self.list().await {
             return ended;
         }
+        // Dropped after the workers, who begin them.
+        let _pulls = EndOfPulls(self.clone());
         let mut parts: JoinSet<Ended> = JoinSet::new();
         for _ in 0..WORKERS {
             parts.spawn(self.clone().work());
@@ -359,9 +365,14 @@ impl Connection {
             match self.write_found().await {
                 Ok(()) => {}
                 Err(WriteError::TermOver(why)) => return Ended::Term(why),
-                Err(error) => {
-                    warn!(node = %self.driver.node, %error, "what was found is not written yet")
+                Err(WriteError::Store(error)) => {
+                    outage::failed(
+                        TASK,
+                        &format!("writing what {} has", self.driver.node),
+                        &error,
+                    );
                 }
+                Err(WriteError::Conflict) => {}
             }
             tokio::time::sleep(REPORT).await;
             // Also without news: records come and go in the store.

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! [`plan`] decides for one task, `worker` carries it out by `runtime::orders` and the shard's writer, `driver` keeps the
-//! [`view`] of one engine by events and lists. A slow engine delays only its own driver.
+//! [`view`] of one engine by events and lists. A slow engine delays only its own driver; `pulls` go on beside the workers,
+//! so that a slow registry delays only those that wait for it.
 //!
 //! Invariants ([`crate::rules`] C1-C9):
 //! - Every write compares the shard's key; every order checks the lease's deadline right before it is sent.
@@ -27,6 +28,7 @@ mod driver;
 mod loop_tests;
 mod note;
 pub mod plan;
+mod pulls;
 mod shard;
 pub mod snapshot;
 pub mod status;

@@ -194,12 +194,16 @@ fn prepare(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>) -> Decision {
 }
 
 fn pull(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>, image: &str) -> Decision {
-    let is_later = snapshot
-        .status
-        .is_some_and(|status| status.state > TaskState::Preparing);
+    // Mostly a create has found out, and `starting` was committed beside it: the state stays, the reason tells. What is
+    // being tried again tells more than that it is.
+    let before = snapshot.status;
+    let is_retried =
+        before.is_some_and(|before| before.reason.as_deref() == Some(status::RETRYING));
     let mut decision = Decision::default();
-    if !is_later {
-        let mut status = status::state(snapshot, wanted.binding, TaskState::Preparing);
+    if !is_retried {
+        let reached = before.map_or(TaskState::Preparing, |before| before.state);
+        let stage = reached.max(TaskState::Preparing);
+        let mut status = status::state(snapshot, wanted.binding, stage);
         status.reason = Some("Pulling".into());
         status.message = Some(format!("pulling {image}"));
         decision = write(snapshot, status);

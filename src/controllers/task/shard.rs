@@ -13,6 +13,7 @@ use crate::runtime::backoff::Backoff;
 use crate::runtime::cache::Cache;
 use crate::runtime::context::Context;
 use crate::runtime::orders::MayAct;
+use crate::runtime::outage;
 use crate::runtime::plan::encode;
 use crate::runtime::view;
 use crate::store::{Compare, LEASE_TTL, Op, Outcome, Session, Txn, election};
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tracing::info;
 
 /// The shard of all engines that any manager can reach.
 const COMMON: &str = "000";
@@ -47,7 +48,7 @@ pub async fn run(connector: Arc<dyn Connector>, context: Context, mut stop: watc
         let session = match session {
             Ok(session) => Arc::new(session),
             Err(error) => {
-                warn!(%error, "cannot open the session of the task controller");
+                outage::failed(view::TASK, "opening the session", &error);
                 tokio::time::sleep(backoff.next()).await;
                 continue;
             }
@@ -137,7 +138,7 @@ impl Shards {
                 Err(format!("the outcome of a claim is unknown: {error}"))
             }
             Err(error) => {
-                warn!(shard, %error, "cannot claim");
+                outage::failed(view::TASK, &format!("claiming shard {shard}"), &error);
                 Ok(None)
             }
         }

@@ -377,7 +377,10 @@ fn a_new_task_is_created_while_its_start_is_committed() {
 #[test]
 fn images_are_pulled_where_they_lack() {
     check("absent", "write preparing Pulling; pull busybox");
-    check("absent starting committed missing", "pull busybox");
+    check(
+        "absent starting committed missing",
+        "write starting Pulling; pull busybox",
+    );
     check("always", "write preparing Pulling; pull busybox");
     check("always pulled preparing", "commit starting; create");
     check("never absent", "commit starting; create");

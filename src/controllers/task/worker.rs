@@ -10,11 +10,11 @@ use crate::runtime::apply::WriteError;
 use crate::runtime::cache::Cache;
 use crate::runtime::clock::timer_now;
 use crate::runtime::orders::{Failure, Order, Report, Sight};
+use crate::runtime::outage;
 use crate::runtime::plan::Expect;
 use crate::runtime::view::TASK;
 use std::sync::Arc;
 use std::time::Duration;
-use tracing::warn;
 
 /// How soon a plan whose ground has changed is made again, in case the cache saw the change before the answer.
 const CONFLICT: Duration = Duration::from_millis(50);
@@ -64,15 +64,22 @@ impl Connection {
     }
 
     /// Works on one task until it is in step; says when to look again. An error ends the term.
-    async fn settle(&self, task: &TaskId) -> Result<Option<Duration>, String> {
+    async fn settle(self: &Arc<Self>, task: &TaskId) -> Result<Option<Duration>, String> {
         loop {
             if !(self.driver.may_act)() {
                 return Err("the lease's deadline has passed".into());
             }
             self.serves()?;
-            let Some(decision) = self.decide(task) else {
+            let Some(mut decision) = self.decide(task) else {
+                self.pulls.leave(task);
                 return Ok(None);
             };
+            let is_pull = |order: &mut Order| matches!(order, Order::Pull { .. });
+            match decision.order.take_if(is_pull) {
+                // Not waited for: what is wanted of the task may change before a registry answers.
+                Some(Order::Pull { image }) => self.begin_pull(task, &image),
+                Some(_) | None => self.pulls.leave(task),
+            }
             match self.act(task, decision).await? {
                 Next::Again => {}
                 Next::Wait(delay) => return Ok(delay),
@@ -150,7 +157,7 @@ impl Connection {
             Err(WriteError::TermOver(why)) => Err(why),
             Err(WriteError::Conflict) => Ok(Next::Wait(Some(CONFLICT))),
             Err(WriteError::Store(error)) => {
-                warn!(%task, %error, "the status is not written yet");
+                outage::failed(TASK, &format!("writing the status of {task}"), &error);
                 let delay = self.next_delay(task);
                 Ok(Next::Wait(Some(delay)))
             }
@@ -158,7 +165,7 @@ impl Connection {
     }
 
     /// Takes in what became of an order.
-    fn take_in(
+    pub(super) fn take_in(
         &self,
         task: &TaskId,
         order: &Order,

@@ -3,11 +3,11 @@
 //! Why not the client's balancer: it goes on sending calls to an endpoint that is dead or frozen. Here a failure turns
 //! to the next one and stays there.
 
-use super::failure::{Failure, chain, denied, other};
-use crate::store::config::{Secret, StoreConfig};
+use super::failure::Failure;
+use super::tls;
+use crate::store::config::{ConfigError, Secret, StoreConfig};
 use crate::store::{CONNECT_DEADLINE, Error, PING_DEADLINE, PING_INTERVAL};
-use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
-use std::path::Path;
+use etcd_client::{Client, ConnectOptions, TlsOptions};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -53,18 +53,18 @@ impl std::fmt::Debug for Endpoints {
 }
 
 impl Endpoints {
-    pub(super) fn new(config: &StoreConfig) -> Result<Self, Error> {
+    pub(super) fn new(config: &StoreConfig) -> Result<Self, ConfigError> {
         let endpoint = |url: &String| Endpoint {
             url: url.clone(),
             slot: Mutex::new(None),
         };
         if config.endpoints.is_empty() {
-            return Err(other("no endpoint of etcd is given"));
+            return Err(ConfigError::NoEndpoint);
         }
         Ok(Self {
             endpoints: config.endpoints.iter().map(endpoint).collect(),
             current: AtomicUsize::new(0),
-            tls: tls(config)?,
+            tls: tls::options(config)?,
             user: config.user.clone().zip(config.password.clone()),
         })
     }
@@ -181,28 +181,4 @@ impl Endpoints {
         let slot = self.endpoints[index].slot.lock();
         slot.unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn tls(config: &StoreConfig) -> Result<Option<TlsOptions>, Error> {
-    if !config.wants_tls() {
-        return Ok(None);
-    }
-    let mut tls = TlsOptions::new();
-    if let Some(path) = &config.cacert {
-        tls = tls.ca_certificate(Certificate::from_pem(read(path)?));
-    }
-    if let (Some(cert), Some(key)) = (&config.cert, &config.key) {
-        tls = tls.identity(Identity::from_pem(read(cert)?, read(key)?));
-    }
-    Ok(Some(tls))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|error| {
-        denied(&format!(
-            "cannot read {}: {}",
-            path.display(),
-            chain(&error)
-        ))
-    })
 }

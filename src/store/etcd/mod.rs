@@ -15,9 +15,10 @@ mod backup;
 mod convert;
 mod endpoints;
 mod failure;
+mod tls;
 mod watch;
 
-use super::config::StoreConfig;
+use super::config::{ConfigError, StoreConfig};
 use super::{
     BackupStream, Error, Kv, LeaseStatus, MAX_MESSAGE, Outcome, RangeRequest, RangeResponse,
     STORE_DEADLINE, StoreStatus, Txn, WatchRequest, WatchStream,
@@ -41,8 +42,8 @@ impl Etcd {
     /// Prepares the way to etcd; connects with the first call.
     ///
     /// # Errors
-    /// A certificate cannot be read.
-    pub fn new(config: &StoreConfig) -> Result<Self, Error> {
+    /// A certificate or a key cannot be used.
+    pub fn new(config: &StoreConfig) -> Result<Self, ConfigError> {
         Ok(Self {
             endpoints: Endpoints::new(config)?,
         })
