@@ -6,6 +6,7 @@
     reason = "helpers of tests, where clippy's own exception does not reach"
 )]
 
+#[allow(dead_code, reason = "no test program uses all of it")]
 #[path = "../support/embedded.rs"]
 mod embedded;
 mod engine;

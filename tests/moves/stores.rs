@@ -114,6 +114,44 @@ async fn a_large_store_goes_in_fenced_batches_and_is_read_back() {
 }
 
 #[tokio::test]
+async fn each_side_is_told_who_we_are_by_flags_of_its_own() {
+    let server = Server::with_tls(series()[0]).await;
+    let at = server.endpoint();
+    let files = server.client_files().unwrap();
+    let (ca, cert, key) = (text(&files.ca), text(&files.cert), text(&files.key));
+    let source = cluster();
+    let stores = Stores::default().with("mem:1", source.clone());
+    let plain = ["copy", "--from", "mem:1", "--to", &at];
+    let why = stores.refused(&plain).await;
+    assert!(why.contains("needs --to-cacert"), "{why}");
+    assert_eq!(cluster_of(&source).await.held, None);
+    let own = ["--to-cacert", &ca, "--to-cert", &cert, "--to-key", &key];
+    let there: Vec<&str> = plain.into_iter().chain(own).collect();
+    stores.ok(&there).await;
+    let own = ["--cacert", &ca, "--cert", &cert, "--key", &key];
+    let home = tempfile::tempdir().unwrap();
+    let home = text(&home.path().join("skep"));
+    let down = ["copy", "--from", &at, "--to", &home];
+    stores
+        .ok(&down.into_iter().chain(own).collect::<Vec<_>>())
+        .await;
+    // The source is a directory: the flags without a prefix can only mean the target.
+    let up = ["copy", "--from", &home, "--to", &at];
+    stores
+        .ok(&up.into_iter().chain(own).collect::<Vec<_>>())
+        .await;
+    let back = ["copy", "--from", &at, "--to", "mem:1"];
+    stores
+        .ok(&back.into_iter().chain(own).collect::<Vec<_>>())
+        .await;
+    arrived(&source, 6).await;
+}
+
+fn text(path: &std::path::Path) -> String {
+    path.display().to_string()
+}
+
+#[tokio::test]
 async fn an_interrupted_copy_is_repeated_and_goes_on() {
     let (source, target) = (cluster(), Memory::new());
     let stores = Stores::default()
