@@ -414,6 +414,10 @@ fn is_pure(file: &File) -> bool {
         "src/embedded/journal/progress.rs",
         "src/embedded/journal/report.rs",
         "src/cli/print.rs",
+        "src/cli/store/carried.rs",
+        "src/cli/store/compare.rs",
+        "src/cli/store/document.rs",
+        "src/cli/store/life.rs",
         "src/runtime/plan.rs",
     ];
     in_api

@@ -21,6 +21,19 @@ pub struct Cluster {
     /// Until this is unset again nothing is stopped or started: what runs is being adopted after a rewind (rule S6).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopting_since: Option<Timestamp>,
+    /// Why no manager serves this store; none: they may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
+}
+
+/// Why no manager serves a store: the cluster moves (`skep store copy`), or is on its way in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Held {
+    /// It was copied to the store that is named: this one is its past.
+    MovedTo(String),
+    /// It is being filled from what is named, and not whole yet.
+    FilledFrom(String),
 }
 
 /// A live manager, at `managers/<id>`, on a lease.

@@ -39,6 +39,10 @@ pub async fn run(arguments: Arguments, grammar: clap::Command) -> u8 {
         Command::Down(args) => said(single::down(&globals, args).await),
         Command::Store(verb) => match verb.command {
             StoreCommand::Serve(args) => said(single::serve(args).await),
+            StoreCommand::Data(command) => {
+                let cli = cli::store::Cli { globals, command };
+                cli::store::code(cli, cli_doors(grammar)).await
+            }
         },
         Command::Manager(args) => said(manage(&globals, args).await),
         Command::Whoami(args) => {

@@ -12,10 +12,15 @@ const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 
 /// Reads all documents. Nothing is left out: a problem in one file is a problem of the whole command.
 pub(super) async fn read(names: &[String], terminal: &Terminal) -> Result<Vec<Document>, Error> {
+    parse(&texts(names, terminal).await?, names)
+}
+
+/// Reads the documents of files' texts.
+pub(super) fn parse(texts: &[(String, String)], names: &[String]) -> Result<Vec<Document>, Error> {
     let mut documents = Vec::new();
     let mut problems = Vec::new();
-    for (file, text) in texts(names, terminal).await? {
-        let (found, wrong) = text::documents(&text, &file);
+    for (file, text) in texts {
+        let (found, wrong) = text::documents(text, file);
         documents.extend(found.into_iter().map(|document| (file.clone(), document)));
         problems.extend(wrong);
     }
@@ -46,7 +51,11 @@ pub(super) async fn read(names: &[String], terminal: &Terminal) -> Result<Vec<Do
         .collect())
 }
 
-async fn texts(names: &[String], terminal: &Terminal) -> Result<Vec<(String, String)>, Error> {
+/// The files' texts, each with its name.
+pub(super) async fn texts(
+    names: &[String],
+    terminal: &Terminal,
+) -> Result<Vec<(String, String)>, Error> {
     let mut texts = Vec::new();
     for name in names {
         if name == "-" {

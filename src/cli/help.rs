@@ -15,6 +15,14 @@ One machine:
   down           Remove what runs there; --all: the store as well
   store serve    Run the embedded store alone: etcd's API, without the manager
 
+Move and keep (skep store ...):
+  copy           Move the cluster to another store, embedded to etcd or back; what runs goes on
+  release        Serve a store again that copy has left
+  export         Write what users wrote as YAML, for people and git
+  import         Fill a new store with an export; what runs is adopted
+  backup         Save the whole store to a file while it runs
+  restore        Put a backup in the place of an embedded store, after saying what changes
+
 Write:
   apply          Create or change objects from manifests
   diff           Show what apply would change

@@ -11,7 +11,8 @@
 //! to standard output and everything else to standard error; exit codes are those of `error.rs`.
 //!
 //! Deliberately absent: verbs that need the layers above (`up`, `down`, `store serve`, `manager`, `whoami`, `image load`):
-//! `main.rs` adds them. [`up`] and [`down`] are their parts that look at a cluster like any other verb.
+//! `main.rs` adds them. [`up`] and [`down`] are their parts that look at a cluster like any other verb; [`store`] is all of
+//! `skep store` but `serve`, with a grammar of its own.
 
 mod api_resources;
 mod apply;
@@ -40,6 +41,7 @@ mod selector;
 mod session;
 mod settings;
 mod status;
+pub mod store;
 mod table;
 mod tasks;
 mod terminal;

@@ -5,6 +5,7 @@ use super::terminal::Terminal;
 use crate::api::key::Key;
 use crate::api::time::Timestamp;
 use crate::api::unit::Revision;
+use crate::controllers::cluster::Refusal;
 use crate::engine::Connector;
 use crate::runtime::cache::Cache;
 use crate::runtime::clock::Clock;
@@ -64,6 +65,15 @@ impl Session {
         let mut cache = Cache::default();
         let (kvs, revision) = self.list(&self.prefix).await?;
         cache.replace(&self.prefix, &kvs, revision);
+        let held = cache
+            .cluster
+            .as_ref()
+            .and_then(|record| record.held.clone());
+        if let Some(held) = held {
+            let why = Refusal::from(held);
+            self.terminal
+                .note(&format!("warning: nothing works on this store: {why}"));
+        }
         Ok(cache)
     }
 

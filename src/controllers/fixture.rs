@@ -50,6 +50,7 @@ impl World {
             incarnation: Incarnation(incarnation),
             format: FORMAT,
             adopting_since: is_adopting.then_some(self.now.wall),
+            held: None,
         };
         self.put(&Key::Cluster, &cluster);
     }

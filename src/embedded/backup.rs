@@ -44,6 +44,31 @@ pub struct Backup {
     pub changes: Vec<Change>,
 }
 
+/// What a file of a backup is, by its first [`START`] bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Skep's own.
+    Skep,
+    /// etcd's own.
+    Etcd,
+    /// Something else.
+    Foreign,
+}
+
+/// So many bytes tell what a file is.
+pub const START: usize = 20;
+
+/// What a file that begins so is.
+pub fn kind(start: &[u8]) -> Kind {
+    if start.starts_with(MAGIC) {
+        return Kind::Skep;
+    }
+    match start.get(16..START) == Some(&BOLT_MAGIC) {
+        true => Kind::Etcd,
+        false => Kind::Foreign,
+    }
+}
+
 /// Why bytes are no backup that can be restored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -102,12 +127,22 @@ impl Backup {
         ((used + padding) as u64, pieces)
     }
 
+    /// The whole file in pieces, the last of which is its hash.
+    pub fn into_file(self) -> impl Iterator<Item = Vec<u8>> + Send + 'static {
+        let (_, mut pieces) = self.into_pieces();
+        let mut hash = Some(Sha256::new());
+        std::iter::from_fn(move || match pieces.next() {
+            Some(piece) => {
+                hash.as_mut()?.update(&piece);
+                Some(piece)
+            }
+            None => Some(hash.take()?.finalize().to_vec()),
+        })
+    }
+
     /// The whole file, with its hash.
     pub fn into_bytes(self) -> Vec<u8> {
-        let mut bytes: Vec<u8> = self.into_pieces().1.flatten().collect();
-        let hash = Sha256::digest(&bytes);
-        bytes.extend_from_slice(&hash);
-        bytes
+        self.into_file().flatten().collect()
     }
 
     fn header(&self, length: usize) -> Vec<u8> {
@@ -127,9 +162,10 @@ impl Backup {
     /// # Errors
     /// It is none, is damaged, or a newer version wrote it.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        if !bytes.starts_with(MAGIC) {
-            let is_bolt = bytes.get(16..20) == Some(&BOLT_MAGIC);
-            return Err(if is_bolt { Error::Etcd } else { Error::Foreign });
+        match kind(bytes) {
+            Kind::Skep => {}
+            Kind::Etcd => return Err(Error::Etcd),
+            Kind::Foreign => return Err(Error::Foreign),
         }
         let word = |at: usize| -> Result<[u8; 8], Error> {
             let word = bytes.get(at..at + 8).and_then(|word| word.try_into().ok());

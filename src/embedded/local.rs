@@ -1,6 +1,7 @@
 //! [`Local`]: the door [`Kv`] straight onto a running [`Store`], for a manager in the same process. No gRPC, no copies of
 //! messages; what etcd's clients see of the same store is the same.
 
+use super::backup::Backup;
 use super::door::{
     check_size, key_value, lease_status, prefix_span, range_span, refused, reply, transaction,
     watch_event, whole_seconds,
@@ -10,8 +11,8 @@ use super::server::VERSION;
 use super::store::{Error as Failure, News, Store, Wanted, Watcher};
 use crate::api::unit::{LeaseId, Revision};
 use crate::store::{
-    Error, Kv, LeaseStatus, Outcome, RangeRequest, RangeResponse, StoreStatus, Txn, WatchBatch,
-    WatchRequest, WatchStream,
+    BackupStream, Error, Kv, LeaseStatus, Outcome, RangeRequest, RangeResponse, StoreStatus, Txn,
+    WatchBatch, WatchRequest, WatchStream,
 };
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
@@ -129,6 +130,16 @@ impl Kv for Local {
                 .into_iter()
                 .collect(),
         })
+    }
+
+    async fn backup(&self) -> Result<BackupStream, Error> {
+        let (changes, revision) = self.store.changes().await.map_err(failed)?;
+        let backup = Backup {
+            identity: self.store.identity(),
+            revision,
+            changes,
+        };
+        Ok(stream::iter(backup.into_file().map(Ok)).boxed())
     }
 }
 

@@ -218,6 +218,9 @@ pub struct WatchBatch {
 /// A watch: ends with an error (connection lost, compacted), after which the caller watches or lists anew.
 pub type WatchStream = BoxStream<'static, Result<WatchBatch, Error>>;
 
+/// A backup on its way: pieces of a file, the last 32 bytes of which are the SHA-256 of those before them.
+pub type BackupStream = BoxStream<'static, Result<Vec<u8>, Error>>;
+
 /// A lease as the store sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseStatus {
@@ -292,4 +295,14 @@ pub trait Kv: Send + Sync + 'static {
     /// # Errors
     /// The store cannot be reached or refuses.
     async fn status(&self) -> Result<StoreStatus, Error>;
+
+    /// A backup of all that the store holds, in its own format, taken while it runs.
+    ///
+    /// # Errors
+    /// The store cannot be reached, refuses, or makes no backups.
+    async fn backup(&self) -> Result<BackupStream, Error> {
+        Err(Error::Other {
+            message: "this store makes no backups".into(),
+        })
+    }
 }

@@ -26,8 +26,8 @@ pub use constants::{
 pub use election::{Candidate, Leadership};
 pub use error::Error;
 pub use kv::{
-    Compare, KeyValue, Kv, LeaseStatus, Op, Outcome, RangeRequest, RangeResponse, Reply,
-    StoreStatus, Txn, WatchBatch, WatchEvent, WatchRequest, WatchStream, prefix_end,
+    BackupStream, Compare, KeyValue, Kv, LeaseStatus, Op, Outcome, RangeRequest, RangeResponse,
+    Reply, StoreStatus, Txn, WatchBatch, WatchEvent, WatchRequest, WatchStream, prefix_end,
 };
 pub use list::list;
 pub use session::{Boottime, Session};

@@ -3,6 +3,7 @@
 use crate::api::uid::Uid;
 use crate::api::unit::{Bytes, Period};
 use crate::app::arguments::{bytes, cluster_id, period};
+use crate::cli;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -85,6 +86,9 @@ pub struct DownArgs {
 pub enum StoreCommand {
     /// Runs the embedded store alone, without a manager
     Serve(ServeArgs),
+    /// The verbs of the layer below.
+    #[command(flatten)]
+    Data(cli::store::Command),
 }
 
 /// Flags of `skep store`.

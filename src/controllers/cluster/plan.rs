@@ -2,7 +2,7 @@
 
 use super::snapshot::{Node, Snapshot};
 use super::status;
-use crate::api::cluster::{Cluster, FORMAT, Severity};
+use crate::api::cluster::{Cluster, FORMAT, Held, Severity};
 use crate::api::key::Key;
 use crate::api::status::NodeState;
 use crate::api::uid::{Ids, Uid};
@@ -47,6 +47,22 @@ pub enum Refusal {
         /// The one in the store.
         found: Uid,
     },
+    /// The cluster lives in another store now.
+    #[error(
+        "the cluster moved to {to}: start the manager with --endpoints of that store; to serve this one again, which is its past, `skep store release`"
+    )]
+    Moved {
+        /// Where it is.
+        to: String,
+    },
+    /// The cluster is not all here.
+    #[error(
+        "the store is being filled from {from} and not whole: wait for that command, or repeat it if it was interrupted"
+    )]
+    Unfinished {
+        /// Where it comes from.
+        from: String,
+    },
 }
 
 impl Refusal {
@@ -54,6 +70,7 @@ impl Refusal {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::NewerFormat { .. } | Self::Unreadable { .. } | Self::OtherCluster { .. } => false,
+            Self::Moved { .. } | Self::Unfinished { .. } => false,
         }
     }
 }
@@ -73,7 +90,16 @@ pub fn refusal(cache: &Cache, known: Option<&Cluster>) -> Option<Refusal> {
             served: known.id.clone(),
             found: record.id.clone(),
         }),
-        Some(_) | None => None,
+        Some(_) | None => record.held.clone().map(Refusal::from),
+    }
+}
+
+impl From<Held> for Refusal {
+    fn from(held: Held) -> Self {
+        match held {
+            Held::MovedTo(to) => Self::Moved { to },
+            Held::FilledFrom(from) => Self::Unfinished { from },
+        }
     }
 }
 
@@ -133,6 +159,7 @@ fn make(snapshot: &Snapshot<'_>, ids: &mut Ids, plan: &mut Plan) {
                 incarnation: Incarnation(1),
                 format: FORMAT,
                 adopting_since: None,
+                held: None,
             };
             (record, "ClusterCreated", "a new cluster")
         }
@@ -252,6 +279,7 @@ fn next_life(id: Uid, past: Incarnation, snapshot: &Snapshot<'_>) -> Cluster {
         incarnation: Incarnation(past.0 + 1),
         format: FORMAT,
         adopting_since: Some(snapshot.now.wall),
+        held: None,
     }
 }
 

@@ -52,6 +52,7 @@ impl Process {
             incarnation: Incarnation(incarnation),
             format: FORMAT,
             adopting_since: None,
+            held: None,
         };
         self.world.put(Key::Cluster, &cluster);
     }
@@ -399,6 +400,31 @@ fn what_must_not_be_worked_on_is_refused_and_not_written() {
         ),
         None
     );
+}
+
+#[test]
+fn a_store_that_is_left_or_not_whole_is_served_by_nobody() {
+    for (held, refused) in [
+        (
+            r#"{"movedTo":"http://there:2379"}"#,
+            "the cluster moved to http://there:2379",
+        ),
+        (
+            r#"{"filledFrom":"/home"}"#,
+            "filled from /home and not whole",
+        ),
+    ] {
+        let record = format!(r#"{{"id":"c","incarnation":1,"format":{FORMAT},"held":{held}}}"#);
+        // The process that served it, and one that starts.
+        for mut process in [Process::serving(1), Process::new(None)] {
+            process.world.raw("cluster", record.clone().into());
+            process.world.cache.rewound_in = Some(Incarnation(1));
+            assert!(process.settle().is_in_step(), "{held}");
+            let known = process.controller.memory.known();
+            let refusal = refusal(&process.world.cache, known.as_ref()).unwrap();
+            assert!(refusal.to_string().contains(refused), "{refusal}");
+        }
+    }
 }
 
 #[test]

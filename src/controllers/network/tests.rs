@@ -27,6 +27,7 @@ fn world() -> World {
         incarnation: Incarnation(1),
         format: 1,
         adopting_since: None,
+        held: None,
     };
     world.put(Key::Cluster, &cluster);
     world

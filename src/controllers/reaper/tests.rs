@@ -46,6 +46,7 @@ fn live(world: &mut World, incarnation: u64) {
         incarnation: Incarnation(incarnation),
         format: 1,
         adopting_since: None,
+        held: None,
     };
     world.put(Key::Cluster, &cluster);
 }

@@ -55,6 +55,7 @@ impl World {
                 incarnation: Incarnation(1),
                 format: 1,
                 adopting_since: None,
+                held: None,
             },
             task: Some(Task {
                 id: ID.into(),

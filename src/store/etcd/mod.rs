@@ -11,6 +11,7 @@
 //!
 //! Deliberately absent: progress notifications (rule S3), retries with waiting. Callers wait.
 
+mod backup;
 mod convert;
 mod endpoints;
 mod failure;
@@ -19,8 +20,8 @@ mod watch;
 
 use super::config::{ConfigError, StoreConfig};
 use super::{
-    Error, Kv, LeaseStatus, MAX_MESSAGE, Outcome, RangeRequest, RangeResponse, STORE_DEADLINE,
-    StoreStatus, Txn, WatchRequest, WatchStream,
+    BackupStream, Error, Kv, LeaseStatus, MAX_MESSAGE, Outcome, RangeRequest, RangeResponse,
+    STORE_DEADLINE, StoreStatus, Txn, WatchRequest, WatchStream,
 };
 use crate::api::unit::{LeaseId, Revision};
 use async_trait::async_trait;
@@ -224,6 +225,16 @@ impl Kv for Etcd {
             })
             .await?;
         Ok(convert::status(&status, &alarms))
+    }
+
+    async fn backup(&self) -> Result<BackupStream, Error> {
+        let pieces = self
+            .call("snapshot", async |Connection { client, .. }| {
+                let mut maintenance = client.maintenance_client();
+                maintenance.snapshot().await.map_err(Failure::from)
+            })
+            .await?;
+        Ok(backup::stream(pieces))
     }
 }
 
