@@ -15,7 +15,7 @@ build: ## Builds bin/skep
 	@scripts/setup --check build
 	@scripts/build
 
-up: ## Builds, starts what is missing, runs the tour on this machine
+up: ## Builds, runs `skep up` in the background and the tour on this machine
 	@scripts/up
 
 down: ## Removes all that `make up` made

@@ -121,8 +121,3 @@ wait_for() {
     done
     return 1
 }
-
-etcdctl_ours() {
-    env -u ETCDCTL_ENDPOINTS -u ETCDCTL_USER -u ETCDCTL_CACERT -u ETCDCTL_CERT -u ETCDCTL_KEY ETCDCTL_API=3 \
-        etcdctl --endpoints "$endpoint" "$@"
-}

@@ -1,6 +1,7 @@
-//! The verbs of this layer: `manager`, `whoami`, `image load`.
+//! The verbs of this layer: `up`, `down`, `store`, `manager`, `whoami`, `image load`.
 
 use super::manager::CONTROLLERS;
+use super::single::arguments::{DownArgs, StoreVerb, UpArgs};
 use crate::api::uid::{Uid, is_identifier};
 use crate::api::unit::{Bytes, Period};
 use crate::cli;
@@ -30,6 +31,12 @@ pub enum Command {
     /// The verbs of the layer below.
     #[command(flatten)]
     Cli(cli::Command),
+    /// Runs all of skep on this machine: manager, store, and the local engine as a node
+    Up(UpArgs),
+    /// Removes what runs by `skep up`
+    Down(DownArgs),
+    /// The embedded store
+    Store(StoreVerb),
     /// Runs the controllers
     Manager(ManagerArgs),
     /// Answers HTTP requests with who it is and who asks: a workload for trying things out
@@ -108,18 +115,21 @@ pub enum ImageCommand {
         /// Its key
         #[arg(long, value_name = "FILE")]
         tls_key: Option<String>,
+        /// The directory of the `skep up` whose `skep down --all` removes the image
+        #[arg(long, value_name = "DIR")]
+        data_dir: Option<PathBuf>,
     },
 }
 
-fn period(text: &str) -> Result<Period, String> {
+pub(super) fn period(text: &str) -> Result<Period, String> {
     Period::parse(text)
 }
 
-fn bytes(text: &str) -> Result<Bytes, String> {
+pub(super) fn bytes(text: &str) -> Result<Bytes, String> {
     Bytes::parse(text)
 }
 
-fn cluster_id(text: &str) -> Result<Uid, String> {
+pub(super) fn cluster_id(text: &str) -> Result<Uid, String> {
     match is_identifier(text) {
         true => Ok(Uid::from(text)),
         false => Err(

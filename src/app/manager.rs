@@ -113,8 +113,9 @@ pub async fn run(options: Options, doors: Doors, stop: watch::Receiver<bool>) ->
         .metrics
         .set(&list::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1.0);
     let mut parts = JoinSet::new();
-    parts
-        .spawn(Watcher::new(doors.kv.clone(), cache.clone(), doors.clock.seed()).run(stop.clone()));
+    // Controllers wait until they see their own last writes, so the watcher is the last to go.
+    let (last, ended) = watch::channel(false);
+    parts.spawn(Watcher::new(doors.kv.clone(), cache.clone(), doors.clock.seed()).run(ended));
     parts.spawn(register(
         context.clone(),
         record(&options, &*doors.clock),
@@ -133,6 +134,8 @@ pub async fn run(options: Options, doors: Doors, stop: watch::Receiver<bool>) ->
     }
     // Parts give their leases back; a store that does not answer must not keep the process.
     let _ = tokio::time::timeout(STOPPING, async {
+        while parts.len() > 1 && parts.join_next().await.is_some() {}
+        last.send_replace(true);
         while parts.join_next().await.is_some() {}
     })
     .await;

@@ -2,7 +2,10 @@
 //! simulated ones.
 
 pub mod arguments;
+mod hosted;
+mod logs;
 pub mod manager;
 pub mod process;
+mod single;
 pub mod state;
 pub mod whoami;

@@ -1,18 +1,16 @@
 //! The process: the real doors, signals, logs, and one function per verb of this layer.
 
 use super::arguments::{Arguments, Command, ImageCommand, ManagerArgs};
-use super::manager::{self, CONTROLLERS, Doors, Options};
+use super::manager::{CONTROLLERS, Options};
+use super::single::arguments::StoreCommand;
+use super::single::images::{self, Loaded};
 use super::state::{Noted, StateDir};
-use super::whoami;
+use super::{hosted, logs, single, whoami};
 use crate::api::node::{EngineSpec, TlsFiles};
 use crate::cli;
 use crate::controllers::{cluster, node};
 use crate::engine::{Connector, DockerConnector, image};
-use crate::metrics::server::{Readiness, Refresh, Server};
-use crate::metrics::{Metrics, list};
 use crate::runtime::clock::SystemClock;
-use crate::runtime::gauges;
-use crate::runtime::measured::{MeasuredConnector, MeasuredKv};
 use crate::runtime::shared::SharedCache;
 use crate::store::config::StoreArgs;
 use crate::store::etcd::Etcd;
@@ -24,18 +22,24 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing_subscriber::EnvFilter;
 
 /// Exit code: refused or failed.
-const FAILED: u8 = 1;
+pub(super) const FAILED: u8 = 1;
+/// Exit code: the command line makes no sense.
+pub(super) const USAGE: u8 = 2;
 /// Exit code: the store or an engine cannot be reached.
-const UNREACHABLE: u8 = 3;
+pub(super) const UNREACHABLE: u8 = 3;
 
 /// Runs the verb and returns the exit code.
 pub async fn run(arguments: Arguments, grammar: clap::Command) -> u8 {
     let globals = arguments.globals;
     match arguments.command {
         Command::Cli(command) => cli::code(cli::Cli { globals, command }, cli_doors(grammar)).await,
+        Command::Up(args) => said(single::up(&globals, args).await),
+        Command::Down(args) => said(single::down(&globals, args).await),
+        Command::Store(verb) => match verb.command {
+            StoreCommand::Serve(args) => said(single::serve(args).await),
+        },
         Command::Manager(args) => said(manage(&globals, args).await),
         Command::Whoami(args) => {
             start_logs(false);
@@ -49,12 +53,13 @@ pub async fn run(arguments: Arguments, grammar: clap::Command) -> u8 {
     }
 }
 
-/// An exit code and what to say.
-type Ended = Result<(), (u8, String)>;
+/// An exit code and what to say; nothing, if it has been said.
+pub(super) type Ended = Result<(), (u8, String)>;
 
 fn said(ended: Ended) -> u8 {
     match ended {
         Ok(()) => 0,
+        Err((code, message)) if message.is_empty() => code,
         Err((code, message)) => {
             eprintln!("error: {message}");
             code
@@ -69,14 +74,11 @@ pub async fn open(config: StoreConfig) -> Result<Arc<dyn Kv>, crate::store::Erro
 
 fn cli_doors(grammar: clap::Command) -> cli::Doors {
     let environment = environment();
-    let no_colour = environment
-        .get("NO_COLOR")
-        .is_some_and(|text| !text.is_empty());
     cli::Doors {
         store: Box::new(|config| open(config).boxed()),
         connector: Arc::new(DockerConnector),
         clock: Arc::new(SystemClock),
-        terminal: cli::Terminal::real(no_colour),
+        terminal: terminal(&environment),
         environment,
         directory: directory(),
         interrupted: ended().boxed(),
@@ -89,7 +91,6 @@ async fn manage(globals: &StoreArgs, args: ManagerArgs) -> Ended {
     let config =
         cli::resolve(globals, &environment(), &directory()).map_err(|message| (FAILED, message))?;
     let prefix = config.prefix.clone();
-    let metrics = Arc::new(Metrics::new());
     let kv = open(config)
         .await
         .map_err(|error| (UNREACHABLE, error.to_string()))?;
@@ -112,10 +113,7 @@ async fn manage(globals: &StoreArgs, args: ManagerArgs) -> Ended {
                 ),
             )
         })?;
-    let hostname = rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned();
+    let hostname = hostname();
     let options = Options {
         name: args.name.unwrap_or_else(|| hostname.clone()),
         hostname,
@@ -137,70 +135,18 @@ async fn manage(globals: &StoreArgs, args: ManagerArgs) -> Ended {
         },
     };
     let (stop, stopped) = watch::channel(false);
-    let cache = SharedCache::new(&prefix);
-    let server = Server::new(metrics.clone(), readiness(&cache), refresh(&cache));
-    let serving = tokio::spawn(server.run(listener, until(stopped.clone())));
     tokio::spawn(async move {
         ended().await;
         // Fails only if the manager has ended already.
         let _ = stop.send(true);
     });
-    let engines = Arc::new(DockerConnector);
-    let connector = Arc::new(MeasuredConnector::new(engines, metrics.clone()));
-    let doors = Doors {
-        kv: Arc::new(MeasuredKv::new(kv, metrics.clone())),
-        cache,
-        connector,
-        clock: Arc::new(SystemClock),
-        metrics,
-    };
-    let result = manager::run(options, doors, stopped).await;
-    serving.abort();
+    let cache = SharedCache::new(&prefix);
+    let result = hosted::run(options, kv, cache, Some(listener), stopped).await;
     result.map_err(|error| (FAILED, error.to_string()))
 }
 
-/// Ready once the cache is filled, and while it follows the store and the cluster has its record.
-fn readiness(cache: &Arc<SharedCache>) -> Readiness {
-    let readiness = Readiness::new();
-    readiness.waits("store", "not read yet");
-    let (cache, told) = (cache.clone(), readiness.clone());
-    tokio::spawn(async move {
-        let mut progress = cache.follow();
-        while progress.changed().await.is_ok() {
-            progress.mark_unchanged();
-            match cache.trouble() {
-                None => told.ready("store"),
-                Some(why) => told.waits("store", format!("{why}; what runs goes on")),
-            }
-            match cache.read(|cache| cache.cluster.is_some()) {
-                true => told.ready("cluster"),
-                false => told.waits(
-                    "cluster",
-                    "it has no record yet; a manager that runs the controller `cluster` writes it",
-                ),
-            }
-        }
-    });
-    readiness
-}
-
-/// Brings the gauges up to date when they are read.
-fn refresh(cache: &Arc<SharedCache>) -> Refresh {
-    let cache = cache.clone();
-    Arc::new(move |metrics| {
-        let progress = cache.progress();
-        metrics.set(
-            &list::STORE_CONNECTED,
-            &[],
-            f64::from(u8::from(progress.is_connected)),
-        );
-        metrics.set(&list::CACHE_REVISION, &[], progress.revision.0 as f64);
-        cache.read(|cache| gauges::refresh(metrics, cache));
-    })
-}
-
 /// An error with its causes.
-fn explain(error: &dyn std::error::Error) -> String {
+pub(super) fn explain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -210,24 +156,21 @@ fn explain(error: &dyn std::error::Error) -> String {
     text
 }
 
-async fn until(mut stop: watch::Receiver<bool>) {
-    // An error means that nobody can ask for the end any more: that is the end.
-    let _ = stop.wait_for(|stop| *stop).await;
-}
-
 async fn load_image(command: ImageCommand) -> Ended {
     let ImageCommand::Load {
         engine: url,
         tls_ca,
         tls_cert,
         tls_key,
+        data_dir,
     } = command;
     let tls = match (tls_ca, tls_cert, tls_key) {
         (Some(ca), Some(cert), Some(key)) => Some(TlsFiles { ca, cert, key }),
         _ => None,
     };
+    let spec = EngineSpec { url, tls };
     let engine = DockerConnector
-        .connect(&EngineSpec { url, tls })
+        .connect(&spec)
         .await
         .map_err(|error| (FAILED, error.to_string()))?;
     let unreachable = |error: crate::engine::Error| {
@@ -246,26 +189,42 @@ async fn load_image(command: ImageCommand) -> Ended {
         .map_err(|error| (FAILED, format!("cannot read this program: {error}")))?;
     let packed = image::skep(program, env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
     engine.load(packed.tar()).await.map_err(unreachable)?;
+    let id = engine.image(&name).await.map_err(unreachable)?;
     println!("{name}");
-    Ok(())
+    // Without a home nobody can have run `skep up` there.
+    match single::path(data_dir.as_deref(), &environment()) {
+        Ok(path) => {
+            let engine = spec;
+            images::note(&path, &Loaded { engine, name, id })
+        }
+        Err(_) => Ok(()),
+    }
 }
 
-fn start_logs(json: bool) {
-    let filter = EnvFilter::try_from_env("SKEP_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let no_colour = std::env::var_os("NO_COLOR").is_some_and(|text| !text.is_empty());
-    let colour = !no_colour && std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(colour);
-    // Fails only if logs have been started already.
-    let _ = match json {
-        true => logs.json().try_init(),
-        false => logs.with_target(false).try_init(),
-    };
+/// The log of a process that runs for long.
+pub(super) fn start_logs(json: bool) {
+    logs::start("info", json);
 }
 
-fn environment() -> BTreeMap<String, String> {
+/// The log of a verb that ends.
+pub(super) fn start_quiet_logs() {
+    logs::start("warn", false);
+}
+
+/// The person at the process's own streams.
+pub(super) fn terminal(environment: &BTreeMap<String, String>) -> cli::Terminal {
+    let no_colour = environment.get("NO_COLOR");
+    cli::Terminal::real(no_colour.is_some_and(|text| !text.is_empty()))
+}
+
+/// The host's name.
+pub(super) fn hostname() -> String {
+    let system = rustix::system::uname();
+    system.nodename().to_string_lossy().into_owned()
+}
+
+/// The environment's variables; those that are not UTF-8 are left out.
+pub(super) fn environment() -> BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()
@@ -276,7 +235,7 @@ fn directory() -> PathBuf {
 }
 
 /// Returns when the process is asked to end: SIGINT, SIGTERM.
-fn ended() -> impl Future<Output = ()> + Send + 'static {
+pub(super) fn ended() -> impl Future<Output = ()> + Send + 'static {
     let mut interrupt =
         signal(SignalKind::interrupt()).expect("the runtime was built with signals");
     let mut terminate =

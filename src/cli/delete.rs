@@ -95,12 +95,34 @@ pub(super) async fn remove(
     keys: &[ObjectKey],
     ignore_missing: bool,
 ) -> Result<(), Error> {
-    let (there, missing): (Vec<&ObjectKey>, Vec<&ObjectKey>) =
-        keys.iter().partition(|key| cache.users.contains_key(*key));
+    let missing = keys.iter().filter(|key| !cache.users.contains_key(*key));
+    let missing: Vec<String> = missing.map(|key| missing_text(cache, key)).collect();
     if !ignore_missing && !missing.is_empty() {
-        let names: Vec<String> = missing.iter().map(|key| missing_text(cache, key)).collect();
-        return Err(Error::refused(names.join("\n")));
+        return Err(Error::refused(missing.join("\n")));
     }
+    each(session, cache, keys, |key| {
+        session.terminal.line(&format!("{} deleted", title(key)))
+    })
+    .await
+}
+
+/// As [`remove`]; what is not there is no error, and nothing is said.
+pub(super) async fn quietly(
+    session: &Session,
+    cache: &Cache,
+    keys: &[ObjectKey],
+) -> Result<(), Error> {
+    each(session, cache, keys, |_| Ok(())).await
+}
+
+async fn each(
+    session: &Session,
+    cache: &Cache,
+    keys: &[ObjectKey],
+    deleted: impl Fn(&ObjectKey) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let there = keys.iter().filter(|key| cache.users.contains_key(*key));
+    let there: Vec<&ObjectKey> = there.collect();
     // Two keys at most for each object.
     for chunk in there.chunks(CHUNK / 2) {
         let writes: Vec<Guarded> = chunk
@@ -108,9 +130,7 @@ pub(super) async fn remove(
             .flat_map(|key| deletions(session, cache, key))
             .collect();
         write::commit(session, &writes).await?;
-        for key in chunk {
-            session.terminal.line(&format!("{} deleted", title(key)))?;
-        }
+        chunk.iter().try_for_each(|key| deleted(key))?;
     }
     Ok(())
 }

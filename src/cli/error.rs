@@ -91,6 +91,14 @@ impl Error {
         }
     }
 
+    /// Whether nothing answers where the store should be.
+    pub(super) fn is_store_away(&self) -> bool {
+        matches!(
+            self,
+            Self::Store(store::Error::Unreachable { .. } | store::Error::Timeout { .. })
+        )
+    }
+
     /// What to do about it; empty: nothing to add.
     pub(super) fn hint(&self) -> String {
         match self {

@@ -10,6 +10,11 @@ pub const TEMPLATE: &str = "\
 
 Usage: skep [OPTIONS] <COMMAND>
 
+One machine:
+  up             Run all of skep here: manager, store, and this machine's Docker Engine as a node
+  down           Remove what runs there; --all: the store as well
+  store serve    Run the embedded store alone: etcd's API, without the manager
+
 Write:
   apply          Create or change objects from manifests
   diff           Show what apply would change
@@ -42,6 +47,7 @@ More:
   version        Print the version
 
 Examples:
+  skep up
   skep apply -f web.yaml --wait
   skep get services,tasks -o wide
   skep scale web 5

@@ -10,15 +10,18 @@
 //! Invariants: a user's text is stored byte for byte; what means the same as what is stored is not written; results go
 //! to standard output and everything else to standard error; exit codes are those of `error.rs`.
 //!
-//! Deliberately absent: verbs that need the layers above (`manager`, `whoami`, `image load`): `main.rs` adds them.
+//! Deliberately absent: verbs that need the layers above (`up`, `down`, `store serve`, `manager`, `whoami`, `image load`):
+//! `main.rs` adds them. [`up`] and [`down`] are their parts that look at a cluster like any other verb.
 
 mod api_resources;
 mod apply;
 mod completion;
 mod converge;
+pub mod data_dir;
 mod delete;
 mod describe;
 mod diff;
+pub mod down;
 mod error;
 mod events;
 mod exec;
@@ -41,6 +44,7 @@ mod table;
 mod tasks;
 mod terminal;
 mod text;
+pub mod up;
 mod validate;
 mod version;
 mod wait;
@@ -48,7 +52,8 @@ mod why;
 mod write;
 
 pub use help::TEMPLATE as HELP_TEMPLATE;
-pub use settings::resolve;
+pub use session::Session;
+pub use settings::{of_directory, resolve};
 pub use terminal::{Captured, Terminal};
 
 use crate::api::unit::Period;
@@ -58,9 +63,8 @@ use crate::store::config::{StoreArgs, StoreConfig};
 use crate::store::{self, Kv};
 use error::Error;
 use futures::future::BoxFuture;
-use session::Session;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -164,6 +168,7 @@ pub async fn code(cli: Cli, doors: Doors) -> u8 {
         interrupted,
         grammar,
     } = doors;
+    let file = settings::file(&cli.globals, &environment, &directory);
     let open = async || {
         let settings = resolve(&cli.globals, &environment, &directory).map_err(Error::refused)?;
         let prefix = settings.prefix.clone();
@@ -181,11 +186,11 @@ pub async fn code(cli: Cli, doors: Doors) -> u8 {
         result = dispatch(cli.command, open, &terminal, grammar) => result,
         () = interrupted => return 130,
     };
-    finish(result, &terminal)
+    finish(result, file.as_deref(), &terminal)
 }
 
-/// Prints what went wrong, once, with its causes and advice.
-fn finish(result: Result<(), Error>, terminal: &Terminal) -> u8 {
+/// Prints what went wrong, once, with its causes and advice. `file` is the configuration file that said where the store is.
+fn finish(result: Result<(), Error>, file: Option<&Path>, terminal: &Terminal) -> u8 {
     let error = match result {
         Ok(()) => return 0,
         Err(Error::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => return 0,
@@ -193,7 +198,13 @@ fn finish(result: Result<(), Error>, terminal: &Terminal) -> u8 {
     };
     if !matches!(error, Error::Said(_)) {
         terminal.note(&format!("error: {}", error.chain()));
-        let hint = error.hint();
+        let hint = match file {
+            Some(file) if error.is_store_away() => format!(
+                "{} says that it is there: does `skep up` run? or say where with --endpoints, SKEP_ENDPOINTS or ETCDCTL_ENDPOINTS",
+                file.display()
+            ),
+            Some(_) | None => error.hint(),
+        };
         if !hint.is_empty() {
             terminal.note(&format!("hint: {hint}"));
         }

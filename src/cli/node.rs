@@ -208,6 +208,25 @@ fn manifest(args: &Add, manager: Option<&str>) -> Result<String, Error> {
     ))
 }
 
+/// The manifest of a socket's node without labels.
+pub(super) fn plain(name: &str, engine: &str, manager: &str) -> String {
+    let args = Add {
+        name: name.into(),
+        engine: engine.into(),
+        labels: Vec::new(),
+        tls_ca: None,
+        tls_cert: None,
+        tls_key: None,
+        manager: None,
+        role: "worker".into(),
+        dry_run: false,
+        wait: false,
+        timeout: Period::default(),
+    };
+    let manager = engine.starts_with("unix://").then_some(manager);
+    manifest(&args, manager).expect("there is no label that could be wrong")
+}
+
 async fn change(session: &Session, args: &Change, wanted: Availability) -> Result<(), Error> {
     let cache = session.snapshot().await?;
     let keys = keys(&args.names);

@@ -12,6 +12,7 @@ use crate::api::name::{NodeName, Scoped};
 use crate::api::status::{Unclaimed, UnclaimedKind};
 use crate::api::task::{Desired, Task};
 use crate::api::time::Timestamp;
+use crate::api::uid::TaskId;
 use crate::runtime::cache::Cache;
 use crate::runtime::view;
 
@@ -131,6 +132,20 @@ fn record(
         adopted_from: Some(node.clone()),
     };
     is_ours.then(|| (Scoped::new(&claim.namespace, &claim.name), task()))
+}
+
+/// Removes every container whose record is lost; the tasks under which that is ordered.
+pub(super) async fn lost(session: &Session, cache: &Cache) -> Result<Vec<TaskId>, Error> {
+    let now = session.now();
+    let lost: Vec<(NodeName, &Unclaimed)> = found(cache, &[])
+        .into_iter()
+        .filter(|(node, container)| record(cache, node, container, now).is_some())
+        .collect();
+    approve(session, cache, &lost, now).await?;
+    let claims = lost
+        .iter()
+        .filter_map(|(_, container)| container.claim.as_ref());
+    Ok(claims.map(|claim| claim.task.clone()).collect())
 }
 
 async fn approve(

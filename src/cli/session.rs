@@ -18,7 +18,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// What a verb works with.
 #[derive(Clone)]
-pub(super) struct Session {
+pub struct Session {
     /// The store.
     pub(super) kv: Arc<dyn Kv>,
     /// The prefix of all keys.
@@ -32,6 +32,23 @@ pub(super) struct Session {
 }
 
 impl Session {
+    /// A view of the store `kv`, below `prefix`.
+    pub fn new(
+        kv: Arc<dyn Kv>,
+        prefix: &str,
+        connector: Arc<dyn Connector>,
+        clock: Arc<dyn Clock>,
+        terminal: Terminal,
+    ) -> Self {
+        Self {
+            kv,
+            prefix: prefix.to_owned(),
+            connector,
+            clock,
+            terminal,
+        }
+    }
+
     /// The wall clock.
     pub(super) fn now(&self) -> Timestamp {
         self.clock.now().wall
