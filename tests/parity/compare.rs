@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long watches may take to tell the same.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often they are looked at.
 const LOOK: Duration = Duration::from_millis(2);
@@ -31,8 +31,8 @@ pub(crate) struct Pair {
     etcd: Peer,
     ours: Peer,
     hint: Hint,
-    /// How many answers of creation each stream owes.
-    created: [usize; STREAMS],
+    /// How many answers of creation and of progress were asked for on each stream.
+    asked: [usize; STREAMS],
 }
 
 impl Pair {
@@ -46,7 +46,7 @@ impl Pair {
                 revision: 1,
                 compacted: 0,
             },
-            created: [0; STREAMS],
+            asked: [0; STREAMS],
         }
     }
 
@@ -67,8 +67,8 @@ impl Pair {
             return Some(format!("{}\n{difference}", line(step)));
         }
         self.note(step, &etcd);
-        if let Some(stream) = self.owes(step) {
-            let difference = self.wait_created(stream).await;
+        if let Some(stream) = self.asks(step) {
+            let difference = self.wait_answered(stream).await;
             if difference.is_some() {
                 return difference;
             }
@@ -87,32 +87,34 @@ impl Pair {
             Step::Compact(request) if told.revision.is_some() => {
                 self.hint.compacted = request.revision;
             }
-            Step::Restart { .. } => self.created = [0; STREAMS],
-            Step::Close { stream } => self.created[*stream] = 0,
+            Step::Restart { .. } => self.asked = [0; STREAMS],
+            Step::Close { stream } => self.asked[*stream] = 0,
             _ => {}
         }
     }
 
-    /// The stream that has one more answer of creation to give.
-    fn owes(&mut self, step: &Step) -> Option<usize> {
+    /// The stream that has one more answer to give, whatever happens.
+    fn asks(&mut self, step: &Step) -> Option<usize> {
         match step {
             Step::Watch {
                 stream,
-                request: PbWatchRequestUnion::CreateRequest(_),
+                request:
+                    PbWatchRequestUnion::CreateRequest(_) | PbWatchRequestUnion::ProgressRequest(_),
             } => {
-                self.created[*stream] += 1;
+                self.asked[*stream] += 1;
                 Some(*stream)
             }
             _ => None,
         }
     }
 
-    async fn wait_created(&self, stream: usize) -> Verdict {
+    async fn wait_answered(&self, stream: usize) -> Verdict {
         let count = |peer: &Peer| {
             let answers = answers(peer, stream);
-            answers.iter().filter(|answer| answer.created).count()
+            let is_answer = |answer: &&PbWatchResponse| answer.created || answer.watch_id == -1;
+            answers.iter().filter(is_answer).count()
         };
-        let wanted = self.created[stream];
+        let wanted = self.asked[stream];
         let wait = async {
             while count(&self.etcd) < wanted || count(&self.ours) < wanted {
                 tokio::time::sleep(LOOK).await;
@@ -121,7 +123,7 @@ impl Pair {
         let done = tokio::time::timeout(PATIENCE, wait).await;
         done.err().map(|_| {
             format!(
-                "of {wanted} watches on stream {stream}, etcd answered {} and ours {}",
+                "of {wanted} requests on stream {stream}, etcd answered {} and ours {}",
                 count(&self.etcd),
                 count(&self.ours)
             )

@@ -115,7 +115,8 @@ pub(crate) async fn play(peer: &mut Peer, step: &Step) -> Told {
 
 async fn maintenance(peer: &Peer, step: &Step) -> Told {
     match step.clone() {
-        Step::Alarm(request) => {
+        Step::Alarm(mut request) => {
+            request.member_id = member(peer).await;
             let answer: Result<PbAlarmResponse, _> =
                 peer.raw.call("Maintenance/Alarm", request).await;
             let masked = answer.map(|mut answer| {
@@ -170,6 +171,13 @@ async fn maintenance(peer: &Peer, step: &Step) -> Told {
             call!(peer, "Maintenance/Defragment", request, PbDefragmentResponse)
         }
     }
+}
+
+/// The member's own id: alarms belong to members.
+async fn member(peer: &Peer) -> u64 {
+    let request = PbMemberListRequest::default();
+    let list: PbMemberListResponse = peer.raw.call("Cluster/MemberList", request).await.unwrap();
+    list.members[0].id
 }
 
 /// A status without what is the server's own.

@@ -39,8 +39,8 @@ impl PbKvService for Api {
         let request = request.into_inner();
         check_size(&request)?;
         let shows = request.prev_kv;
-        let txn = Transaction::one(convert::put(request));
-        let done = self.store.txn(&txn).await.map_err(status)?;
+        let put = convert::put(request);
+        let done = self.store.put(&put).await.map_err(status)?;
         let previous = match done.answers.first() {
             Some(Answer::Put { previous, .. }) if shows => {
                 previous.as_ref().map(convert::key_value)
