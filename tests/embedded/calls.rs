@@ -87,6 +87,11 @@ async fn refusals_have_the_codes_and_the_words_of_etcd() {
     for (said, wanted) in wanted {
         assert_eq!(said, wanted);
     }
+    // What is malformed and too large is malformed in the first place.
+    assert_eq!(
+        said(client.put("", vec![0; 1024 * 1600], None).await),
+        "InvalidArgument: etcdserver: key is not provided"
+    );
     let huge = said(client.put("a", vec![0; 3_000_000], None).await);
     let (front, back) = (
         "ResourceExhausted: grpc: received message larger than max (30000",
@@ -192,7 +197,8 @@ async fn a_full_store_reads_and_deletes_until_it_has_room_and_its_alarm_is_taken
     client.defragment().await.unwrap();
     // An alarm belongs to a member.
     let member = client.status().await.unwrap().leader();
-    let of = etcd_client::AlarmOptions::new().with_member(member);
+    let mut of = etcd_client::AlarmOptions::new();
+    of.with_member(member);
     client
         .alarm(AlarmAction::Deactivate, AlarmType::Nospace, Some(of))
         .await

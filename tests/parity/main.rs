@@ -15,6 +15,7 @@
 )]
 
 mod compare;
+mod etcdctl;
 mod generate;
 mod keys;
 mod peer;

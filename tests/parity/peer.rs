@@ -96,6 +96,14 @@ impl Peer {
         self.raw = Raw::new(&address);
     }
 
+    /// `127.0.0.1:PORT`.
+    pub(crate) fn address(&self) -> String {
+        match &self.server {
+            Server::Real(etcd) => etcd.endpoint(),
+            Server::Ours(ours) => ours.address.clone(),
+        }
+    }
+
     /// A watch stream, opened if it is not.
     pub(crate) fn stream(&mut self, number: usize) -> &WatchStream {
         let raw = &self.raw;
