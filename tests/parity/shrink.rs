@@ -2,6 +2,8 @@
 
 use crate::compare::{Pair, Verdict};
 use crate::step::Step;
+use futures::FutureExt;
+use std::panic::AssertUnwindSafe;
 
 /// At most so many sequences are tried: each starts both servers anew.
 const MOST_TRIES: usize = 60;
@@ -17,7 +19,7 @@ pub(crate) async fn shrink(mut steps: Vec<Step>, mut difference: String) -> (Vec
             let mut fewer = steps.clone();
             fewer.drain(start..(start + size).min(steps.len()));
             tries += 1;
-            match tried(fewer.clone()).await {
+            match tried(&fewer).await {
                 Some(found) => {
                     (steps, difference, is_shorter) = (fewer, found, true);
                 }
@@ -32,8 +34,8 @@ pub(crate) async fn shrink(mut steps: Vec<Step>, mut difference: String) -> (Vec
 }
 
 /// Like [`replay`]. Without what came before it, a step may be one that etcd itself stumbles over: that is no difference.
-async fn tried(steps: Vec<Step>) -> Verdict {
-    let played = tokio::spawn(async move { replay(&steps).await });
+async fn tried(steps: &[Step]) -> Verdict {
+    let played = AssertUnwindSafe(replay(steps)).catch_unwind();
     played.await.unwrap_or(None)
 }
 

@@ -74,7 +74,7 @@ fn number_after(text: &str, mark: &str) -> String {
 /// Puts `#` for every number with its unit, and one space for many.
 pub(super) fn without_figures(text: &str) -> String {
     let plain = |word: &str| -> String {
-        let is_unit = ["kB", "MB", "B", "bytes"].contains(&word);
+        let is_unit = ["kB", "MB", "B", "bytes"].contains(&word.trim_end_matches(','));
         let figures = |char: char| char.is_ascii_digit() || char == '#' || char == '.';
         if is_unit {
             return String::new();

@@ -60,10 +60,10 @@ const LINES: &[(&str, &str)] = &[
     ("role list", ""),
 ];
 
-/// Two commands of which the second ends what the first waits for: what the first printed is compared.
+/// Commands that go on, with those that give them something to print.
 const LONG: &[(&str, &[&str])] = &[
     ("watch w --prefix --prev-kv", &["put w1 a", "put w1 b", "put w2 c", "del w --prefix"]),
-    ("watch w -w json", &["put w 1", "del w"]),
+    ("watch w -w json", &["put w 1"]),
     ("lock name", &[]),
     ("elect post me", &[]),
 ];
@@ -104,7 +104,7 @@ async fn run(series: &str, address: &str, line: &str, input: &str) -> String {
     masked(&format!("{code}\n{out}{errors}"), address)
 }
 
-/// What a command prints until it is as many bytes as `wanted`, or until it is silent for long.
+/// What a command prints up to so many lines.
 async fn printed(child: &mut Child, address: &str, lines: usize) -> String {
     let out = child.stdout.as_mut().unwrap();
     let mut text = Vec::new();
