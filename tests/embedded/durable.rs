@@ -2,9 +2,13 @@
 
 use crate::embedded::Embedded;
 use crate::within;
-use skep::embedded::journal::{self, faulty::FaultyDisk};
+use skep::embedded::journal::{
+    self,
+    faulty::{Fault, FaultyDisk, Restart},
+};
 use skep::embedded::mvcc::{Operation, Put, Query, Span, Transaction};
 use skep::embedded::store::{Error, News, Options, Store, Wanted};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 fn put(key: &str, value: &str) -> Transaction {
@@ -73,6 +77,63 @@ async fn many_writers_at_once_are_all_there_after_a_restart() {
     let server = server.restarted(Options::default()).await;
     let (found, revision) = server.store.range(Query::now(Span::all())).unwrap();
     assert_eq!((found.count, revision), (500, 501));
+}
+
+/// A journal that begins a new file often, so that everything happens within a few writes.
+fn small() -> Options {
+    Options {
+        journal: journal::Options {
+            segment: 600,
+            chunk: 1,
+            snapshot_after: 1500,
+            reserve: 0,
+            ..journal::Options::default()
+        },
+        ..Options::default()
+    }
+}
+
+/// Writes until all is well again; gives what was acknowledged.
+async fn write_through(store: &Store) -> BTreeMap<String, String> {
+    let mut acknowledged = BTreeMap::new();
+    for number in 0..40 {
+        let (key, value) = (format!("k{}", number % 7), number.to_string());
+        match store.txn(&put(&key, &value)).await {
+            Ok(_) => {
+                acknowledged.insert(key, value);
+            }
+            Err(Error::NotWritten { .. } | Error::Journal { .. }) => {}
+            Err(other) => panic!("{other}"),
+        }
+        assert_eq!(all(store), words(&acknowledged), "after write {number}");
+    }
+    acknowledged
+}
+
+fn words(keys: &BTreeMap<String, String>) -> String {
+    let words = keys.iter().map(|(key, value)| format!("{key}={value}"));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test]
+async fn whatever_fails_on_the_disk_what_was_acknowledged_is_there_and_writes_go_on() {
+    for fault in [Fault::NoSpace, Fault::Failure] {
+        for operation in 1..60 {
+            let disk = FaultyDisk::new(operation);
+            let (store, _) = Store::on_disk(Arc::new(disk.clone()), small()).unwrap();
+            disk.plan(disk.operations() + operation, fault);
+            let mut acknowledged = write_through(&store).await;
+            disk.heal();
+            let last = store.txn(&put("last", "1")).await;
+            last.unwrap_or_else(|error| panic!("{fault:?} {operation}: {error}"));
+            acknowledged.insert("last".into(), "1".into());
+            store.stop().await;
+            drop(store);
+            disk.restart(Restart::PowerLostNothingKept);
+            let (store, _) = Store::on_disk(Arc::new(disk), small()).unwrap();
+            assert_eq!(all(&store), words(&acknowledged), "{fault:?} {operation}");
+        }
+    }
 }
 
 #[tokio::test]

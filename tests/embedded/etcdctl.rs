@@ -208,8 +208,11 @@ async fn long_commands(address: &str) -> String {
     let mut second = spawn(address, &["lock", "name"]);
     text += &held;
     // The second waits for the first.
-    let kept = run(address, "get name --prefix --keys-only", "").await;
-    text += &kept;
+    crate::support::eventually("both have their key", async || {
+        let keys = run(address, "get name --prefix --keys-only", "").await;
+        keys.matches("name/").count() == 2
+    })
+    .await;
     let pid = rustix::process::Pid::from_raw(first.id().unwrap().cast_signed()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     crate::within("the first lock", first.wait()).await.unwrap();

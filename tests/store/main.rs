@@ -11,6 +11,10 @@
 mod access;
 mod checks;
 #[path = "../support/embedded.rs"]
+#[allow(
+    dead_code,
+    reason = "the tests of the embedded store use the rest of it"
+)]
 mod embedded;
 mod failures;
 #[path = "../support/frozen.rs"]

@@ -40,22 +40,23 @@ mod tests {
     use tonic::Status;
     use tonic::body::Body;
 
-    fn check(status: Status, code: Code, text: &str) {
+    async fn check(status: Status, code: Code, text: &str) {
         let response: Response<Body> = status.into_http();
-        let explained = futures::executor::block_on(explain(response));
+        let explained = explain(response).await;
         let status = Status::from_header_map(explained.headers()).unwrap();
         assert_eq!((status.code(), status.message()), (code, text));
     }
 
-    #[test]
-    fn a_message_that_is_too_long_is_refused_in_the_words_of_etcd() {
+    #[tokio::test]
+    async fn a_message_that_is_too_long_is_refused_in_the_words_of_etcd() {
         let own = "Error, decoded message length too large: found 3000000 bytes, the limit is: 2097152 bytes";
         check(
             Status::out_of_range(own),
             Code::ResourceExhausted,
             "grpc: received message larger than max (3000000 vs. 2097152)",
-        );
+        )
+        .await;
         let other = "etcdserver: mvcc: required revision has been compacted";
-        check(Status::out_of_range(other), Code::OutOfRange, other);
+        check(Status::out_of_range(other), Code::OutOfRange, other).await;
     }
 }

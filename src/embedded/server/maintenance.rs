@@ -133,7 +133,7 @@ impl PbMaintenanceService for Api {
         let (length, pieces) = backup.into_pieces();
         let chunks = Chunks::new(pieces, length).map(move |(blob, remaining)| {
             Ok(PbSnapshotResponse {
-                header: header.clone(),
+                header,
                 remaining_bytes: remaining,
                 blob,
                 version: String::new(),

@@ -53,14 +53,15 @@ impl Committer {
                 written,
             } = work;
             self.asked.extend(snapshots);
-            if let Some(written) = written {
-                self.finish_snapshot(written);
+            match written {
+                Some(_) if self.journal.is_closed() => self.give_up_snapshot(),
+                Some(written) => self.finish_snapshot(written),
+                None => {}
             }
-            let was_closed = self.journal.is_closed();
             let outcome = append(&mut self.journal, &batch.changes);
             self.shared.lock().settle(batch, outcome, self.shared.now());
             self.wait = self.wait.saturating_sub(1);
-            self.begin_snapshot(was_closed);
+            self.begin_snapshot();
             let size = self.journal.size();
             self.shared.journal_size.store(size, Ordering::Relaxed);
         }
@@ -83,9 +84,11 @@ impl Committer {
 
     /// Begins a snapshot of the whole store, if it is time or somebody asked, and another thread writes it. A closed journal
     /// waits for it, for nothing can be appended before.
-    fn begin_snapshot(&mut self, is_closed: bool) {
+    fn begin_snapshot(&mut self) {
+        let is_closed = self.journal.is_closed();
         let is_due = is_closed || (self.wait == 0 && self.journal.wants_snapshot());
-        if self.writing.is_some() || !(is_due || !self.asked.is_empty()) {
+        let is_wanted = is_due || !self.asked.is_empty();
+        if self.writing.is_some() || !is_wanted {
             return;
         }
         let (snapshot, changes) = {
@@ -117,6 +120,11 @@ impl Committer {
             .name("snapshot".into())
             .spawn(write)
             .expect("the system gives a thread to a process that has few");
+    }
+
+    /// The disk failed while a snapshot was written: it does not tell what became of the last append. Another one will.
+    fn give_up_snapshot(&mut self) {
+        self.asked.extend(self.writing.take().unwrap_or_default());
     }
 
     fn finish_snapshot(&mut self, written: Result<Written, journal::Error>) {

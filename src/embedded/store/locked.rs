@@ -7,6 +7,7 @@ use super::state::State;
 use super::{Error, Shared};
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, MutexGuard, PoisonError};
+use tokio::runtime::Handle;
 
 /// What is to be told once the lock is free.
 #[derive(Debug, Default)]
@@ -87,8 +88,19 @@ impl Drop for Locked<'_> {
         for (waiters, outcome) in after.answers {
             answer(waiters, &outcome);
         }
-        for bell in after.bells {
-            bell.ring();
-        }
+        ring(&self.shared.runtime, after.bells);
+    }
+}
+
+/// More bells than this are rung from within the runtime: there a wake-up is a push to a worker's own queue, while from the
+/// commit thread each takes the lock of the queue that all workers share.
+const FEW: usize = 4;
+
+fn ring(runtime: &Handle, bells: Vec<Arc<Bell>>) {
+    let ring = |bells: Vec<Arc<Bell>>| bells.iter().for_each(|bell| bell.ring());
+    if bells.len() <= FEW {
+        ring(bells);
+    } else {
+        runtime.spawn(async move { ring(bells) });
     }
 }

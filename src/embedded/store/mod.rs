@@ -39,6 +39,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -93,6 +94,8 @@ struct Shared {
     options: Options,
     /// Bytes on disk.
     journal_size: AtomicU64,
+    /// Where readers are woken.
+    runtime: Handle,
 }
 
 impl Store {
@@ -115,6 +118,7 @@ impl Store {
                 .map_or_else(open::identity, Journal::identity),
             options,
             journal_size: AtomicU64::new(journal.as_ref().map_or(0, Journal::size)),
+            runtime: Handle::current(),
         });
         let committer = journal.map(|journal| {
             let committer = Committer::new(Arc::clone(&shared), journal);
