@@ -52,7 +52,11 @@ async fn refusals_have_the_codes_and_the_words_of_etcd() {
         ),
         (
             // A lone write looks for its lease before its key.
-            said(client.put("new", "", lease(5).map(PutOptions::with_ignore_value)).await),
+            said(
+                client
+                    .put("new", "", lease(5).map(PutOptions::with_ignore_value))
+                    .await,
+            ),
             "NotFound: etcdserver: requested lease not found",
         ),
         (

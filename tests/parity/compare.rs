@@ -158,7 +158,8 @@ impl Pair {
             }
             let ids = etcd.keys().chain(ours.keys());
             let id = ids.copied().find(|id| etcd.get(id) != ours.get(id))?;
-            let lines = |told: &BTreeMap<i64, Vec<String>>| told.get(&id).cloned().unwrap_or_default();
+            let lines =
+                |told: &BTreeMap<i64, Vec<String>>| told.get(&id).cloned().unwrap_or_default();
             Some(format!(
                 "stream {stream}, watch {id}: {}",
                 first_difference(&lines(&etcd), &lines(&ours))

@@ -72,7 +72,10 @@ async fn random_operations_are_answered_as_by_etcd() {
         let Some(difference) = verdict else {
             continue;
         };
-        println!("SEED={seed}: differs after {} steps:\n{difference}", played.len());
+        println!(
+            "SEED={seed}: differs after {} steps:\n{difference}",
+            played.len()
+        );
         let (fewest, difference) = shrink::shrink(played, difference).await;
         panic!(
             "SEED={seed}: the embedded store differs from etcd {SERIES} after these steps:\n{}\n{difference}",

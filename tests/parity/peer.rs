@@ -132,7 +132,10 @@ impl Peer {
         stream.send(request);
         until(PATIENCE, "a watch is level with the store", async || {
             let answers = stream.answers();
-            answers.iter().any(|answer| !answer.events.is_empty()).then_some(())
+            answers
+                .iter()
+                .any(|answer| !answer.events.is_empty())
+                .then_some(())
         })
         .await;
     }
@@ -143,7 +146,14 @@ impl Ours {
     async fn run(&mut self) {
         let data = self.dir.path().join("data");
         let data = data.to_str().unwrap();
-        let arguments = ["store", "serve", "--listen", &self.address, "--data-dir", data];
+        let arguments = [
+            "store",
+            "serve",
+            "--listen",
+            &self.address,
+            "--data-dir",
+            data,
+        ];
         let mut process = Process::skep("embedded", &arguments, self.dir.path());
         let raw = Raw::new(&self.address);
         until(PATIENCE, "the embedded store answers", async || {

@@ -168,7 +168,12 @@ async fn maintenance(peer: &Peer, step: &Step) -> Told {
         }
         _ => {
             let request = PbDefragmentRequest::default();
-            call!(peer, "Maintenance/Defragment", request, PbDefragmentResponse)
+            call!(
+                peer,
+                "Maintenance/Defragment",
+                request,
+                PbDefragmentResponse
+            )
         }
     }
 }
@@ -184,7 +189,11 @@ async fn member(peer: &Peer) -> u64 {
 fn plain_status(answer: PbStatusResponse) -> PbStatusResponse {
     let version = answer.version.chars().take(6).collect();
     let errors = answer.errors.into_iter();
-    let word = |error: String| error.split_once(" alarm:").map_or(error.clone(), |(_, alarm)| alarm.into());
+    let word = |error: String| {
+        error
+            .split_once(" alarm:")
+            .map_or(error.clone(), |(_, alarm)| alarm.into())
+    };
     PbStatusResponse {
         header: answer.header,
         version,
@@ -203,11 +212,17 @@ async fn lease(peer: &Peer, step: &Step) -> Told {
             let request = PbLeaseRevokeRequest { id };
             call!(peer, "Lease/LeaseRevoke", request, PbLeaseRevokeResponse)
         }
-        Step::KeepAlive(id) => Told::of(keep_alive(peer, id).await, |answer| answer.header.as_mut()),
+        Step::KeepAlive(id) => {
+            Told::of(keep_alive(peer, id).await, |answer| answer.header.as_mut())
+        }
         Step::TimeToLive { id, keys } => {
             let answer = time_to_live(peer, id, keys).await;
             let left = answer.as_ref().ok().map(|answer| answer.ttl);
-            let masked = answer.map(|answer| PbLeaseTimeToLiveResponse { ttl: 0, ..answer });
+            let masked = answer.map(|mut answer| {
+                // etcd tells them in no order.
+                answer.keys.sort();
+                PbLeaseTimeToLiveResponse { ttl: 0, ..answer }
+            });
             let mut told = Told::of(masked, |answer| answer.header.as_mut());
             told.left = left;
             told

@@ -1,8 +1,8 @@
 //! Raw gRPC calls of etcd's API: whole requests out, whole answers in.
 
-use std::time::Duration;
 use futures::Stream;
 use prost::Message;
+use std::time::Duration;
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint};

@@ -16,10 +16,17 @@ pub(crate) enum Step {
     Compact(PbCompactionRequest),
     Grant(PbLeaseGrantRequest),
     /// A lease with the least TTL that ends with these keys, which is waited for.
-    Expire { id: i64, ttl: i64, keys: Vec<Vec<u8>> },
+    Expire {
+        id: i64,
+        ttl: i64,
+        keys: Vec<Vec<u8>>,
+    },
     Revoke(i64),
     KeepAlive(i64),
-    TimeToLive { id: i64, keys: bool },
+    TimeToLive {
+        id: i64,
+        keys: bool,
+    },
     Leases,
     Alarm(PbAlarmRequest),
     Status,
@@ -28,11 +35,18 @@ pub(crate) enum Step {
     Members,
     Defragment,
     /// A request on one of the watch streams, which is opened if it is not.
-    Watch { stream: usize, request: PbWatchRequestUnion },
+    Watch {
+        stream: usize,
+        request: PbWatchRequestUnion,
+    },
     /// The client goes away from a watch stream.
-    Close { stream: usize },
+    Close {
+        stream: usize,
+    },
     /// Both servers end in order, or are killed, and start again with what they wrote.
-    Restart { kill: bool },
+    Restart {
+        kill: bool,
+    },
 }
 
 /// Steps in their order, a line for each.

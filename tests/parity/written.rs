@@ -17,7 +17,9 @@ fn letters(text: &str) -> String {
     while let Some(start) = rest.find('[') {
         out.push_str(&rest[..start]);
         rest = &rest[start..];
-        let list = rest.find(']').and_then(|end| Some((end, bytes(&rest[1..end])?)));
+        let list = rest
+            .find(']')
+            .and_then(|end| Some((end, bytes(&rest[1..end])?)));
         match list {
             Some((end, bytes)) => {
                 out.push_str(&quoted(&bytes));
@@ -43,5 +45,9 @@ fn quoted(bytes: &[u8]) -> String {
     if bytes.len() <= MOST_BYTES {
         return format!("\"{}\"", bytes.escape_ascii());
     }
-    format!("\"{}..\" ({} bytes)", bytes[..8].escape_ascii(), bytes.len())
+    format!(
+        "\"{}..\" ({} bytes)",
+        bytes[..8].escape_ascii(),
+        bytes.len()
+    )
 }

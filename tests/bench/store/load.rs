@@ -146,7 +146,10 @@ impl Prepared {
 
     async fn ranges(&mut self) -> usize {
         // Answers are larger than what the client takes by default.
-        let mut client = self.client.kv_client().max_decoding_message_size(usize::MAX);
+        let mut client = self
+            .client
+            .kv_client()
+            .max_decoding_message_size(usize::MAX);
         for _ in 0..RANGES {
             let all = GetOptions::new().with_prefix();
             let found = client.get("/fill/", Some(all)).await;
@@ -169,7 +172,10 @@ impl Prepared {
         let puts = async {
             for number in 0..PUTS {
                 let value = format!("{number}");
-                client.put("/watched", value, None).await.expect("the server takes it");
+                client
+                    .put("/watched", value, None)
+                    .await
+                    .expect("the server takes it");
             }
         };
         let (seen, ()) = tokio::join!(seen, puts);
@@ -188,7 +194,8 @@ pub(super) async fn fill(server: &Server, keys: usize, size: usize) {
     let mut client = server.client().await;
     for first in (0..keys).step_by(100) {
         let numbers = first..(first + 100).min(keys);
-        let puts = numbers.map(|number| TxnOp::put(format!("/fill/{number:08}"), vec![b'v'; size], None));
+        let puts =
+            numbers.map(|number| TxnOp::put(format!("/fill/{number:08}"), vec![b'v'; size], None));
         let txn = Txn::new().and_then(puts.collect::<Vec<_>>());
         client.txn(txn).await.expect("the server takes it");
     }

@@ -18,7 +18,8 @@ const MOST_MIB: f64 = 120.0;
 pub(crate) async fn run() -> Vec<Report> {
     let pairs = size("PAIRS", 10);
     let asked = std::env::var("LOADS").unwrap_or_default();
-    let is_asked = |name: &str| asked.is_empty() || asked.split(',').any(|word| name.contains(word));
+    let is_asked =
+        |name: &str| asked.is_empty() || asked.split(',').any(|word| name.contains(word));
     let mut reports = Vec::new();
     for load in Load::ALL {
         if is_asked(load.name()) {
@@ -51,7 +52,11 @@ async fn compare(load: Load, pairs: usize) -> Report {
             let a = of_ours.run().await;
             (a, of_etcd.run().await)
         };
-        println!("{} {}: skep {a:.0} {unit}, etcd {b:.0} {unit}", load.name(), pair + 1);
+        println!(
+            "{} {}: skep {a:.0} {unit}, etcd {b:.0} {unit}",
+            load.name(),
+            pair + 1
+        );
         first.add(a);
         second.add(b);
         ratio.add(a / b);
@@ -59,7 +64,11 @@ async fn compare(load: Load, pairs: usize) -> Report {
     let median = ratio.median();
     Report {
         name: load.name(),
-        about: format!("{}, {pairs} pairs beside etcd {}", load.about(), etcd.version),
+        about: format!(
+            "{}, {pairs} pairs beside etcd {}",
+            load.about(),
+            etcd.version
+        ),
         samples: vec![first, second, ratio],
         ratio: (
             "median over the pairs of the embedded store's rate over etcd's",

@@ -71,7 +71,9 @@ impl Server {
         let text = std::fs::read_to_string(path).expect("the server runs");
         let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kib = line.and_then(|rest| rest.split_whitespace().next());
-        let kib: u64 = kib.and_then(|word| word.parse().ok()).expect("a process has a size");
+        let kib: u64 = kib
+            .and_then(|word| word.parse().ok())
+            .expect("a process has a size");
         kib as f64 / 1024.0
     }
 }
@@ -89,5 +91,12 @@ fn embedded() -> (String, u32, Running) {
 
 fn serve(address: &str, data: &Path) -> [String; 6] {
     let data = data.to_str().expect("a temporary path is text").into();
-    ["store".into(), "serve".into(), "--listen".into(), address.into(), "--data-dir".into(), data]
+    [
+        "store".into(),
+        "serve".into(),
+        "--listen".into(),
+        address.into(),
+        "--data-dir".into(),
+        data,
+    ]
 }

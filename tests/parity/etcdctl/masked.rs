@@ -1,9 +1,23 @@
 //! What etcdctl printed without what is a server's own: addresses, ids, sizes, times, versions, terms.
 
 /// Fields of messages whose numbers are the server's own, as JSON and `-w fields` write them.
-const OWN: [&str; 15] = [
-    "cluster_id", "member_id", "raft_term", "ClusterID", "MemberID", "RaftTerm", "dbSize",
-    "dbSizeInUse", "raftIndex", "raftAppliedIndex", "leader", "hash", "Hash", "RaftIndex", "DbSize",
+const OWN: [&str; 16] = [
+    "cluster_id",
+    "member_id",
+    "raft_term",
+    "ClusterID",
+    "MemberID",
+    "RaftTerm",
+    "dbSize",
+    "dbSizeInUse",
+    "raftIndex",
+    "raftAppliedIndex",
+    "leader",
+    "hash",
+    "Hash",
+    "RaftIndex",
+    "RaftAppliedIndex",
+    "DbSize",
 ];
 
 /// The text with `#` for ids and times, and for the numbers of fields that are the server's own.
@@ -30,10 +44,14 @@ fn line(line: &str) -> String {
         return peers(&line);
     }
     if line.starts_with("+-") || line.contains(" ENDPOINT ") || line.contains(" ID ") {
-        return line.split(['-', ' ', '+']).filter(|word| !word.is_empty()).collect();
+        return line
+            .split(['-', ' ', '+'])
+            .filter(|word| !word.is_empty())
+            .collect();
     }
     let is_name = |word: &str| line.starts_with(word);
-    if is_name("\"Name\"") || is_name("\"PeerURL\"") || is_name("\"DBSize\"") || is_name("\"TTL\"") {
+    if is_name("\"Name\"") || is_name("\"PeerURL\"") || is_name("\"DBSize\"") || is_name("\"TTL\"")
+    {
         return line.split(':').next().unwrap_or_default().into();
     }
     line
@@ -53,7 +71,10 @@ fn words(text: &str) -> String {
         let is_id = word.len() > 12 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
         let is_time = word.starts_with(|char: char| char.is_ascii_digit())
             && word.ends_with('s')
-            && word.trim_end_matches(['m', 'µ', 's', 'n']).parse::<f64>().is_ok();
+            && word
+                .trim_end_matches(['m', 'µ', 's', 'n'])
+                .parse::<f64>()
+                .is_ok();
         masked.push_str(if is_id || is_time { "#" } else { word });
     }
     masked + rest
@@ -63,7 +84,9 @@ fn number_after(text: &str, mark: &str) -> String {
     let mut parts = text.split(mark);
     let mut out = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        let figures = part.trim_start().trim_start_matches(|char: char| char.is_ascii_digit() || char == '#');
+        let figures = part
+            .trim_start()
+            .trim_start_matches(|char: char| char.is_ascii_digit() || char == '#');
         out += mark;
         out += "#";
         out += figures;
@@ -90,7 +113,10 @@ pub(super) fn without_figures(text: &str) -> String {
         out
     };
     let words = text.split(' ').map(plain);
-    words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    words
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// The addresses of peers: of etcd another port, of the embedded store that of clients.

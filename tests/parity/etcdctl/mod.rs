@@ -33,8 +33,14 @@ const LINES: &[(&str, &str)] = &[
     ("get a --rev 2", ""),
     ("get a --rev 9999", ""),
     ("get --from-key a --sort-by VALUE --order DESCEND", ""),
-    ("txn", "mod(\"a\") > \"0\"\n\nput a 9\nget a\ndel b\n\nget a\n\n"),
-    ("txn", "value(\"a\") = \"no\"\nver(\"a\") < \"99\"\n\nput a 9\n\nget a\nget b\n\n"),
+    (
+        "txn",
+        "mod(\"a\") > \"0\"\n\nput a 9\nget a\ndel b\n\nget a\n\n",
+    ),
+    (
+        "txn",
+        "value(\"a\") = \"no\"\nver(\"a\") < \"99\"\n\nput a 9\n\nget a\nget b\n\n",
+    ),
     ("txn", "\n\nput a 9\nput a 9\n\n\n"),
     ("del b", ""),
     ("put b 5", ""),
@@ -57,12 +63,14 @@ const LINES: &[(&str, &str)] = &[
     ("member list", ""),
     ("alarm disarm", ""),
     ("defrag", ""),
-    ("role list", ""),
 ];
 
 /// Commands that go on, with those that give them something to print.
 const LONG: &[(&str, &[&str])] = &[
-    ("watch w --prefix --prev-kv", &["put w1 a", "put w1 b", "put w2 c", "del w --prefix"]),
+    (
+        "watch w --prefix --prev-kv",
+        &["put w1 a", "put w1 b", "put w2 c", "del w --prefix"],
+    ),
     ("watch w -w json", &["put w 1"]),
     ("lock name", &[]),
     ("elect post me", &[]),
@@ -93,13 +101,22 @@ async fn run(series: &str, address: &str, line: &str, input: &str) -> String {
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(input.as_bytes()).await.unwrap();
     drop(stdin);
-    let limit = if line.starts_with("check") { CHECK } else { PATIENCE };
+    let limit = if line.starts_with("check") {
+        CHECK
+    } else {
+        PATIENCE
+    };
     let output = tokio::time::timeout(limit, child.wait_with_output()).await;
-    let output = output.unwrap_or_else(|_| panic!("etcdctl {line} does not end")).unwrap();
+    let output = output
+        .unwrap_or_else(|_| panic!("etcdctl {line} does not end"))
+        .unwrap();
     let out = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     // Its log lines have times; the others are for people.
-    let errors: String = errors.lines().filter(|line| !line.starts_with('{')).collect();
+    let errors: String = errors
+        .lines()
+        .filter(|line| !line.starts_with('{'))
+        .collect();
     let code = output.status.code().unwrap_or(-1);
     masked(&format!("{code}\n{out}{errors}"), address)
 }
@@ -118,7 +135,11 @@ async fn printed(child: &mut Child, address: &str, lines: usize) -> String {
         }
     };
     let done = tokio::time::timeout(PATIENCE, read).await;
-    assert!(done.is_ok(), "{lines} lines do not come: {}", String::from_utf8_lossy(&text));
+    assert!(
+        done.is_ok(),
+        "{lines} lines do not come: {}",
+        String::from_utf8_lossy(&text)
+    );
     masked(&String::from_utf8_lossy(&text), address)
 }
 
@@ -170,7 +191,11 @@ async fn watches_locks_and_elections_print_the_same() {
                 long(series, &etcd, &line, others, lines),
                 long(series, &ours, &line, others, lines)
             );
-            assert_eq!(without_figures(&ours), without_figures(&etcd), "etcdctl {series} {line}");
+            assert_eq!(
+                without_figures(&ours),
+                without_figures(&etcd),
+                "etcdctl {series} {line}"
+            );
         }
     }
 }
@@ -186,7 +211,11 @@ async fn a_snapshot_is_saved_and_a_check_of_performance_runs() {
         // One after the other: both print the same name.
         let of_etcd = run(series, &etcd, &of_etcd, "").await;
         let of_ours = run(series, &ours, &of_ours, "").await;
-        assert_eq!(without_figures(&of_ours), without_figures(&of_etcd), "etcdctl {series}");
+        assert_eq!(
+            without_figures(&of_ours),
+            without_figures(&of_etcd),
+            "etcdctl {series}"
+        );
         assert!(folder.path().join("snapshot").exists());
     }
     let newest = etcd::series().pop().unwrap();
@@ -196,10 +225,14 @@ async fn a_snapshot_is_saved_and_a_check_of_performance_runs() {
     );
     // How fast either is depends on the machine.
     let heads = |text: &str| -> Vec<String> {
-        let lines = text.lines().filter(|line| line.contains("PASS") || line.contains("FAIL"));
+        let lines = text
+            .lines()
+            .filter(|line| line.contains("PASS") || line.contains("FAIL"));
         let told = lines.map(|line| line.replace("FAIL", "PASS"));
         let figures = told.map(|line| without_figures(line.rsplit('\r').next().unwrap()));
-        let mut told: Vec<String> = figures.map(|line| line.chars().take(18).collect()).collect();
+        let mut told: Vec<String> = figures
+            .map(|line| line.chars().take(18).collect())
+            .collect();
         told.dedup();
         told
     };

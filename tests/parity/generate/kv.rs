@@ -157,11 +157,18 @@ impl Generator {
             1 => (1, PbTargetUnion::CreateRevision(number)),
             2 => (2, PbTargetUnion::ModRevision(number)),
             3 => (3, PbTargetUnion::Value(self.value())),
-            _ => (4, PbTargetUnion::Lease(self.random.between(0, super::LEASES))),
+            _ => (
+                4,
+                PbTargetUnion::Lease(self.random.between(0, super::LEASES)),
+            ),
         };
         PbCompare {
             result: self.small(0, 3),
-            target: if self.random.chance(3) { self.small(0, 4) } else { target },
+            target: if self.random.chance(3) {
+                self.small(0, 4)
+            } else {
+                target
+            },
             key,
             range_end,
             target_union: self.random.chance(94).then_some(union),
