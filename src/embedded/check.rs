@@ -16,7 +16,7 @@ pub(in crate::embedded) fn check_shape(txn: &Transaction) -> Result<(), Error> {
 }
 
 /// Refuses a span that begins with no key.
-pub(super) fn check_span(span: &Span) -> Result<(), Error> {
+pub(in crate::embedded) fn check_span(span: &Span) -> Result<(), Error> {
     if span.start().is_empty() {
         return Err(Error::EmptyKey);
     }

@@ -35,6 +35,11 @@ async fn refusals_have_the_codes_and_the_words_of_etcd() {
             "InvalidArgument: etcdserver: key is not provided",
         ),
         (
+            // Its shape is looked at before its revision.
+            said(client.get("", at(9)).await),
+            "InvalidArgument: etcdserver: key is not provided",
+        ),
+        (
             said(client.get("a", at(2)).await),
             "OutOfRange: etcdserver: mvcc: required revision has been compacted",
         ),

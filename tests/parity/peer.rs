@@ -27,7 +27,7 @@ pub(crate) struct Peer {
 }
 
 enum Server {
-    Real(Etcd),
+    Real(Box<Etcd>),
     Ours(Ours),
 }
 
@@ -43,7 +43,7 @@ impl Peer {
     pub(crate) async fn real() -> Self {
         let etcd = Etcd::of(crate::SERIES, &[]).await;
         let raw = Raw::new(&etcd.endpoint());
-        Self::new(Server::Real(etcd), raw)
+        Self::new(Server::Real(Box::new(etcd)), raw)
     }
 
     /// The embedded store, empty.

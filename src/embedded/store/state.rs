@@ -6,6 +6,7 @@ use super::locked::After;
 use super::queue::{Queue, Ticket};
 use super::quota;
 use crate::embedded::change::Change;
+use crate::embedded::check::check_span;
 use crate::embedded::mvcc::{Done, Error as Refusal, Found, Mvcc, Query};
 use std::time::Duration;
 use tracing::error;
@@ -40,6 +41,8 @@ impl State {
 
     /// Reads at the newest durable revision, or at an older one.
     pub(super) fn range(&self, mut query: Query) -> Result<(Found, i64), Refusal> {
+        // etcd looks at the shape of a request first.
+        check_span(&query.span)?;
         if query.revision > self.durable {
             return Err(Refusal::Future {
                 asked: query.revision,

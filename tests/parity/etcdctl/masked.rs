@@ -37,6 +37,11 @@ fn line(line: &str) -> String {
             line = number_after(&line, &mark);
         }
     }
+    let is_name = |word: &str| line.starts_with(word);
+    if is_name("\"Name\"") || is_name("\"PeerURL\"") || is_name("\"DBSize\"") || is_name("\"TTL\"")
+    {
+        return line.split(':').next().unwrap_or_default().into();
+    }
     if line.contains("ADDRESS") {
         // Of tables and lists: sizes with units, terms, indexes, the member's name and the address of its peers.
         line = without_figures(&line);
@@ -48,11 +53,6 @@ fn line(line: &str) -> String {
             .split(['-', ' ', '+'])
             .filter(|word| !word.is_empty())
             .collect();
-    }
-    let is_name = |word: &str| line.starts_with(word);
-    if is_name("\"Name\"") || is_name("\"PeerURL\"") || is_name("\"DBSize\"") || is_name("\"TTL\"")
-    {
-        return line.split(':').next().unwrap_or_default().into();
     }
     line
 }
