@@ -48,6 +48,10 @@ fn line(line: &str) -> String {
         line = line.replace("default", "NAME").replace("skep", "NAME");
         return peers(&line);
     }
+    if line.starts_with(['┌', '├', '└']) {
+        // As wide as what stands between.
+        return line.replace('─', "");
+    }
     if line.starts_with("+-") || line.contains(" ENDPOINT ") || line.contains(" ID ") {
         return line
             .split(['-', ' ', '+'])
