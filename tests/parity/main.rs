@@ -7,7 +7,9 @@
 //!
 //! What is masked: ids of clusters and members, terms and indexes of raft, hashes and sizes; the seconds that a lease has left
 //! are compared within [`play::SLACK_SECONDS`]. Where an answer with events ends is left open, as the order of the watches
-//! of one stream is: both depend on how fast a reader reads. What is not sent: requests on which etcd itself panics.
+//! of one stream is: both depend on how fast a reader reads. What is not sent: requests on which etcd itself panics,
+//! and nested transactions while the alarm is raised that the store is full: etcd forgets to look for puts in them, the
+//! embedded store does not.
 
 #![allow(
     clippy::unwrap_used,
@@ -64,7 +66,7 @@ async fn explore(seed: u64, length: u64) -> (Vec<Step>, Verdict) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_operations_are_answered_as_by_etcd() {
-    let (rounds, length) = (number("ROUNDS", 6), number("STEPS", 350));
+    let (rounds, length) = (number("ROUNDS", 4), number("STEPS", 250));
     let first = number("SEED", 1);
     for seed in first..first + rounds {
         println!("SEED={seed} STEPS={length}");
