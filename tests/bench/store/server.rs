@@ -31,7 +31,7 @@ pub(super) struct Server {
 #[allow(dead_code, reason = "held, and ended by being dropped")]
 enum Running {
     Embedded(Process, TempDir),
-    Etcd(Etcd),
+    Etcd(Box<Etcd>),
 }
 
 impl Server {
@@ -41,7 +41,7 @@ impl Server {
             Kind::Embedded => embedded(),
             Kind::Etcd => {
                 let etcd = Etcd::start().await;
-                (etcd.endpoint(), etcd.id(), Running::Etcd(etcd))
+                (etcd.endpoint(), etcd.id(), Running::Etcd(Box::new(etcd)))
             }
         };
         let version = until(BOOT, "the server answers", async || {
