@@ -52,6 +52,12 @@ impl Event {
         }
     }
 
+    /// Whether it made a key that was not there, or that the same transaction had deleted.
+    pub fn creates(&self) -> bool {
+        self.stored()
+            .is_some_and(|kv| kv.create_revision == kv.mod_revision)
+    }
+
     /// What was written; none: it was deleted.
     pub fn stored(&self) -> Option<&Stored> {
         match self {

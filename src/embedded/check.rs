@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 pub const MAX_OPERATIONS: usize = 128;
 
 /// Refuses what is malformed in any branch, taken or not.
-pub(super) fn check_shape(txn: &Transaction) -> Result<(), Error> {
+pub(in crate::embedded) fn check_shape(txn: &Transaction) -> Result<(), Error> {
     check_transaction(txn, MAX_OPERATIONS)?;
     Writes::of(&txn.then)?;
     Writes::of(&txn.otherwise)?;
@@ -16,7 +16,7 @@ pub(super) fn check_shape(txn: &Transaction) -> Result<(), Error> {
 }
 
 /// Refuses a span that begins with no key.
-pub(super) fn check_span(span: &Span) -> Result<(), Error> {
+pub(in crate::embedded) fn check_span(span: &Span) -> Result<(), Error> {
     if span.start().is_empty() {
         return Err(Error::EmptyKey);
     }
@@ -46,7 +46,7 @@ fn check_transaction(txn: &Transaction, most: usize) -> Result<(), Error> {
 }
 
 /// Refuses a write that is malformed by itself.
-pub(super) fn check_put(put: &Put) -> Result<(), Error> {
+pub(in crate::embedded) fn check_put(put: &Put) -> Result<(), Error> {
     if put.key.is_empty() {
         return Err(Error::EmptyKey);
     }

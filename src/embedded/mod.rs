@@ -11,7 +11,8 @@
 //! [`journal`] keeps what has changed ([`change`]) on a disk.
 //!
 //! Invariants:
-//! - It answers as etcd 3.4 does; `tests/store` runs the same checks on all of them and on real etcd.
+//! - It answers as etcd 3.4 does; `tests/store` runs the same checks on all of them and on real etcd, `tests/parity` random
+//!   operations on the running one and on real etcd.
 //! - Clocks and randomness are read in `memory.rs` and `store/mod.rs` only: tokio's clock, so that paused time works.
 //!
 //! Deliberately absent: replication, users and roles.

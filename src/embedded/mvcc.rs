@@ -277,7 +277,7 @@ impl Mvcc {
     }
 
     /// The compacted revision as etcd counts it: it begins below zero, so that a compaction at 0 is one.
-    fn floor(&self) -> i64 {
+    pub(super) fn floor(&self) -> i64 {
         self.compacted.unwrap_or(-1)
     }
 

@@ -262,6 +262,7 @@ impl Transaction {
     }
 
     /// Whether either branch, taken or not, may write a key: a full store refuses it then.
+    /// etcd does not look into nested ones and lets their puts through, which fills the store further.
     pub fn has_puts(&self) -> bool {
         let writes = |operation: &Operation| match operation {
             Operation::Put(_) => true,

@@ -1,4 +1,4 @@
-//! The benchmarks: `make bench`, or `cargo bench --bench bench -- latency throughput pairs` for some of them.
+//! The benchmarks: `make bench`, or `cargo bench --bench bench -- latency throughput pairs store` for some of them.
 //!
 //! Each measures skep and the bare calls that it cannot do without, interleaved in one run, and shows the ratio: absolute
 //! times of a shared machine mean nothing a day later. Results are a table on the terminal and `target/bench/NAME.json`.
@@ -10,11 +10,12 @@ mod support;
 mod latency;
 mod pairs;
 mod report;
+mod store;
 mod throughput;
 mod world;
 
 /// The benchmarks by name.
-const ALL: [&str; 3] = ["latency", "throughput", "pairs"];
+const ALL: [&str; 4] = ["latency", "throughput", "pairs", "store"];
 
 fn main() {
     let arguments = std::env::args().skip(1);
@@ -31,15 +32,18 @@ fn main() {
         if !asked.is_empty() && !asked.iter().any(|word| word == name) {
             continue;
         }
-        let report = runtime.block_on(async {
+        let reports = runtime.block_on(async {
             match name {
-                "latency" => latency::run().await,
-                "throughput" => throughput::run().await,
-                _ => pairs::run().await,
+                "latency" => vec![latency::run().await],
+                "throughput" => vec![throughput::run().await],
+                "pairs" => vec![pairs::run().await],
+                _ => store::run().await,
             }
         });
-        report.show();
-        report.save();
+        for report in reports {
+            report.show();
+            report.save();
+        }
     }
 }
 

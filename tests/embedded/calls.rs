@@ -35,6 +35,11 @@ async fn refusals_have_the_codes_and_the_words_of_etcd() {
             "InvalidArgument: etcdserver: key is not provided",
         ),
         (
+            // Its shape is looked at before its revision.
+            said(client.get("", at(9)).await),
+            "InvalidArgument: etcdserver: key is not provided",
+        ),
+        (
             said(client.get("a", at(2)).await),
             "OutOfRange: etcdserver: mvcc: required revision has been compacted",
         ),
@@ -48,6 +53,15 @@ async fn refusals_have_the_codes_and_the_words_of_etcd() {
         ),
         (
             said(client.put("a", "", lease(5)).await),
+            "NotFound: etcdserver: requested lease not found",
+        ),
+        (
+            // A lone write looks for its lease before its key.
+            said(
+                client
+                    .put("new", "", lease(5).map(PutOptions::with_ignore_value))
+                    .await,
+            ),
             "NotFound: etcdserver: requested lease not found",
         ),
         (
@@ -82,6 +96,11 @@ async fn refusals_have_the_codes_and_the_words_of_etcd() {
     for (said, wanted) in wanted {
         assert_eq!(said, wanted);
     }
+    // What is malformed and too large is malformed in the first place.
+    assert_eq!(
+        said(client.put("", vec![0; 1024 * 1600], None).await),
+        "InvalidArgument: etcdserver: key is not provided"
+    );
     let huge = said(client.put("a", vec![0; 3_000_000], None).await);
     let (front, back) = (
         "ResourceExhausted: grpc: received message larger than max (30000",
@@ -185,14 +204,26 @@ async fn a_full_store_reads_and_deletes_until_it_has_room_and_its_alarm_is_taken
     let revision = deleted.header().unwrap().revision();
     client.compact(revision, None).await.unwrap();
     client.defragment().await.unwrap();
+    // An alarm belongs to a member.
     let member = client.status().await.unwrap().leader();
-    let _ = member;
+    let mut of = etcd_client::AlarmOptions::new();
+    of.with_member(member);
     client
-        .alarm(AlarmAction::Deactivate, AlarmType::Nospace, None)
+        .alarm(AlarmAction::Deactivate, AlarmType::Nospace, Some(of))
         .await
         .unwrap();
     client.put("more", vec![0; 60_000], None).await.unwrap();
     assert!(client.status().await.unwrap().db_size() < 100_000);
+}
+
+#[tokio::test]
+async fn a_hash_tells_the_last_compaction_also_one_at_nothing() {
+    let server = Embedded::start().await;
+    let mut client = client(&server).await;
+    let mut told = async || client.hash_kv(0).await.unwrap().compact_version();
+    assert_eq!(told().await, -1);
+    server.store.compact(0).await.unwrap();
+    assert_eq!(told().await, 0);
 }
 
 #[tokio::test]

@@ -129,6 +129,23 @@ async fn a_watch_of_the_future_is_silent_until_then() {
 }
 
 #[tokio::test]
+async fn who_creates_a_key_has_nothing_before_it_also_where_the_same_transaction_deleted_it() {
+    let server = Embedded::start().await;
+    let mut client = client(&server).await;
+    client.put("b", "1", None).await.unwrap();
+    let wanted = WatchOptions::new().with_prev_key();
+    let mut stream = client.watch("b", Some(wanted)).await.unwrap();
+    check(&mut stream, &["0 created"]).await;
+    // The only deletion that etcd lets a transaction write over: one to the end of all keys.
+    let all = etcd_client::DeleteOptions::new().with_from_key();
+    let delete = etcd_client::TxnOp::delete("a", Some(all));
+    let put = etcd_client::TxnOp::put("b", "2", None);
+    let txn = etcd_client::Txn::new().and_then([delete, put]);
+    client.txn(txn).await.unwrap();
+    check(&mut stream, &["0: -b@3(1) +b@3"]).await;
+}
+
+#[tokio::test]
 async fn a_progress_answer_comes_after_all_that_is_older() {
     let server = Embedded::start().await;
     let mut client = client(&server).await;

@@ -105,6 +105,15 @@ impl Etcd {
         }
     }
 
+    /// Its process id.
+    ///
+    /// # Panics
+    /// It does not run.
+    pub(crate) fn id(&self) -> u32 {
+        let process = self.process.as_ref();
+        process.expect("etcd does not run: call run() first").id()
+    }
+
     /// The client's certificate, where it asks for one.
     pub(crate) fn client_files(&self) -> Option<&Files> {
         self.tls.as_ref().map(|tls| &tls.client)
@@ -253,7 +262,7 @@ impl Etcd {
     }
 
     fn program(&self, name: &str) -> PathBuf {
-        cache().join(format!("etcd-{}", self.series)).join(name)
+        program(self.series, name)
     }
 
     fn arguments(&self) -> Vec<String> {
@@ -279,6 +288,11 @@ impl Etcd {
         arguments.extend(self.flags.iter().cloned());
         arguments
     }
+}
+
+/// A program of a release: `etcd`, `etcdctl`.
+pub(crate) fn program(series: &str, name: &str) -> PathBuf {
+    cache().join(format!("etcd-{series}")).join(name)
 }
 
 /// Where the releases are kept; the same rule as in `tests/fleet/images/lib.sh`.

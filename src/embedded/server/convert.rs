@@ -55,14 +55,14 @@ fn order(number: i32) -> Result<SortOrder, Refusal> {
 }
 
 /// A write.
-pub(super) fn put(request: PbPutRequest) -> Operation {
-    Operation::Put(Put {
+pub(super) fn put(request: PbPutRequest) -> Put {
+    Put {
         key: request.key.into(),
         value: request.value.into(),
         lease: request.lease,
         ignore_value: request.ignore_value,
         ignore_lease: request.ignore_lease,
-    })
+    }
 }
 
 /// A deletion.
@@ -126,7 +126,7 @@ fn operation(request: PbTxnRequestOp) -> Result<(Operation, OperationForm), Refu
         ),
         Some(PbTxnOpRequest::RequestPut(request)) => {
             let form = OperationForm::Plain(request.prev_kv);
-            (put(request), form)
+            (Operation::Put(put(request)), form)
         }
         Some(PbTxnOpRequest::RequestDeleteRange(request)) => {
             let form = OperationForm::Plain(request.prev_kv);
@@ -139,28 +139,30 @@ fn operation(request: PbTxnRequestOp) -> Result<(Operation, OperationForm), Refu
     })
 }
 
-/// A condition. One without a value compares with 0 or nothing; a target that there is not is never fulfilled by etcd
-/// either, which compares nothing then.
+/// A condition. One without a value, or with one that is meant for another target, compares with 0 or nothing.
 fn condition(request: PbCompare) -> Condition {
     let union = request.target_union;
-    let number = match &union {
-        Some(
-            PbTargetUnion::Version(number)
-            | PbTargetUnion::CreateRevision(number)
-            | PbTargetUnion::ModRevision(number)
-            | PbTargetUnion::Lease(number),
-        ) => *number,
-        Some(PbTargetUnion::Value(_)) | None => 0,
-    };
     let target = match request.target {
-        1 => Target::Create(number),
-        2 => Target::Mod(number),
+        1 => Target::Create(match union {
+            Some(PbTargetUnion::CreateRevision(number)) => number,
+            _ => 0,
+        }),
+        2 => Target::Mod(match union {
+            Some(PbTargetUnion::ModRevision(number)) => number,
+            _ => 0,
+        }),
         3 => Target::Value(match union {
             Some(PbTargetUnion::Value(value)) => value.into(),
             _ => KeyBytes::from([]),
         }),
-        4 => Target::Lease(number),
-        _ => Target::Version(number),
+        4 => Target::Lease(match union {
+            Some(PbTargetUnion::Lease(number)) => number,
+            _ => 0,
+        }),
+        _ => Target::Version(match union {
+            Some(PbTargetUnion::Version(number)) => number,
+            _ => 0,
+        }),
     };
     Condition {
         span: Span::new(request.key, request.range_end),
@@ -282,5 +284,34 @@ pub(super) fn event(event: &Event, previous: Option<&Stored>) -> PbEvent {
         r#type,
         kv: Some(kv),
         prev_kv: previous.map(key_value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_for_another_target_compares_as_none() {
+        let compare = |target, union| {
+            let request = PbCompare {
+                target,
+                target_union: Some(union),
+                ..PbCompare::default()
+            };
+            condition(request).target
+        };
+        assert_eq!(compare(0, PbTargetUnion::Lease(6)), Target::Version(0));
+        assert_eq!(compare(1, PbTargetUnion::Version(6)), Target::Create(0));
+        assert_eq!(compare(2, PbTargetUnion::CreateRevision(6)), Target::Mod(0));
+        assert_eq!(
+            compare(3, PbTargetUnion::Version(6)),
+            Target::Value(KeyBytes::from([]))
+        );
+        assert_eq!(
+            compare(4, PbTargetUnion::Value(b"6".to_vec())),
+            Target::Lease(0)
+        );
+        assert_eq!(compare(4, PbTargetUnion::Lease(6)), Target::Lease(6));
     }
 }

@@ -2,7 +2,8 @@
 
 use super::failure::{refused, status, too_large};
 use super::{Answers, Api, convert};
-use crate::embedded::mvcc::{Answer, Transaction};
+use crate::embedded::check::{check_put, check_shape};
+use crate::embedded::mvcc::{Answer, Error as Refusal, Transaction};
 use crate::embedded::store::MOST_REQUEST_BYTES;
 use etcd_client::proto::{
     PbCompactionRequest, PbCompactionResponse, PbDeleteRequest, PbDeleteResponse, PbKvService,
@@ -37,10 +38,10 @@ impl PbKvService for Api {
 
     async fn put(&self, request: Request<PbPutRequest>) -> Result<Response<PbPutResponse>, Status> {
         let request = request.into_inner();
-        check_size(&request)?;
-        let shows = request.prev_kv;
-        let txn = Transaction::one(convert::put(request));
-        let done = self.store.txn(&txn).await.map_err(status)?;
+        let (size, shows) = (request.encoded_len(), request.prev_kv);
+        let put = convert::put(request);
+        check_size(size, || check_put(&put))?;
+        let done = self.store.put(&put).await.map_err(status)?;
         let previous = match done.answers.first() {
             Some(Answer::Put { previous, .. }) if shows => {
                 previous.as_ref().map(convert::key_value)
@@ -58,9 +59,9 @@ impl PbKvService for Api {
         request: Request<PbDeleteRequest>,
     ) -> Result<Response<PbDeleteResponse>, Status> {
         let request = request.into_inner();
-        check_size(&request)?;
-        let shows = request.prev_kv;
+        let (size, shows) = (request.encoded_len(), request.prev_kv);
         let txn = Transaction::one(convert::delete(request));
+        check_size(size, || check_shape(&txn))?;
         let done = self.store.txn(&txn).await.map_err(status)?;
         let gone = match done.answers.first() {
             Some(Answer::Deleted { gone, .. }) => gone.as_slice(),
@@ -74,8 +75,8 @@ impl PbKvService for Api {
         let request = request.into_inner();
         let size = request.encoded_len();
         let (txn, form) = convert::transaction(request).map_err(|error| refused(&error))?;
-        if convert::writes(&txn) && size > MOST_REQUEST_BYTES {
-            return Err(too_large());
+        if convert::writes(&txn) {
+            check_size(size, || check_shape(&txn))?;
         }
         let done = self.store.txn(&txn).await.map_err(status)?;
         let header = self.header(done.revision);
@@ -95,9 +96,11 @@ impl PbKvService for Api {
     }
 }
 
-/// etcd's limit is on what it writes to its log, which is the request and a few bytes.
-fn check_size(request: &impl Message) -> Result<(), Status> {
-    if request.encoded_len() > MOST_REQUEST_BYTES {
+/// etcd's limit is on what it writes to its log, which is the request and a few bytes. A request that is malformed, too, is
+/// told so: etcd looks at its shape first.
+fn check_size(size: usize, shape: impl FnOnce() -> Result<(), Refusal>) -> Result<(), Status> {
+    if size > MOST_REQUEST_BYTES {
+        shape().map_err(|error| refused(&error))?;
         return Err(too_large());
     }
     Ok(())

@@ -67,11 +67,14 @@ impl PbMaintenanceService for Api {
                 Ok(self.alarms(true))
             }
             (DEACTIVATE, alarm) => {
-                let was_full = self.store.status().is_full;
-                if alarm == NOSPACE && was_full {
+                // Alarms belong to members; of another one there are none.
+                let is_meant =
+                    alarm == NOSPACE && request.member_id == self.store.identity().member;
+                let ends = is_meant && self.store.status().is_full;
+                if ends {
                     self.store.set_full(false).await.map_err(status)?;
                 }
-                Ok(self.alarms(alarm == NOSPACE && was_full))
+                Ok(self.alarms(ends))
             }
             (ACTIVATE, NONE) => Err(Status::invalid_argument(
                 "etcdserver: which alarm is to be raised? NOSPACE is the one there is",

@@ -90,10 +90,7 @@ impl Store {
         Ok(Hashed {
             hash: state.mvcc.hash(at)?,
             revision: state.durable,
-            compacted: match state.mvcc.compacted() {
-                0 => -1,
-                compacted => compacted,
-            },
+            compacted: state.mvcc.floor(),
         })
     }
 

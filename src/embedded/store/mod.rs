@@ -32,7 +32,7 @@ pub use open::OpenError;
 pub use watcher::{News, Seen, Wanted, Watcher};
 
 use crate::embedded::journal::{self, Journal};
-use crate::embedded::mvcc::{Done, Error as Refusal, Found, Mvcc, Query, Transaction};
+use crate::embedded::mvcc::{Done, Error as Refusal, Found, Mvcc, Put, Query, Transaction};
 use commit::Committer;
 use state::State;
 use std::sync::atomic::AtomicU64;
@@ -163,7 +163,22 @@ impl Store {
         let (done, ticket) = {
             let mut state = self.shared().write()?;
             self.check_room(&mut state, quota::cost(txn))?;
-            state.txn(txn)?
+            state.apply(|mvcc| mvcc.txn(txn))?
+        };
+        ticket.wait().await?;
+        Ok(done)
+    }
+
+    /// Writes one key; returns when it is durable. As a transaction of one operation, but that etcd refuses what is wrong with
+    /// a lone write in another order.
+    ///
+    /// # Errors
+    /// It is refused, or could not be made durable. Nothing has changed.
+    pub async fn put(&self, put: &Put) -> Result<Done, Error> {
+        let (done, ticket) = {
+            let mut state = self.shared().write()?;
+            self.check_room(&mut state, quota::cost_of_put(put))?;
+            state.apply(|mvcc| mvcc.put(put))?
         };
         ticket.wait().await?;
         Ok(done)

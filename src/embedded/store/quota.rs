@@ -1,7 +1,7 @@
 //! How much a store holds, and what a request may add to it, as etcd reckons that. Pure.
 
 use crate::embedded::change::Change;
-use crate::embedded::mvcc::{Event, Mvcc, Operation, Stored, Transaction};
+use crate::embedded::mvcc::{Event, Mvcc, Operation, Put, Stored, Transaction};
 
 /// etcd's allowance for a key's place in the store, beside its own bytes, when it looks ahead.
 const PER_KEY: usize = 256;
@@ -18,9 +18,14 @@ pub(super) fn cost(txn: &Transaction) -> usize {
     usize::max(branch(&txn.then), branch(&txn.otherwise))
 }
 
+/// The most bytes that a write may add.
+pub(super) fn cost_of_put(put: &Put) -> usize {
+    PER_KEY + put.key.len() + put.value.len()
+}
+
 fn operation(operation: &Operation) -> usize {
     match operation {
-        Operation::Put(put) => PER_KEY + put.key.len() + put.value.len(),
+        Operation::Put(put) => cost_of_put(put),
         Operation::Txn(inner) => cost(inner),
         Operation::Delete(_) | Operation::Read(_) | Operation::Empty => 0,
     }

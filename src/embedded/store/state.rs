@@ -6,7 +6,8 @@ use super::locked::After;
 use super::queue::{Queue, Ticket};
 use super::quota;
 use crate::embedded::change::Change;
-use crate::embedded::mvcc::{Done, Error as Refusal, Found, Mvcc, Query, Transaction};
+use crate::embedded::check::check_span;
+use crate::embedded::mvcc::{Done, Error as Refusal, Found, Mvcc, Query};
 use std::time::Duration;
 use tracing::error;
 
@@ -40,6 +41,8 @@ impl State {
 
     /// Reads at the newest durable revision, or at an older one.
     pub(super) fn range(&self, mut query: Query) -> Result<(Found, i64), Refusal> {
+        // etcd looks at the shape of a request first.
+        check_span(&query.span)?;
         if query.revision > self.durable {
             return Err(Refusal::Future {
                 asked: query.revision,
@@ -53,10 +56,13 @@ impl State {
         Ok((self.mvcc.range(&query)?, self.durable))
     }
 
-    /// Runs a transaction. Its answer is to be given when the ticket says so.
-    pub(super) fn txn(&mut self, txn: &Transaction) -> Result<(Done, Ticket), Refusal> {
+    /// Runs a transaction, or a write. Its answer is to be given when the ticket says so.
+    pub(super) fn apply(
+        &mut self,
+        work: impl FnOnce(&mut Mvcc) -> Result<Done, Refusal>,
+    ) -> Result<(Done, Ticket), Refusal> {
         let before = self.mvcc.revision();
-        let done = self.mvcc.txn(txn)?;
+        let done = work(&mut self.mvcc)?;
         let written = (before + 1..=self.mvcc.revision()).filter_map(|at| self.mvcc.written(at));
         let changes: Vec<Change> = written.collect();
         Ok((done, self.commit(changes)))

@@ -148,7 +148,8 @@ impl State {
                 continue;
             };
             for event in all.iter().filter(|event| span.contains(event.key())) {
-                let before = if previous {
+                // As etcd: who creates a key has nothing before it, also where the same transaction deleted it.
+                let before = if previous && !event.creates() {
                     self.mvcc.at(event.key(), revision - 1)
                 } else {
                     None
