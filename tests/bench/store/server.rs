@@ -1,4 +1,4 @@
-//! One of the servers that are compared: a process with its data in the build directory, so that both write to the same disk.
+//! One of the servers that are compared: a process with its data in the directory of temporary files, so that both write to the same disk.
 
 use crate::support::etcd::Etcd;
 use crate::support::process::Process;
