@@ -1,4 +1,4 @@
-//! The benchmarks: `make bench`, or `cargo bench --bench bench -- latency throughput pairs store` for some of them.
+//! The benchmarks: `make bench`, or `cargo bench --bench bench -- latency throughput pairs store up` for some of them.
 //!
 //! Each measures skep and the bare calls that it cannot do without, interleaved in one run, and shows the ratio: absolute
 //! times of a shared machine mean nothing a day later. Results are a table on the terminal and `target/bench/NAME.json`.
@@ -12,10 +12,11 @@ mod pairs;
 mod report;
 mod store;
 mod throughput;
+mod up;
 mod world;
 
 /// The benchmarks by name.
-const ALL: [&str; 4] = ["latency", "throughput", "pairs", "store"];
+const ALL: [&str; 5] = ["latency", "throughput", "pairs", "store", "up"];
 
 fn main() {
     let arguments = std::env::args().skip(1);
@@ -37,7 +38,8 @@ fn main() {
                 "latency" => vec![latency::run().await],
                 "throughput" => vec![throughput::run().await],
                 "pairs" => vec![pairs::run().await],
-                _ => store::run().await,
+                "store" => store::run().await,
+                _ => vec![up::run().await],
             }
         });
         for report in reports {
