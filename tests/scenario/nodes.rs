@@ -245,3 +245,24 @@ async fn the_only_node_that_is_removed_says_what_holds_it() {
         .await;
     assert_eq!(world.running().len(), 2, "what has nowhere to go runs on");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_socket_that_is_added_is_ready_in_a_moment() {
+    let mut world = World::empty();
+    world.manager("m1");
+    world.fleet.add_at("unix:///run/docker.sock", "local");
+    world.quiet().await;
+    let added = timer_now();
+    world.put(
+        "nodes/local",
+        "{engine: {url: \"unix:///run/docker.sock\"}, manager: m1}",
+    );
+    world
+        .until("it is ready", |cache| {
+            cache.nodes.contains_key(&NodeName::from("local"))
+                && state(cache, "local") == NodeState::Ready
+        })
+        .await;
+    let waited = timer_now() - added;
+    assert!(waited <= Duration::from_millis(200), "{waited:?}");
+}

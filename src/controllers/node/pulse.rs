@@ -135,6 +135,12 @@ impl Wards {
     async fn claim_sockets(&self, session: &Session) -> String {
         let mut held: BTreeMap<NodeName, (Compare, AbortHandle)> = BTreeMap::new();
         let mut wards: JoinSet<String> = JoinSet::new();
+        let mut progress = self.context.cache.follow();
+        // A node that was just added must not wait a second; neither are a thousand changes a thousand looks.
+        let mut news = async || {
+            let _ = progress.changed().await;
+            tokio::time::sleep(PING / 20).await;
+        };
         loop {
             if let Err(why) = self.give_back(&mut held).await {
                 return why;
@@ -165,6 +171,7 @@ impl Wards {
                     Err(error) if error.is_cancelled() => {}
                     Err(error) => return format!("a ward ended: {error}"),
                 },
+                () = news() => {}
                 () = tokio::time::sleep(PING) => {}
             }
         }
@@ -281,14 +288,15 @@ impl Ward {
                     vacant.insert(pulses.spawn(pulse.run()));
                 }
             }
+            // A quick look at first contact: a node must not wait a second to become ready. Asked before the report, for
+            // which a contact meanwhile comes too late.
+            let is_new = lock(&self.beats)
+                .values()
+                .any(|beat| beat.contact.error.is_none() && beat.identity.is_none());
             if let Err(why) = self.report(&mut doubt).await {
                 return why;
             }
             while pulses.try_join_next().is_some() {}
-            // A quick look at first contact: a node must not wait a second to become ready.
-            let is_new = lock(&self.beats)
-                .values()
-                .any(|beat| beat.contact.error.is_none() && beat.identity.is_none());
             tokio::time::sleep(if is_new { PING / 20 } else { PING }).await;
         }
     }
