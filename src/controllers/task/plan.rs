@@ -363,6 +363,7 @@ fn shutdown(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>) -> Decision {
             busy(snapshot, container)
         }
         Seen::Missing | Seen::Here(_) if is_over => Decision::default(),
+        Seen::Here(container) if may_still_start(snapshot, container) => busy(snapshot, container),
         Seen::Here(container) => {
             let stage = TaskState::Shutdown;
             let status = status::of_container(snapshot, wanted.binding, container, stage);
@@ -370,6 +371,17 @@ fn shutdown(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>) -> Decision {
         }
         Seen::Missing => write(snapshot, gone(snapshot, wanted, TaskState::Shutdown)),
     }
+}
+
+/// Whether a start whose answer was lost may still come. Its task is not over before that is certain: its successor
+/// would run beside it.
+fn may_still_start(snapshot: &Snapshot<'_>, container: &Container) -> bool {
+    let is_recent = |sent| snapshot.now.since_boot.saturating_sub(sent) < START_PATIENCE;
+    let never_ran = container.state == ContainerState::Created && container.started_at.is_none();
+    never_ran
+        && container.error.is_empty()
+        && snapshot.progress.refused.is_none()
+        && snapshot.progress.start_sent.is_some_and(is_recent)
 }
 
 /// Desired `remove`: stop, remove, say so.

@@ -453,6 +453,14 @@ fn shutdown_stops_and_keeps_the_container() {
     check("want-shutdown running+c1 exited", "write shutdown");
     check("want-shutdown failed+c1 exited-1", "");
     check("want-shutdown created", "write shutdown");
+    // A start that was sent may still come.
+    check("want-shutdown starting created looked sent", "again 2");
+    check("want-shutdown starting created sent", "inspect c1");
+    check(
+        "want-shutdown starting created sent-long-ago",
+        "write shutdown",
+    );
+    check("want-shutdown created-with-error sent", "write shutdown");
     check("want-shutdown missing", "write shutdown");
     check(
         "want-shutdown running+c1 missing",
