@@ -26,7 +26,12 @@ struct Session {
     trace: Vec<String>,
     revision: Revision,
     digest: Sha256,
+    /// The moment of the last call, and how many there were in it.
+    moment: (Duration, u32),
 }
+
+/// More calls than any plan needs in one moment: somebody goes round in circles.
+const CALLS: u32 = 20_000;
 
 impl Court {
     pub(crate) fn new(store: Memory) -> Self {
@@ -36,6 +41,7 @@ impl Court {
             trace: Vec::new(),
             revision: Revision(0),
             digest: Sha256::new(),
+            moment: (Duration::ZERO, 0),
         };
         Self {
             store,
@@ -52,6 +58,26 @@ impl Court {
 
     pub(crate) fn elapsed(&self) -> Duration {
         timer_now() - self.start
+    }
+
+    /// Somebody makes a call. Where calls never end within a moment, time would never go on: they stop here.
+    pub(crate) async fn call(&self, who: &str) {
+        let elapsed = self.elapsed();
+        let count = {
+            let mut session = self.session();
+            session.moment = match session.moment {
+                (moment, count) if moment == elapsed => (moment, count + 1),
+                _ => (elapsed, 1),
+            };
+            session.moment.1
+        };
+        if count == CALLS {
+            let what = format!("{who} makes call number {count} of one moment");
+            self.accuse(Broken::new("nobody goes round in circles", what));
+        }
+        if count >= CALLS {
+            std::future::pending().await
+        }
     }
 
     /// A line of the trace: who did what.

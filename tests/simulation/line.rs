@@ -57,6 +57,7 @@ impl Line {
 
     /// Returns once what is sent now is out.
     async fn out(&self) -> Result<(), Error> {
+        self.court.call(&self.name).await;
         let mut way = self.way.subscribe();
         let now = way.wait_for(|way| *way != Way::Held).await;
         match now.map(|way| *way) {

@@ -57,6 +57,7 @@ impl Link {
     }
 
     async fn out(&self) -> Result<(), Error> {
+        self.links.court.call(&self.links.name).await;
         if self.links.cuts.borrow().is_dead {
             std::future::pending::<()>().await;
         }
