@@ -189,8 +189,8 @@ impl Judge {
         }
         let rule = "what is not wanted any more is not started (C4)";
         self.count(rule);
-        let retired = self.records.retired.get(task);
-        if retired.is_some_and(|at| self.now.saturating_sub(*at) > ON_ITS_WAY) {
+        let given_up = self.records.given_up.get(task);
+        if given_up.is_some_and(|at| self.now.saturating_sub(*at) > ON_ITS_WAY) {
             self.break_rule(rule, seen, "starts long after its task was given up");
         }
         let rule = "a task runs where it is bound";
@@ -272,7 +272,7 @@ impl Judge {
         }
         let rule = "a container that ran ends because its record says so (C2)";
         self.count(rule);
-        let is_retired = |task: &TaskId| self.records.retired.contains_key(task);
+        let is_retired = |task: &TaskId| self.records.retired.contains(task);
         let has_started = seen.has_started && !self.protected.contains(id);
         if has_started && !seen.task.as_ref().is_some_and(is_retired) {
             let how = format!(

@@ -9,6 +9,8 @@
 //! ([`Behaviour`], [`SimEngine::exit`], [`SimEngine::set_health`]).
 
 pub mod check;
+#[cfg(test)]
+mod check_tests;
 pub mod clock;
 mod container;
 mod engine;

@@ -19,8 +19,10 @@ pub(super) struct Records {
     seen: BTreeMap<String, Revision>,
     /// Task records that are there now.
     pub(super) tasks: BTreeMap<TaskId, Task>,
-    /// When a task was first wanted no more.
-    pub(super) retired: BTreeMap<TaskId, Duration>,
+    /// Tasks that were wanted no more at some time.
+    pub(super) retired: BTreeSet<TaskId>,
+    /// When a task was given up, by the store's present history: in a backup's it may still be wanted.
+    pub(super) given_up: BTreeMap<TaskId, Duration>,
     /// Tasks that were committed to be started at some time.
     pub(super) starting: BTreeSet<TaskId>,
     /// Where a task was bound first.
@@ -48,6 +50,7 @@ impl Records {
             self.tasks.clear();
             self.bound.clear();
             self.nodes.clear();
+            self.given_up.clear();
         }
         let here: BTreeSet<&str> = kvs.iter().map(|kv| kv.key.as_str()).collect();
         let is_gone = |key: &&String| !here.contains(key.as_str());
@@ -128,7 +131,8 @@ impl Records {
 
     fn learn_task(&mut self, task: Task, now: Duration, broken: &mut Vec<Broken>) {
         if task.desired >= Desired::Shutdown {
-            self.retired.entry(task.id.clone()).or_insert(now);
+            self.retired.insert(task.id.clone());
+            self.given_up.entry(task.id.clone()).or_insert(now);
         }
         let before = self.tasks.get(&task.id).map(|before| before.desired);
         if let Some(before) = before.filter(|before| *before > task.desired) {

@@ -23,7 +23,7 @@ impl Chance {
     }
 
     pub(crate) fn one_in(&mut self, many: u64) -> bool {
-        self.draw() % many == 0
+        self.draw().is_multiple_of(many)
     }
 
     pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {

@@ -28,10 +28,15 @@ struct Session {
     digest: Sha256,
     /// The moment of the last call, and how many there were in it.
     moment: (Duration, u32),
+    /// Whether nobody's calls get through any more.
+    is_frozen: bool,
 }
 
+/// More lines than any run needs: somebody never comes to rest.
+const LINES: usize = 5_000;
+
 /// More calls than any plan needs in one moment: somebody goes round in circles.
-const CALLS: u32 = 20_000;
+const CALLS: u32 = 10_000;
 
 impl Court {
     pub(crate) fn new(store: Memory) -> Self {
@@ -42,6 +47,7 @@ impl Court {
             revision: Revision(0),
             digest: Sha256::new(),
             moment: (Duration::ZERO, 0),
+            is_frozen: false,
         };
         Self {
             store,
@@ -69,10 +75,14 @@ impl Court {
                 (moment, count) if moment == elapsed => (moment, count + 1),
                 _ => (elapsed, 1),
             };
-            session.moment.1
+            match session.trace.len() {
+                LINES.. => CALLS + u32::from(session.is_frozen),
+                _ => session.moment.1,
+            }
         };
         if count == CALLS {
-            let what = format!("{who} makes call number {count} of one moment");
+            self.session().is_frozen = true;
+            let what = format!("{who} makes one call more than any run needs");
             self.accuse(Broken::new("nobody goes round in circles", what));
         }
         if count >= CALLS {
@@ -161,8 +171,9 @@ impl Session {
     }
 
     fn note_broken(&mut self, elapsed: Duration, before: usize) {
-        for broken in self.judge.broken()[before..].to_vec() {
-            let line = format!("BROKEN: {}: {}", broken.rule, broken.what);
+        let describe = |broken: &Broken| format!("BROKEN: {}: {}", broken.rule, broken.what);
+        let lines: Vec<String> = self.judge.broken()[before..].iter().map(describe).collect();
+        for line in lines {
             self.note(elapsed, "judge", &line);
         }
     }

@@ -189,6 +189,10 @@ impl Kv for Line {
 
     async fn keep_alive(&self, lease: LeaseId) -> Result<LeaseStatus, Error> {
         self.out_in_time("keep_alive").await?;
+        if self.mutant == Some(Mutant::WritesAlways) {
+            self.store
+                .put("/skep/status/services/default/web/tick", "{}");
+        }
         self.store.keep_alive(lease).await
     }
 

@@ -17,8 +17,8 @@ pub(crate) enum Mutant {
     MissesDeletes,
     /// Nothing is ever deleted from the store.
     KeepsEverything,
-    /// A status is written with every change, and once more.
-    WritesTwice,
+    /// A status is written though nothing has changed.
+    WritesAlways,
     /// Desired states are not written: what is not wanted goes on.
     NeverRetires,
     /// The task that is replaced stays wanted.
@@ -56,7 +56,7 @@ impl Mutant {
         Self::DeletesRecordsEarly,
         Self::MissesDeletes,
         Self::KeepsEverything,
-        Self::WritesTwice,
+        Self::WritesAlways,
         Self::NeverRetires,
         Self::NeverRetiresPair,
         Self::SkipsStarting,

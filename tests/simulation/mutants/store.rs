@@ -8,12 +8,8 @@ impl Mutant {
     /// What is sent instead of a transaction; at least one.
     pub(crate) fn write(self, mut txn: Txn) -> Vec<Txn> {
         match self {
-            Self::DropsCompares => {
-                // Elections go on as they should: it is the fence that is missing.
-                if !txn.then.iter().any(|op| op.key().contains("/election/")) {
-                    txn.compares.clear();
-                }
-            }
+            // Elections go on as they should: it is the fence that is missing.
+            Self::DropsCompares if !writes(&txn, "/election/") => txn.compares.clear(),
             Self::ForgetsRetirement => edit(&mut txn, "/skep/tasks/", |task| {
                 if task["desired"] == "remove" {
                     task["desired"] = "running".into();
@@ -58,29 +54,6 @@ impl Mutant {
                     status["state"] = "ready".into();
                 }
             }),
-            Self::WritesTwice => {
-                let again: Vec<Op> = txn
-                    .then
-                    .iter()
-                    .filter(|op| op.key().starts_with("/skep/status/services/"))
-                    .cloned()
-                    .collect();
-                let tick = Op::Put {
-                    key: "/skep/status/services/default/web/tick".into(),
-                    value: b"{}".to_vec(),
-                    lease: None,
-                };
-                if txn.then.iter().any(|op| op.key().contains("-events")) {
-                    return vec![txn];
-                }
-                if !again.is_empty() {
-                    let more = Txn {
-                        then: vec![tick],
-                        ..Txn::default()
-                    };
-                    return vec![more, txn];
-                }
-            }
             _ => {}
         }
         vec![txn]
@@ -95,6 +68,10 @@ impl Mutant {
             });
         }
     }
+}
+
+fn writes(txn: &Txn, part: &str) -> bool {
+    txn.then.iter().any(|op| op.key().contains(part))
 }
 
 fn edit(txn: &mut Txn, prefix: &str, change: impl Fn(&mut Value)) {
