@@ -1,7 +1,7 @@
 //! The simulation: whole managers over a simulated store and fleet, with everything going wrong that a seed stands for.
 //!
 //! `make simulate` plays seeds, `make mutants` plays planted bugs; without either this program plays a slice of fresh
-//! seeds, and shows that a seed stands for one trace and that the judge sees a planted bug.
+//! seeds, and shows that the judge sees planted bugs.
 //!
 //! What is not there yet: see `README.md` beside this file.
 
