@@ -3,7 +3,7 @@
 PROFILE ?= release
 export PROFILE
 
-.PHONY: help setup build up down test test-fast test-store test-fleet bench lint clean-tests
+.PHONY: help setup build up down test test-fast test-store test-fleet simulate mutants bench lint clean-tests
 
 help: ## Shows this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -32,6 +32,12 @@ test-store: ## Runs the tests on real etcd
 
 test-fleet: ## Runs the tests on several real Docker Engines
 	@scripts/run-tests fleet
+
+simulate: ## Breaks a simulated fleet: SEEDS= HOURS= FIRST= SCENARIO=, or SEED= to replay one
+	@scripts/simulate seeds
+
+mutants: ## Shows that the simulation sees each planted bug
+	@scripts/simulate mutants
 
 bench: ## Runs the benchmarks: a table, and JSON beside it
 	@scripts/run-tests bench

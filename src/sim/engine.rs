@@ -63,6 +63,7 @@ impl SimEngine {
             violations: Vec::new(),
             now: Arc::new(move || Timestamp(clock.fetch_add(1, Ordering::Relaxed))),
             made: 0,
+            witness: None,
         };
         Self {
             address: address.into(),
@@ -216,7 +217,7 @@ impl Engine for SimEngine {
     async fn stop(&self, container: &ContainerId, grace: Duration) -> Result<(), Error> {
         let wait = self.stubbornness(container, grace);
         let code = if wait.is_zero() { 143 } else { 137 };
-        let end = |state: &mut State| state.end(container, code);
+        let end = |state: &mut State| state.stop(container, code);
         self.call_for("stop", container.as_str(), wait, end).await
     }
 

@@ -6,6 +6,7 @@ use super::container::{Behaviour, SimContainer};
 use super::engine::SimEngine;
 use super::fault::Fault;
 use super::state::{Call, Planned, Registry};
+use super::witness::Witness;
 use crate::api::task::Health;
 use crate::api::time::Timestamp;
 use crate::api::uid::ContainerId;
@@ -19,6 +20,11 @@ impl SimEngine {
     /// Takes times from here instead of from the engine's own counter.
     pub fn set_clock(&self, now: impl Fn() -> Timestamp + Send + Sync + 'static) {
         self.state().now = Arc::new(now);
+    }
+
+    /// Tells of everything that happens to containers from now on.
+    pub fn set_witness(&self, witness: Witness) {
+        self.state().witness = Some(witness);
     }
 
     /// Changes what the engine says of itself: another id is another engine.
@@ -118,7 +124,7 @@ impl SimEngine {
 
     /// Somebody removes a container by hand (`docker rm -f`).
     pub fn remove_by_hand(&self, id: &ContainerId) {
-        let _ = self.state().remove(id, true);
+        let _ = self.state().lose(id);
     }
 
     /// Somebody makes a container by hand, started or not.

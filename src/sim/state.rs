@@ -2,6 +2,7 @@
 
 use super::container::{Behaviour, SimContainer};
 use super::fault::{Fault, refused};
+use super::witness::{Happening, Witness};
 use crate::api::task::{Health, HostPort};
 use crate::api::time::Timestamp;
 use crate::api::uid::ContainerId;
@@ -72,6 +73,7 @@ pub(super) struct State {
     pub(super) violations: Vec<String>,
     pub(super) now: Now,
     pub(super) made: u64,
+    pub(super) witness: Option<Witness>,
 }
 
 impl State {
@@ -144,6 +146,7 @@ impl State {
         let id = container_id(&self.name, self.made);
         let made = SimContainer::new(id.clone(), name, body, self.made);
         self.containers.insert(id.clone(), made);
+        self.witness(&id, Happening::Created);
         self.publish(&id, "create");
         Ok(id)
     }
@@ -171,6 +174,7 @@ impl State {
         let container = self.get(id)?;
         container.run(now, ports, health);
         container.seen.addresses = vec![address];
+        self.witness(id, Happening::Started);
         self.publish(id, "start");
         if let Some(Behaviour::Exit(code)) = behaviour {
             self.end(id, code)?;
@@ -178,18 +182,37 @@ impl State {
         Ok(())
     }
 
-    /// Ends a running container.
+    /// Ends a running container by itself.
     pub(super) fn end(&mut self, id: &ContainerId, code: i64) -> Result<(), Error> {
+        self.end_as(id, code, Happening::Ended)
+    }
+
+    /// Ends a running container because it was asked for.
+    pub(super) fn stop(&mut self, id: &ContainerId, code: i64) -> Result<(), Error> {
+        self.end_as(id, code, Happening::Stopped)
+    }
+
+    fn end_as(&mut self, id: &ContainerId, code: i64, how: Happening) -> Result<(), Error> {
         let now = (self.now)();
         let container = self.get(id)?;
         if container.is_running() {
             container.end(now, code);
+            self.witness(id, how);
             self.publish(id, "die");
         }
         Ok(())
     }
 
     pub(super) fn remove(&mut self, id: &ContainerId, force: bool) -> Result<(), Error> {
+        self.remove_as(id, force, Happening::Removed)
+    }
+
+    /// Removes a container as a person at the machine does.
+    pub(super) fn lose(&mut self, id: &ContainerId) -> Result<(), Error> {
+        self.remove_as(id, true, Happening::Lost)
+    }
+
+    fn remove_as(&mut self, id: &ContainerId, force: bool, how: Happening) -> Result<(), Error> {
         if self.get(id)?.is_running() {
             if !force {
                 let message = format!(
@@ -197,8 +220,13 @@ impl State {
                 );
                 return Err(refused("remove", 409, &message));
             }
-            self.end(id, 137)?;
+            let end = match how {
+                Happening::Removed => Happening::Stopped,
+                _ => Happening::Ended,
+            };
+            self.end_as(id, 137, end)?;
         }
+        self.witness(id, how);
         self.publish(id, "destroy");
         self.containers.remove(id);
         Ok(())
@@ -253,6 +281,12 @@ impl State {
         let number = self.containers.get(id).map_or(0, |c| c.number);
         let [.., high, low] = number.to_be_bytes();
         std::net::Ipv4Addr::new(172, 17, high, low).into()
+    }
+
+    fn witness(&self, id: &ContainerId, happening: Happening) {
+        if let (Some(witness), Some(container)) = (&self.witness, self.containers.get(id)) {
+            witness(&self.name, happening, &container.seen);
+        }
     }
 
     /// Tells subscribers; one that does not keep up loses its stream, as from a real engine.

@@ -4,7 +4,7 @@ use super::tests::{ONE, WEB, Web};
 use crate::api::key::Key;
 use crate::api::name::{NodeName, ObjectKey};
 use crate::api::status::{Claim, Found, NodeState, Unclaimed, UnclaimedKind};
-use crate::api::task::{Slot, Stamp};
+use crate::api::task::{Slot, Stamp, TaskState};
 use crate::api::time::Timestamp;
 use crate::api::uid::{ContainerId, TaskId, Uid};
 use crate::api::unit::{Incarnation, Revision, RevisionNumber, Term};
@@ -107,6 +107,37 @@ fn another_template_is_not_adopted() {
     web.0.cluster(2, false);
     web.plan();
     assert_ne!(web.task(1).id, TaskId::from("old"));
+}
+
+#[test]
+fn what_was_adopted_waits_for_its_turn_in_a_change_also_before_it_is_bound() {
+    let mut web = wiped(1, &Uid::from("another"), None);
+    web.0.cluster(2, false);
+    web.put("{replicas: 1, template: {container: 'nginx:2'}}");
+    assert_eq!(web.task(1).id, TaskId::from("old"));
+    web.shows("1/1 running:pending");
+}
+
+#[test]
+fn what_is_adopted_takes_the_slot_of_a_task_that_ended() {
+    let mut web = Web::running(ONE);
+    web.0.cluster(2, true);
+    web.observe(1, TaskState::Failed);
+    let uid = web.uid();
+    let revision = web.0.cache.revisions.values().next();
+    let hash = revision.expect("a revision").value.hash.clone();
+    web.0.found(
+        "n2",
+        Found {
+            incarnation: Incarnation(2),
+            unclaimed: vec![lost("n2", "old", 1, &hash, &uid, 1)],
+            total: 1,
+            ..Found::default()
+        },
+    );
+    web.plan();
+    web.shows("1/1 shutdown:failed, 1/1 running:pending");
+    assert_eq!(web.task(1).id, TaskId::from("old"));
 }
 
 #[test]

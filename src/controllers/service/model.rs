@@ -216,7 +216,8 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// Takes in a task whose record is rebuilt from the labels of its container (rule C3).
+    /// Takes in a task whose record is rebuilt from the labels of its container (rule C3). What ended in its slot and was
+    /// still wanted gives the slot up to it.
     pub(super) fn adopt(
         &mut self,
         id: TaskId,
@@ -224,6 +225,14 @@ impl<'a> Model<'a> {
         revision: RevisionNumber,
         node: NodeName,
     ) {
+        let ended: Vec<TaskId> = self
+            .wanted(&slot)
+            .filter(|member| member.is_terminal())
+            .map(|member| member.task.id.clone())
+            .collect();
+        for ended in ended {
+            self.advance(&ended, Desired::Shutdown, Some("Superseded"));
+        }
         let new = NewTask {
             slot,
             revision,

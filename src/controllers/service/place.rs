@@ -57,7 +57,14 @@ impl<'a> Places<'a> {
     /// Where a task is.
     pub(super) fn of(&self, task: &TaskView<'_>) -> Place {
         let (Some(name), Some(uid)) = (task.node, task.node_uid) else {
-            return Place::Unbound;
+            // What was adopted runs already, though its binding is yet to be written: it waits for its turn like others.
+            let adopted_from = task.task.adopted_from.as_ref();
+            return adopted_from.map_or(Place::Unbound, |name| {
+                match self.nodes.contains_key(name) {
+                    true => Place::Unknown,
+                    false => Place::Gone,
+                }
+            });
         };
         match self.nodes.get(name) {
             Some(seen) if seen.node.uid() == uid => match seen.node.state {

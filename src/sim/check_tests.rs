@@ -1,0 +1,162 @@
+//! The judge on histories told by hand: what it must see, and what it must let pass.
+
+use super::check::Judge;
+use super::{Happening, SimEngine};
+use crate::api::time::Timestamp;
+use crate::api::unit::{LeaseId, Revision};
+use crate::engine::Container;
+use crate::store::KeyValue;
+use std::time::Duration;
+
+/// A container of this task in slot 1 of service `s`.
+fn container(task: &str) -> Container {
+    let engine = SimEngine::new("n1");
+    let labels = [
+        ("dev.skep.task", task),
+        ("dev.skep.service", "s"),
+        ("dev.skep.slot", "1"),
+    ];
+    let id = engine.make_by_hand(&format!("web.1.{task}"), &labels, false);
+    let mut container = engine.containers().remove(0);
+    container.id = format!("{}-{task}", id.expect("the name is free")).into();
+    container
+}
+
+/// The store after so many rounds, with these tasks of slot 1, each committed to be started.
+fn store(round: i64, tasks: &[(&str, &str)]) -> Vec<KeyValue> {
+    let mut kvs = Vec::new();
+    for (task, desired) in tasks {
+        let record = serde_json::json!({
+            "id": task, "service": "s", "revision": 1, "slot": {"replica": 1},
+            "desired": desired, "createdAt": Timestamp(0),
+        });
+        kvs.push(key(round, &format!("tasks/default/web/{task}"), &record));
+        let status = serde_json::json!({
+            "task": task, "service": "s", "node": "u", "state": "starting", "since": Timestamp(0),
+        });
+        kvs.push(key(round, &format!("status/tasks/n1/{task}"), &status));
+    }
+    kvs
+}
+
+fn key(round: i64, key: &str, value: &serde_json::Value) -> KeyValue {
+    KeyValue {
+        key: format!("/skep/{key}"),
+        value: value.to_string().into_bytes(),
+        create_revision: Revision(1),
+        mod_revision: Revision(round),
+        version: 1,
+        lease: LeaseId(0),
+    }
+}
+
+fn rules(judge: &Judge) -> Vec<&str> {
+    judge.broken().iter().map(|broken| broken.rule).collect()
+}
+
+fn start(judge: &mut Judge, node: &str, task: &str) {
+    judge.happened(node, Happening::Created, &container(task));
+    judge.happened(node, Happening::Started, &container(task));
+}
+
+#[test]
+fn an_ordinary_life_breaks_nothing() {
+    let mut judge = Judge::new();
+    judge.stored(&store(1, &[("a", "running")]), false);
+    start(&mut judge, "n1", "a");
+    judge.stored(&store(2, &[("a", "shutdown"), ("b", "running")]), false);
+    judge.happened("n1", Happening::Stopped, &container("a"));
+    start(&mut judge, "n1", "b");
+    judge.happened("n1", Happening::Removed, &container("a"));
+    assert_eq!(judge.broken(), []);
+}
+
+#[test]
+fn a_start_that_no_record_asks_for_is_seen() {
+    let mut judge = Judge::new();
+    start(&mut judge, "n1", "a");
+    assert_eq!(
+        rules(&judge),
+        ["a start is committed before it is ordered (C4)"]
+    );
+}
+
+#[test]
+fn a_stop_of_what_is_wanted_is_seen() {
+    let mut judge = Judge::new();
+    judge.stored(&store(1, &[("a", "running")]), false);
+    start(&mut judge, "n1", "a");
+    judge.happened("n1", Happening::Stopped, &container("a"));
+    assert_eq!(
+        rules(&judge),
+        ["a container that ran ends because its record says so (C2)"]
+    );
+}
+
+#[test]
+fn two_containers_of_a_slot_are_seen_unless_one_cannot_be_reached() {
+    for is_cut in [false, true] {
+        let mut judge = Judge::new();
+        judge.set_time(Duration::from_secs(100));
+        judge.stored(&store(1, &[("a", "running")]), false);
+        start(&mut judge, "n1", "a");
+        if is_cut {
+            judge.set_cut("n1", true);
+        }
+        judge.stored(&store(2, &[("a", "shutdown"), ("b", "running")]), false);
+        start(&mut judge, "n2", "b");
+        assert_eq!(judge.broken().is_empty(), is_cut, "{:?}", judge.broken());
+    }
+}
+
+#[test]
+fn a_container_started_again_is_seen() {
+    let mut judge = Judge::new();
+    judge.stored(&store(1, &[("a", "running")]), false);
+    start(&mut judge, "n1", "a");
+    judge.happened("n1", Happening::Ended, &container("a"));
+    judge.happened("n1", Happening::Started, &container("a"));
+    assert_eq!(
+        rules(&judge),
+        ["a container that ran is never started again (C4)"]
+    );
+}
+
+#[test]
+fn what_is_wanted_again_and_two_for_a_slot_are_seen() {
+    let mut judge = Judge::new();
+    judge.stored(&store(1, &[("a", "shutdown")]), false);
+    judge.stored(&store(2, &[("b", "running"), ("a", "running")]), false);
+    assert_eq!(
+        rules(&judge),
+        [
+            "what is wanted never goes back (C4)",
+            "one task is wanted for a slot (N3)"
+        ]
+    );
+}
+
+#[test]
+fn a_record_that_leaves_before_its_container_is_seen() {
+    let mut judge = Judge::new();
+    let mut kvs = store(1, &[("a", "running")]);
+    kvs.push(KeyValue {
+        key: "/skep/accepted/nodes/n1".into(),
+        ..kvs[0].clone()
+    });
+    judge.stored(&kvs, false);
+    start(&mut judge, "n1", "a");
+    kvs.retain(|kv| !kv.key.contains("/tasks/default/"));
+    judge.stored(&kvs, false);
+    assert_eq!(rules(&judge), ["a task record outlives its container (C2)"]);
+}
+
+#[test]
+fn what_was_made_by_hand_is_nobody_elses() {
+    let mut judge = Judge::new();
+    judge.happened("n1", Happening::Created, &container("a"));
+    judge.protect(container("a").id);
+    judge.happened("n1", Happening::Started, &container("a"));
+    judge.happened("n1", Happening::Removed, &container("a"));
+    assert_eq!(rules(&judge), ["what is not ours is never touched (C1)"]);
+}

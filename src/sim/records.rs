@@ -1,0 +1,212 @@
+//! What the judge knows of the store: the records that give the right to act, and what they said before. Pure.
+
+use super::check::Broken;
+use crate::api::accepted::AcceptedService;
+use crate::api::key::Key;
+use crate::api::name::{NodeName, Scoped};
+use crate::api::service::{Mode, Order, ServiceSpec};
+use crate::api::task::{Desired, Task, TaskState, TaskStatus};
+use crate::api::uid::{TaskId, Uid};
+use crate::api::unit::Revision;
+use crate::store::KeyValue;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Everything that was ever committed and matters to a verdict.
+#[derive(Debug, Default)]
+pub(super) struct Records {
+    /// Every key with its last change.
+    seen: BTreeMap<String, Revision>,
+    /// Task records that are there now.
+    pub(super) tasks: BTreeMap<TaskId, Task>,
+    /// Tasks that were wanted no more at some time.
+    pub(super) retired: BTreeSet<TaskId>,
+    /// When a task was given up, by the store's present history: in a backup's it may still be wanted.
+    pub(super) given_up: BTreeMap<TaskId, Duration>,
+    /// Tasks that were committed to be started at some time.
+    pub(super) starting: BTreeSet<TaskId>,
+    /// Where a task was bound first.
+    pub(super) bound: BTreeMap<TaskId, NodeName>,
+    /// Services in force, by uid.
+    pub(super) services: BTreeMap<Uid, (Scoped, ServiceSpec)>,
+    /// What each service may run at most, since when.
+    limits: BTreeMap<Uid, Vec<(Duration, u64)>>,
+    /// Nodes with an accepted record.
+    pub(super) nodes: BTreeSet<NodeName>,
+}
+
+impl Records {
+    /// Takes in the whole store as it is now; what is broken is pushed. After a disaster (a wipe, an older backup) what
+    /// was there before is no measure.
+    pub(super) fn read(
+        &mut self,
+        kvs: &[KeyValue],
+        is_disaster: bool,
+        now: Duration,
+        broken: &mut Vec<Broken>,
+    ) -> Vec<TaskId> {
+        if is_disaster {
+            self.seen.clear();
+            self.tasks.clear();
+            self.bound.clear();
+            self.nodes.clear();
+            self.given_up.clear();
+        }
+        let here: BTreeSet<&str> = kvs.iter().map(|kv| kv.key.as_str()).collect();
+        let is_gone = |key: &&String| !here.contains(key.as_str());
+        let gone: Vec<String> = self.seen.keys().filter(is_gone).cloned().collect();
+        let mut lost = Vec::new();
+        for key in gone {
+            self.seen.remove(&key);
+            lost.extend(self.forget(&key));
+        }
+        let mut slots = BTreeSet::new();
+        for kv in kvs {
+            let before = self.seen.insert(kv.key.clone(), kv.mod_revision);
+            if before != Some(kv.mod_revision) {
+                slots.extend(self.learn(kv, now, broken));
+            }
+        }
+        for slot in slots {
+            self.check_slot(&slot, broken);
+        }
+        lost
+    }
+
+    /// A key is gone: the task whose record it was.
+    fn forget(&mut self, key: &str) -> Option<TaskId> {
+        match Key::parse(key.strip_prefix("/skep/")?)? {
+            Key::Task(_, task) => {
+                self.tasks.remove(&task);
+                Some(task)
+            }
+            Key::Accepted(object) if object.namespace.is_empty() => {
+                self.nodes.remove(&NodeName::from(object.name.as_str()));
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// A key is new or changed: the slot that this may concern.
+    fn learn(
+        &mut self,
+        kv: &KeyValue,
+        now: Duration,
+        broken: &mut Vec<Broken>,
+    ) -> Option<(Uid, String)> {
+        match Key::parse(kv.key.strip_prefix("/skep/")?)? {
+            Key::Task(..) => {
+                let task: Task = serde_json::from_slice(&kv.value).ok()?;
+                let slot = (task.service.clone(), task.slot.to_string());
+                self.learn_task(task, now, broken);
+                return Some(slot);
+            }
+            Key::Binding(node, task) => {
+                let first = self.bound.entry(task.clone()).or_insert(node.clone());
+                if *first != node {
+                    let what = format!("task {task} was bound to {first} and is bound to {node}");
+                    broken.push(Broken::new("a task never moves", what));
+                }
+            }
+            Key::TaskStatus(_, task) => {
+                let status: TaskStatus = serde_json::from_slice(&kv.value).ok()?;
+                if matches!(status.state, TaskState::Starting | TaskState::Running) {
+                    self.starting.insert(task);
+                }
+            }
+            Key::Accepted(object) if object.namespace.is_empty() => {
+                self.nodes.insert(NodeName::from(object.name.as_str()));
+            }
+            Key::Accepted(object) => {
+                let record: AcceptedService = serde_json::from_slice(&kv.value).ok()?;
+                let name = Scoped::new(&*object.namespace, &*object.name);
+                self.services.insert(record.uid, (name, record.spec));
+            }
+            _ => {}
+        }
+        self.note_limits(now);
+        None
+    }
+
+    fn learn_task(&mut self, task: Task, now: Duration, broken: &mut Vec<Broken>) {
+        if task.desired >= Desired::Shutdown {
+            self.retired.insert(task.id.clone());
+            self.given_up.entry(task.id.clone()).or_insert(now);
+        }
+        let before = self.tasks.get(&task.id).map(|before| before.desired);
+        if let Some(before) = before.filter(|before| *before > task.desired) {
+            let what = format!(
+                "task {} was wanted {before:?} and is wanted {:?} again",
+                task.id, task.desired
+            );
+            broken.push(Broken::new("what is wanted never goes back (C4)", what));
+        }
+        self.tasks.insert(task.id.clone(), task);
+    }
+
+    /// What each service may run at most from now on.
+    fn note_limits(&mut self, now: Duration) {
+        for (uid, (_, spec)) in &self.services {
+            let wanted = match spec.mode {
+                Mode::Global | Mode::GlobalJob => self.nodes.len() as u64,
+                // A service whose manifest leaves the number out follows its scale key.
+                _ => spec.replicas.map_or(u64::MAX, u64::from),
+            };
+            let surge = match spec.update.order {
+                Some(Order::StopFirst) => 0,
+                _ => match spec.update.parallelism.unwrap_or(1) {
+                    0 => wanted,
+                    some => u64::from(some),
+                },
+            };
+            let limit = wanted.saturating_add(surge);
+            let history = self.limits.entry(uid.clone()).or_default();
+            if history.last().is_none_or(|(_, last)| *last != limit) {
+                history.push((now, limit));
+            }
+        }
+    }
+
+    /// The most that a service might have run at any time of the last `window`; none: it never was in force.
+    pub(super) fn limit(&self, uid: &Uid, now: Duration, window: Duration) -> Option<u64> {
+        let history = self.limits.get(uid)?;
+        let since = now.saturating_sub(window);
+        // The one in force at the window's begin, and all later ones.
+        let first = history.iter().rposition(|(at, _)| *at <= since);
+        let within = &history[first.unwrap_or(0)..];
+        within.iter().map(|(_, limit)| *limit).max()
+    }
+
+    /// Whether a service's update starts the new before it stops the old.
+    pub(super) fn is_start_first(&self, uid: &Uid) -> bool {
+        let order = self.services.get(uid).map(|(_, spec)| spec.update.order);
+        order != Some(Some(Order::StopFirst))
+    }
+
+    /// One task of a slot is wanted running, or a pair of which one takes over from the other.
+    fn check_slot(&self, (service, slot): &(Uid, String), broken: &mut Vec<Broken>) {
+        let wanted: Vec<&Task> = self
+            .tasks
+            .values()
+            .filter(|task| task.service == *service && task.slot.to_string() == *slot)
+            .filter(|task| task.desired == Desired::Running)
+            .collect();
+        let is_pair = |a: &Task, b: &Task| {
+            a.replaces.as_ref() == Some(&b.id) || b.replaces.as_ref() == Some(&a.id)
+        };
+        let is_fine = match wanted.as_slice() {
+            [] | [_] => true,
+            [a, b] => is_pair(a, b) && self.is_start_first(service),
+            _ => false,
+        };
+        if !is_fine {
+            let names: Vec<String> = wanted.iter().map(|task| task.id.to_string()).collect();
+            let what = format!(
+                "slot {slot} of service {service} is wanted by {}",
+                names.join(", ")
+            );
+            broken.push(Broken::new("one task is wanted for a slot (N3)", what));
+        }
+    }
+}

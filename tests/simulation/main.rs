@@ -1,0 +1,28 @@
+//! The simulation: whole managers over a simulated store and fleet, with everything going wrong that a seed stands for.
+//!
+//! `make simulate` plays seeds, `make mutants` plays planted bugs; without either this program plays a slice of fresh
+//! seeds, and shows that the judge sees planted bugs.
+//!
+//! What is not there yet: see `README.md` beside this file.
+
+mod chance;
+mod command;
+mod court;
+mod happen;
+mod line;
+mod link;
+mod mutants;
+mod plan;
+mod run;
+mod shrink;
+mod world;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match std::env::var("SKEP_SIMULATE").as_deref() {
+        Ok("seeds") => command::seeds(),
+        Ok("mutants") => command::mutants(),
+        _ => command::slice(),
+    }
+}

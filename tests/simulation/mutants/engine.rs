@@ -1,0 +1,104 @@
+//! Planted bugs in what engines are asked and in what their answers are taken for.
+
+use super::Mutant;
+use serde_json::Value;
+use skep::api::uid::ContainerId;
+use skep::engine::{Container, ContainerState, Engine, Error};
+use std::time::Duration;
+
+const NOW: Duration = Duration::ZERO;
+
+impl Mutant {
+    pub(crate) fn list(self, mut found: Vec<ContainerId>) -> Vec<ContainerId> {
+        if self == Self::SkipsRemove {
+            found.sort();
+        }
+        found
+    }
+
+    pub(crate) async fn inspect(
+        self,
+        engine: &dyn Engine,
+        mut found: Container,
+    ) -> Result<Container, Error> {
+        let is_running = found.state == ContainerState::Running;
+        match self {
+            Self::RestartsEnded if found.state == ContainerState::Exited => {
+                engine.start(&found.id).await?;
+            }
+            Self::StartsCreated if found.state == ContainerState::Created => {
+                engine.start(&found.id).await?;
+            }
+            Self::RemovesRunning if is_running => engine.remove(&found.id, true).await?,
+            Self::StopsListed if is_running => engine.stop(&found.id, NOW).await?,
+            Self::AdoptsByLabel => {
+                if let Some(task) = found.labels.get("dev.skep.task") {
+                    found.name = format!("adopted.{task}");
+                }
+            }
+            _ => {}
+        }
+        Ok(found)
+    }
+
+    pub(crate) async fn create(
+        self,
+        engine: &dyn Engine,
+        name: &str,
+        body: &Value,
+    ) -> Result<ContainerId, Error> {
+        match self {
+            Self::CreatesTwice => {
+                let _ = engine.create(&format!("again.{name}"), body).await;
+                engine.create(name, body).await
+            }
+            Self::MislabelsSlot => {
+                let mut body = body.clone();
+                body["Labels"]["dev.skep.slot"] = "1".into();
+                engine.create(name, &body).await
+            }
+            _ => engine.create(name, body).await,
+        }
+    }
+
+    pub(crate) async fn start(
+        self,
+        engine: &dyn Engine,
+        container: &ContainerId,
+    ) -> Result<(), Error> {
+        match self {
+            Self::SkipsStart => Ok(()),
+            Self::TouchesForeign => {
+                for other in engine.list("com.example.mine", "").await? {
+                    engine.stop(&other, NOW).await?;
+                }
+                engine.start(container).await
+            }
+            _ => engine.start(container).await,
+        }
+    }
+
+    pub(crate) async fn stop(
+        self,
+        engine: &dyn Engine,
+        container: &ContainerId,
+        grace: Duration,
+    ) -> Result<(), Error> {
+        match self {
+            Self::SkipsStop => Ok(()),
+            _ => engine.stop(container, grace).await,
+        }
+    }
+
+    pub(crate) async fn remove(
+        self,
+        engine: &dyn Engine,
+        container: &ContainerId,
+        force: bool,
+    ) -> Result<(), Error> {
+        match self {
+            Self::SkipsRemove => Ok(()),
+            _ => engine.remove(container, force).await,
+        }
+    }
+}

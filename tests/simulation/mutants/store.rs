@@ -1,0 +1,90 @@
+//! Planted bugs in what is written and heard.
+
+use super::Mutant;
+use serde_json::Value;
+use skep::store::{Op, Txn, WatchBatch, WatchEvent};
+
+impl Mutant {
+    /// What is sent instead of a transaction; at least one.
+    pub(crate) fn write(self, mut txn: Txn) -> Vec<Txn> {
+        match self {
+            // Elections go on as they should: it is the fence that is missing.
+            Self::DropsCompares if !writes(&txn, "/election/") => txn.compares.clear(),
+            Self::ForgetsRetirement => edit(&mut txn, "/skep/tasks/", |task| {
+                if task["desired"] == "remove" {
+                    task["desired"] = "running".into();
+                }
+            }),
+            Self::NeverRetires => edit(&mut txn, "/skep/tasks/", |task| {
+                if task["desired"] == "shutdown" || task["desired"] == "remove" {
+                    task["desired"] = "running".into();
+                }
+            }),
+            Self::NeverRetiresPair => {
+                txn.then.retain(|op| match op {
+                    Op::Put { key, value, .. } if key.starts_with("/skep/tasks/") => {
+                        !String::from_utf8_lossy(value).contains("\"desired\":\"shutdown\"")
+                    }
+                    _ => true,
+                });
+            }
+            Self::DeletesRecordsEarly => {
+                for op in &mut txn.then {
+                    let is_end = |value: &[u8]| {
+                        let text = String::from_utf8_lossy(value);
+                        text.contains("\"desired\":\"remove\"")
+                            || text.contains("\"desired\":\"shutdown\"")
+                    };
+                    if let Op::Put { key, value, .. } = op
+                        && key.starts_with("/skep/tasks/")
+                        && is_end(value)
+                    {
+                        let key = key.clone();
+                        *op = Op::Delete { key };
+                    }
+                }
+            }
+            Self::KeepsEverything => {
+                let is_kept =
+                    |op: &Op| matches!(op, Op::Delete { key } if key.starts_with("/skep/tasks/"));
+                txn.then.retain(|op| !is_kept(op));
+            }
+            Self::SkipsStarting => edit(&mut txn, "/skep/status/tasks/", |status| {
+                if status["state"] == "starting" {
+                    status["state"] = "ready".into();
+                }
+            }),
+            _ => {}
+        }
+        vec![txn]
+    }
+
+    /// What is heard instead of a batch of changes.
+    pub(crate) fn hear(self, batch: &mut WatchBatch) {
+        if self == Self::MissesDeletes {
+            batch.events.retain(|event| match event {
+                WatchEvent::Delete { key, .. } => !key.starts_with("/skep/services/"),
+                WatchEvent::Put(_) => true,
+            });
+        }
+    }
+}
+
+fn writes(txn: &Txn, part: &str) -> bool {
+    txn.then.iter().any(|op| op.key().contains(part))
+}
+
+fn edit(txn: &mut Txn, prefix: &str, change: impl Fn(&mut Value)) {
+    for op in &mut txn.then {
+        let Op::Put { key, value, .. } = op else {
+            continue;
+        };
+        if !key.starts_with(prefix) {
+            continue;
+        }
+        if let Ok(mut read) = serde_json::from_slice::<Value>(value) {
+            change(&mut read);
+            *value = read.to_string().into_bytes();
+        }
+    }
+}

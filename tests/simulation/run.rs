@@ -1,0 +1,216 @@
+//! One run: the plan's steps at their times, then peace, and the goal in bounded time.
+
+use crate::happen::{End, ours};
+use crate::mutants::Mutant;
+use crate::plan::Plan;
+use crate::world::World;
+use skep::sim::check::Broken;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// In so much virtual time after the last fault everything is as it should be: longer than any backoff and hold.
+const BOUND: Duration = Duration::from_secs(1_800);
+
+/// So long nothing is written once it is.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// Records of ended tasks that a slot keeps at most.
+const HISTORY: usize = 5;
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Report {
+    pub(crate) hash: String,
+    pub(crate) trace: Vec<String>,
+    pub(crate) broken: Option<Broken>,
+    pub(crate) simulated: Duration,
+    pub(crate) checked: BTreeMap<&'static str, u64>,
+}
+
+/// Plays the plan on one thread in virtual time.
+pub(crate) fn run(plan: &Plan, mutant: Option<Mutant>) -> Report {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime without threads can always be made");
+    runtime.block_on(play(plan, mutant))
+}
+
+async fn play(plan: &Plan, mutant: Option<Mutant>) -> Report {
+    let mut world = World::new(plan, mutant);
+    let ended = match steps(&mut world, plan).await {
+        Ok(()) => goal(&mut world, plan).await,
+        Err(broken) => Err(broken),
+    };
+    Report {
+        hash: world.court.hash(),
+        trace: world.court.trace(),
+        broken: ended.err(),
+        simulated: world.court.elapsed(),
+        checked: world.court.checked(),
+    }
+}
+
+/// What was broken so far, if anything.
+fn verdict(world: &World) -> Result<(), Broken> {
+    world.court.broken().map_or(Ok(()), Err)
+}
+
+async fn steps(world: &mut World, plan: &Plan) -> Result<(), Broken> {
+    let latency = Duration::from_millis(plan.latency);
+    let mut ends: BTreeMap<u64, Vec<End>> = BTreeMap::new();
+    let mut steps = plan.steps.iter().peekable();
+    loop {
+        let step = steps.peek().map(|(at, _)| *at);
+        let end = ends.keys().next().copied();
+        let Some(next) = step.into_iter().chain(end).min() else {
+            return Ok(());
+        };
+        pass(world, Duration::from_millis(next)).await?;
+        for end in ends.remove(&next).unwrap_or_default() {
+            world.end(&end, latency);
+        }
+        while let Some((_, step)) = steps.next_if(|(at, _)| *at <= next) {
+            if let Some((seconds, end)) = world.happen(step).await {
+                ends.entry(next + seconds * 1_000).or_default().push(end);
+            }
+        }
+    }
+}
+
+/// Lets time pass until `until`, and looks at the judge and the managers now and then.
+async fn pass(world: &mut World, until: Duration) -> Result<(), Broken> {
+    loop {
+        verdict(world)?;
+        world.revive().await;
+        let left = until.saturating_sub(world.court.elapsed());
+        if left.is_zero() {
+            return Ok(());
+        }
+        tokio::time::sleep(left.min(Duration::from_secs(1))).await;
+    }
+}
+
+/// Peace: users write again what they want, in a new version, and everything gets there and stays.
+async fn goal(world: &mut World, plan: &Plan) -> Result<(), Broken> {
+    make_peace(world, plan);
+    let end = world.court.elapsed() + BOUND;
+    let mut unlike = String::new();
+    while world.court.elapsed() < end {
+        let next = world.court.elapsed() + Duration::from_secs(1);
+        pass(world, next).await?;
+        unlike = match differs(world, plan) {
+            Some(how) => how,
+            None => {
+                let revision = world.store.revision();
+                let next = world.court.elapsed() + QUIET;
+                pass(world, next).await?;
+                match (differs(world, plan), world.store.revision() == revision) {
+                    (None, true) => return history(world),
+                    (None, false) => "the store is still written to".into(),
+                    (Some(how), _) => how,
+                }
+            }
+        };
+    }
+    let broken = Broken::new("the goal is reached and the store is quiet", unlike);
+    world.court.accuse(broken.clone());
+    Err(broken)
+}
+
+fn make_peace(world: &mut World, plan: &Plan) {
+    world
+        .court
+        .note("user", "peace: everything is put once more");
+    world.commit_late();
+    for engine in world.fleet.all() {
+        engine.clear_faults();
+    }
+    for node in world.nodes.clone() {
+        world.put_node(node, "active");
+    }
+    let leaving: Vec<u64> = world.engines.difference(&world.nodes).copied().collect();
+    for node in leaving {
+        world.delete(&format!("nodes/n{node}"));
+    }
+    let version = 1_000 + plan.seed % 1_000;
+    for (name, spec) in &mut world.wanted {
+        // A change that was halted by a fault goes on with the next manifest only.
+        spec.version = version;
+        let key = format!("/skep/services/default/{name}");
+        world.store.put(&key, spec.text());
+    }
+    for kv in world.store.dump("/skep/services/default/") {
+        let name = kv.key.trim_start_matches("/skep/services/default/");
+        if !world.wanted.contains_key(name) {
+            world.store.delete(&kv.key);
+        }
+    }
+    world.court.look_at_store(false);
+}
+
+/// How the fleet differs from what users want.
+fn differs(world: &World, plan: &Plan) -> Option<String> {
+    let tasks = world.store.dump("/skep/tasks/");
+    let is_known = |task: &str| tasks.iter().any(|kv| kv.key.ends_with(task));
+    let mut running: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for engine in world.fleet.all() {
+        for container in ours(&engine) {
+            let label = |name: &str| container.labels.get(name).cloned().unwrap_or_default();
+            // After the store was lost nothing unclaimed is removed by itself.
+            if plan.has_disaster() && !is_known(&label("dev.skep.task")) {
+                continue;
+            }
+            let body = engine.body(&container.id).unwrap_or_default();
+            let version = version(&body["Env"]);
+            let name = label("dev.skep.name");
+            running.entry(name).or_default().push(version);
+        }
+    }
+    for (name, spec) in &world.wanted {
+        let count = match spec.is_global {
+            true => world.nodes.len(),
+            false => usize::try_from(spec.replicas).unwrap_or(0),
+        };
+        let here = running.remove(name).unwrap_or_default();
+        let version = format!("V=v{}", spec.version);
+        let new = here.iter().filter(|has| **has == version).count();
+        if here.len() != count || new != count {
+            return Some(format!(
+                "{name}: {count} wanted, {} run, {new} of them with {version}",
+                here.len()
+            ));
+        }
+    }
+    let left = running.keys().next()?;
+    Some(format!("{left} was deleted and still runs"))
+}
+
+/// The variable that tells one version of a manifest from another.
+fn version(environment: &serde_json::Value) -> String {
+    let all = environment.as_array().into_iter().flatten();
+    let mut texts = all.filter_map(serde_json::Value::as_str);
+    let found = texts.find(|text| text.starts_with("V="));
+    found.unwrap_or_default().to_owned()
+}
+
+/// Not more records than are wanted and kept.
+fn history(world: &World) -> Result<(), Broken> {
+    verdict(world)?;
+    let mut slots: BTreeMap<String, usize> = BTreeMap::new();
+    for kv in world.store.dump("/skep/tasks/") {
+        let task: serde_json::Value = serde_json::from_slice(&kv.value).unwrap_or_default();
+        let slot = format!("{} {}", task["service"], task["slot"]);
+        *slots.entry(slot).or_default() += 1;
+    }
+    let rule = "history is bounded (S8)";
+    match slots.iter().find(|(_, count)| **count > HISTORY + 1) {
+        None => Ok(()),
+        Some((slot, count)) => {
+            let broken = Broken::new(rule, format!("slot {slot} has {count} records"));
+            world.court.accuse(broken.clone());
+            Err(broken)
+        }
+    }
+}
