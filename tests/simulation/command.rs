@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// How long the slice of `make test` plays.
+/// How long the slice of `cargo test` plays.
 const SLICE: Duration = Duration::from_secs(60);
 
 /// Within so many seeds each planted bug is caught.
