@@ -7,6 +7,8 @@ use crate::world::World;
 use skep::sim::check::Broken;
 use std::collections::BTreeMap;
 use std::time::Duration;
+#[cfg(tokio_unstable)]
+use tokio::runtime::RngSeed;
 
 /// In so much virtual time after the last fault everything is as it should be: longer than any backoff and hold.
 const BOUND: Duration = Duration::from_secs(1_800);
@@ -29,9 +31,14 @@ pub(crate) struct Report {
 
 /// Plays the plan on one thread in virtual time.
 pub(crate) fn run(plan: &Plan, mutant: Option<Mutant>) -> Report {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_time().start_paused(true);
+    // Those who wait for a `watch` channel wake in an order that the runtime draws.
+    #[cfg(tokio_unstable)]
+    builder.rng_seed(RngSeed::from_bytes(&plan.seed.to_be_bytes()));
+    #[cfg(not(tokio_unstable))]
+    compile_error!("RUSTFLAGS hides .cargo/config.toml: add `--cfg tokio_unstable` to it");
+    let runtime = builder
         .build()
         .expect("a runtime without threads can always be made");
     runtime.block_on(play(plan, mutant))
