@@ -3,7 +3,7 @@
 PROFILE ?= release
 export PROFILE
 
-.PHONY: help setup build up down test test-fast test-store test-fleet simulate mutants bench lint clean-tests
+.PHONY: help setup build up down test test-fast test-store test-fleet simulate same-trace mutants bench lint clean-tests
 
 help: ## Shows this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -35,6 +35,9 @@ test-fleet: ## Runs the tests on several real Docker Engines
 
 simulate: ## Breaks a simulated fleet: SEEDS= HOURS= FIRST= SCENARIO=, or SEED= to replay one
 	@scripts/simulate seeds
+
+same-trace: ## Shows that a seed has one trace, in debug and in release builds
+	@scripts/simulate same
 
 mutants: ## Shows that the simulation sees each planted bug
 	@scripts/simulate mutants

@@ -3,7 +3,12 @@
 //! [`SimEngine`] keeps containers in memory and behaves as an engine does, lies on demand included; [`SimFleet`] hands
 //! engines out by URL. Deterministic: the same calls in the same order give the same ids, ports and times.
 //!
-//! [`check::Judge`] watches a whole simulated run: store and engines, after every step.
+//! [`world::World`] puts whole managers with their real wiring over them and a store in memory. Each manager has a
+//! [`line`] to the store and a [`link`] to each engine, which can fail; a [`world::Hook`] may wrap its doors. Everything
+//! goes through the [`court`]: the trace, and [`check::Judge`], who looks at store and engines after every step. Equal
+//! worlds to which the same is done have equal traces.
+//!
+//! What is done to a world, and when, is the business of `tests/simulation`.
 //!
 //! Deliberately absent: networks, volumes and processes; what a container does is said by the test
 //! ([`Behaviour`], [`SimEngine::exit`], [`SimEngine::set_health`]).
@@ -13,15 +18,19 @@ pub mod check;
 mod check_tests;
 pub mod clock;
 mod container;
+pub mod court;
 mod engine;
 mod fault;
 mod fleet;
 mod hand;
+pub mod line;
+pub mod link;
 mod records;
 mod state;
 #[cfg(test)]
 mod tests;
 mod witness;
+pub mod world;
 
 pub use container::Behaviour;
 pub use engine::SimEngine;

@@ -13,6 +13,9 @@ use std::time::Duration;
 /// How long the slice of `cargo test` plays.
 const SLICE: Duration = Duration::from_secs(60);
 
+/// So many seeds are played twice by it: each has to have one trace.
+const TWICE: u64 = 3;
+
 /// Within so many seeds each planted bug is caught.
 const MUTANT_SEEDS: u64 = 40;
 
@@ -106,8 +109,28 @@ pub(crate) fn seeds() -> ExitCode {
     play(first, &scenario, shows_trace, is_enough)
 }
 
-/// A slice of fresh seeds, after the proof that the judge can see.
+/// Whether each of these seeds has the same trace when it is played again.
+fn are_one_trace(first: u64) -> bool {
+    (first..first + TWICE).all(|seed| {
+        let plan = Plan::draw(seed, "all");
+        let (one, other) = (run(&plan, None), run(&plan, None));
+        let differs = one.trace.iter().zip(&other.trace).find(|(a, b)| a != b);
+        if let Some((one, other)) = differs {
+            eprintln!("seed {seed} has two traces:\n{one}\n{other}");
+        }
+        one.hash == other.hash
+    })
+}
+
+/// A slice of fresh seeds, after the proofs that one seed is one trace and that the judge can see.
 pub(crate) fn slice() -> ExitCode {
+    let fresh = SystemClock.seed().to_be_bytes();
+    let first = u64::from(u32::from_be_bytes([fresh[0], fresh[1], fresh[2], fresh[3]]));
+    if !are_one_trace(first) {
+        eprintln!("a seed has two traces");
+        return ExitCode::FAILURE;
+    }
+    println!("{TWICE} seeds from {first} on were played twice, each with one trace");
     for mutant in [Mutant::RestartsEnded, Mutant::SkipsStop] {
         if !is_caught(mutant) {
             eprintln!("the planted bug {mutant:?} was not seen");
@@ -115,8 +138,6 @@ pub(crate) fn slice() -> ExitCode {
         }
     }
     println!("two planted bugs were seen");
-    let fresh = SystemClock.seed().to_be_bytes();
-    let first = u64::from(u32::from_be_bytes([fresh[0], fresh[1], fresh[2], fresh[3]]));
     println!(
         "fresh seeds from {first} on; replay one with: make simulate SCENARIO=calm SEED=<seed>"
     );

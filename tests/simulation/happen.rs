@@ -1,10 +1,11 @@
 //! What each step does to the world, and how it ends.
 
-use crate::line::Way;
 use crate::plan::{Act, Step, Trouble};
-use crate::world::{World, url};
+use crate::stage::Stage;
 use skep::api::unit::Revision;
 use skep::sim::SimEngine;
+use skep::sim::line::Way;
+use skep::sim::world::url;
 use skep::store::Kv;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ pub(crate) enum End {
     Unmute(u64),
 }
 
-impl World {
+impl Stage {
     /// Does it; gives how it ends and after how many seconds.
     pub(crate) async fn happen(&mut self, step: &Step) -> Option<(u64, End)> {
         match step {
@@ -217,19 +218,12 @@ impl World {
         self.court.look_at_store(false);
     }
 
-    fn set_cut(&self, node: u64, is_cut: bool) {
-        self.court
-            .judge(|judge| judge.set_cut(&format!("n{node}"), is_cut));
-    }
-
     /// A trouble ends.
     pub(crate) fn end(&mut self, end: &End, latency: Duration) {
         match end {
             End::StartManager(place) => {
-                if self.managers[*place].is_none() {
-                    let manager = self.start_manager();
-                    self.managers[*place] = Some(manager);
-                }
+                let role = self.role.clone();
+                self.start_manager(*place, role);
             }
             End::OpenLine(place, name) => {
                 let manager = self.managers[*place].as_ref();

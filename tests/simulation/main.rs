@@ -7,15 +7,12 @@
 
 mod chance;
 mod command;
-mod court;
 mod happen;
-mod line;
-mod link;
 mod mutants;
 mod plan;
 mod run;
 mod shrink;
-mod world;
+mod stage;
 
 use std::process::ExitCode;
 

@@ -3,7 +3,7 @@
 use crate::happen::{End, ours};
 use crate::mutants::Mutant;
 use crate::plan::Plan;
-use crate::world::World;
+use crate::stage::Stage;
 use skep::sim::check::Broken;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -45,26 +45,26 @@ pub(crate) fn run(plan: &Plan, mutant: Option<Mutant>) -> Report {
 }
 
 async fn play(plan: &Plan, mutant: Option<Mutant>) -> Report {
-    let mut world = World::new(plan, mutant);
-    let ended = match steps(&mut world, plan).await {
-        Ok(()) => goal(&mut world, plan).await,
+    let mut stage = Stage::new(plan, mutant);
+    let ended = match steps(&mut stage, plan).await {
+        Ok(()) => goal(&mut stage, plan).await,
         Err(broken) => Err(broken),
     };
     Report {
-        hash: world.court.hash(),
-        trace: world.court.trace(),
+        hash: stage.court.hash(),
+        trace: stage.court.trace(),
         broken: ended.err(),
-        simulated: world.court.elapsed(),
-        checked: world.court.checked(),
+        simulated: stage.court.elapsed(),
+        checked: stage.court.checked(),
     }
 }
 
 /// What was broken so far, if anything.
-fn verdict(world: &World) -> Result<(), Broken> {
-    world.court.broken().map_or(Ok(()), Err)
+fn verdict(stage: &Stage) -> Result<(), Broken> {
+    stage.court.broken().map_or(Ok(()), Err)
 }
 
-async fn steps(world: &mut World, plan: &Plan) -> Result<(), Broken> {
+async fn steps(stage: &mut Stage, plan: &Plan) -> Result<(), Broken> {
     let latency = Duration::from_millis(plan.latency);
     let mut ends: BTreeMap<u64, Vec<End>> = BTreeMap::new();
     let mut steps = plan.steps.iter().peekable();
@@ -74,12 +74,12 @@ async fn steps(world: &mut World, plan: &Plan) -> Result<(), Broken> {
         let Some(next) = step.into_iter().chain(end).min() else {
             return Ok(());
         };
-        pass(world, Duration::from_millis(next)).await?;
+        pass(stage, Duration::from_millis(next)).await?;
         for end in ends.remove(&next).unwrap_or_default() {
-            world.end(&end, latency);
+            stage.end(&end, latency);
         }
         while let Some((_, step)) = steps.next_if(|(at, _)| *at <= next) {
-            if let Some((seconds, end)) = world.happen(step).await {
+            if let Some((seconds, end)) = stage.happen(step).await {
                 ends.entry(next + seconds * 1_000).or_default().push(end);
             }
         }
@@ -87,11 +87,11 @@ async fn steps(world: &mut World, plan: &Plan) -> Result<(), Broken> {
 }
 
 /// Lets time pass until `until`, and looks at the judge and the managers now and then.
-async fn pass(world: &mut World, until: Duration) -> Result<(), Broken> {
+async fn pass(stage: &mut Stage, until: Duration) -> Result<(), Broken> {
     loop {
-        verdict(world)?;
-        world.revive().await;
-        let left = until.saturating_sub(world.court.elapsed());
+        verdict(stage)?;
+        stage.revive().await;
+        let left = until.saturating_sub(stage.court.elapsed());
         if left.is_zero() {
             return Ok(());
         }
@@ -100,21 +100,21 @@ async fn pass(world: &mut World, until: Duration) -> Result<(), Broken> {
 }
 
 /// Peace: users write again what they want, in a new version, and everything gets there and stays.
-async fn goal(world: &mut World, plan: &Plan) -> Result<(), Broken> {
-    make_peace(world, plan);
-    let end = world.court.elapsed() + BOUND;
+async fn goal(stage: &mut Stage, plan: &Plan) -> Result<(), Broken> {
+    make_peace(stage, plan);
+    let end = stage.court.elapsed() + BOUND;
     let mut unlike = String::new();
-    while world.court.elapsed() < end {
-        let next = world.court.elapsed() + Duration::from_secs(1);
-        pass(world, next).await?;
-        unlike = match differs(world, plan) {
+    while stage.court.elapsed() < end {
+        let next = stage.court.elapsed() + Duration::from_secs(1);
+        pass(stage, next).await?;
+        unlike = match differs(stage, plan) {
             Some(how) => how,
             None => {
-                let revision = world.store.revision();
-                let next = world.court.elapsed() + QUIET;
-                pass(world, next).await?;
-                match (differs(world, plan), world.store.revision() == revision) {
-                    (None, true) => return history(world),
+                let revision = stage.store.revision();
+                let next = stage.court.elapsed() + QUIET;
+                pass(stage, next).await?;
+                match (differs(stage, plan), stage.store.revision() == revision) {
+                    (None, true) => return history(stage),
                     (None, false) => "the store is still written to".into(),
                     (Some(how), _) => how,
                 }
@@ -122,47 +122,47 @@ async fn goal(world: &mut World, plan: &Plan) -> Result<(), Broken> {
         };
     }
     let broken = Broken::new("the goal is reached and the store is quiet", unlike);
-    world.court.accuse(broken.clone());
+    stage.court.accuse(broken.clone());
     Err(broken)
 }
 
-fn make_peace(world: &mut World, plan: &Plan) {
-    world
+fn make_peace(stage: &mut Stage, plan: &Plan) {
+    stage
         .court
         .note("user", "peace: everything is put once more");
-    world.commit_late();
-    for engine in world.fleet.all() {
+    stage.commit_late();
+    for engine in stage.fleet.all() {
         engine.clear_faults();
     }
-    for node in world.nodes.clone() {
-        world.put_node(node, "active");
+    for node in stage.nodes.clone() {
+        stage.put_node(node, "active");
     }
-    let leaving: Vec<u64> = world.engines.difference(&world.nodes).copied().collect();
+    let leaving: Vec<u64> = stage.engines.difference(&stage.nodes).copied().collect();
     for node in leaving {
-        world.delete(&format!("nodes/n{node}"));
+        stage.delete(&format!("nodes/n{node}"));
     }
     let version = 1_000 + plan.seed % 1_000;
-    for (name, spec) in &mut world.wanted {
+    for (name, spec) in &mut stage.wanted {
         // A change that was halted by a fault goes on with the next manifest only.
         spec.version = version;
         let key = format!("/skep/services/default/{name}");
-        world.store.put(&key, spec.text());
+        stage.world.store.put(&key, spec.text());
     }
-    for kv in world.store.dump("/skep/services/default/") {
+    for kv in stage.store.dump("/skep/services/default/") {
         let name = kv.key.trim_start_matches("/skep/services/default/");
-        if !world.wanted.contains_key(name) {
-            world.store.delete(&kv.key);
+        if !stage.wanted.contains_key(name) {
+            stage.store.delete(&kv.key);
         }
     }
-    world.court.look_at_store(false);
+    stage.court.look_at_store(false);
 }
 
 /// How the fleet differs from what users want.
-fn differs(world: &World, plan: &Plan) -> Option<String> {
-    let tasks = world.store.dump("/skep/tasks/");
+fn differs(stage: &Stage, plan: &Plan) -> Option<String> {
+    let tasks = stage.store.dump("/skep/tasks/");
     let is_known = |task: &str| tasks.iter().any(|kv| kv.key.ends_with(task));
     let mut running: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for engine in world.fleet.all() {
+    for engine in stage.fleet.all() {
         for container in ours(&engine) {
             let label = |name: &str| container.labels.get(name).cloned().unwrap_or_default();
             // After the store was lost nothing unclaimed is removed by itself.
@@ -175,9 +175,9 @@ fn differs(world: &World, plan: &Plan) -> Option<String> {
             running.entry(name).or_default().push(version);
         }
     }
-    for (name, spec) in &world.wanted {
+    for (name, spec) in &stage.wanted {
         let count = match spec.is_global {
-            true => world.nodes.len(),
+            true => stage.nodes.len(),
             false => usize::try_from(spec.replicas).unwrap_or(0),
         };
         let here = running.remove(name).unwrap_or_default();
@@ -203,10 +203,10 @@ fn version(environment: &serde_json::Value) -> String {
 }
 
 /// Not more records than are wanted and kept.
-fn history(world: &World) -> Result<(), Broken> {
-    verdict(world)?;
+fn history(stage: &Stage) -> Result<(), Broken> {
+    verdict(stage)?;
     let mut slots: BTreeMap<String, usize> = BTreeMap::new();
-    for kv in world.store.dump("/skep/tasks/") {
+    for kv in stage.store.dump("/skep/tasks/") {
         let task: serde_json::Value = serde_json::from_slice(&kv.value).unwrap_or_default();
         let slot = format!("{} {}", task["service"], task["slot"]);
         *slots.entry(slot).or_default() += 1;
@@ -216,7 +216,7 @@ fn history(world: &World) -> Result<(), Broken> {
         None => Ok(()),
         Some((slot, count)) => {
             let broken = Broken::new(rule, format!("slot {slot} has {count} records"));
-            world.court.accuse(broken.clone());
+            stage.court.accuse(broken.clone());
             Err(broken)
         }
     }

@@ -9,14 +9,14 @@ use std::time::Duration;
 const NOW: Duration = Duration::ZERO;
 
 impl Mutant {
-    pub(crate) fn list(self, mut found: Vec<ContainerId>) -> Vec<ContainerId> {
+    pub(super) fn list(self, mut found: Vec<ContainerId>) -> Vec<ContainerId> {
         if self == Self::SkipsRemove {
             found.sort();
         }
         found
     }
 
-    pub(crate) async fn inspect(
+    pub(super) async fn inspect(
         self,
         engine: &dyn Engine,
         mut found: Container,
@@ -41,7 +41,7 @@ impl Mutant {
         Ok(found)
     }
 
-    pub(crate) async fn create(
+    pub(super) async fn create(
         self,
         engine: &dyn Engine,
         name: &str,
@@ -61,7 +61,7 @@ impl Mutant {
         }
     }
 
-    pub(crate) async fn start(
+    pub(super) async fn start(
         self,
         engine: &dyn Engine,
         container: &ContainerId,
@@ -78,7 +78,7 @@ impl Mutant {
         }
     }
 
-    pub(crate) async fn stop(
+    pub(super) async fn stop(
         self,
         engine: &dyn Engine,
         container: &ContainerId,
@@ -90,7 +90,7 @@ impl Mutant {
         }
     }
 
-    pub(crate) async fn remove(
+    pub(super) async fn remove(
         self,
         engine: &dyn Engine,
         container: &ContainerId,

@@ -1,6 +1,7 @@
-//! Planted bugs. Each is a switch at a door of a simulated manager, so none is compiled into anything but this test: it
+//! Planted bugs. Each is a switch at a door of a simulated manager ([`Mutant::hook`]), so none is compiled into anything but this test: it
 //! makes the manager do what a manager with that bug would do. The judge has to see every one.
 
+mod doors;
 mod engine;
 mod store;
 

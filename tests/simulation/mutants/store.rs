@@ -5,8 +5,8 @@ use serde_json::Value;
 use skep::store::{Op, Txn, WatchBatch, WatchEvent};
 
 impl Mutant {
-    /// What is sent instead of a transaction; at least one.
-    pub(crate) fn write(self, mut txn: Txn) -> Vec<Txn> {
+    /// What is sent instead of a transaction.
+    pub(super) fn write(self, mut txn: Txn) -> Txn {
         match self {
             // Elections go on as they should: it is the fence that is missing.
             Self::DropsCompares if !writes(&txn, "/election/") => txn.compares.clear(),
@@ -56,17 +56,18 @@ impl Mutant {
             }),
             _ => {}
         }
-        vec![txn]
+        txn
     }
 
     /// What is heard instead of a batch of changes.
-    pub(crate) fn hear(self, batch: &mut WatchBatch) {
+    pub(super) fn hear(self, mut batch: WatchBatch) -> WatchBatch {
         if self == Self::MissesDeletes {
             batch.events.retain(|event| match event {
                 WatchEvent::Delete { key, .. } => !key.starts_with("/skep/services/"),
                 WatchEvent::Put(_) => true,
             });
         }
+        batch
     }
 }
 

@@ -1,16 +1,15 @@
 //! One manager's links to engines: each can be cut by itself, and what goes wrong on them is on record.
 
-use crate::court::Court;
-use crate::mutants::Mutant;
-use async_trait::async_trait;
-use futures::StreamExt;
-use skep::api::node::EngineSpec;
-use skep::api::uid::ContainerId;
-use skep::engine::{
+use super::court::Court;
+use super::fleet::SimFleet;
+use crate::api::node::EngineSpec;
+use crate::api::uid::ContainerId;
+use crate::engine::{
     Connector, Container, Engine, Error, EventStream, ExecIo, ExecRequest, Identity, LogOptions,
     LogStream, PullProgress,
 };
-use skep::sim::SimFleet;
+use async_trait::async_trait;
+use futures::StreamExt;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,20 +17,20 @@ use tokio::sync::watch;
 
 /// Which of a manager's links are cut, by URL.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Cuts {
-    pub(crate) urls: BTreeSet<String>,
+pub struct Cuts {
+    /// Cut from these engines.
+    pub urls: BTreeSet<String>,
     /// The manager is dead: nothing goes out, ever.
-    pub(crate) is_dead: bool,
+    pub is_dead: bool,
 }
 
 /// The links of one manager; clones are the same.
 #[derive(Clone)]
-pub(crate) struct Links {
-    pub(crate) name: Arc<str>,
-    pub(crate) fleet: SimFleet,
-    pub(crate) cuts: Arc<watch::Sender<Cuts>>,
-    pub(crate) court: Court,
-    pub(crate) mutant: Option<Mutant>,
+pub struct Links {
+    pub(super) name: Arc<str>,
+    pub(super) fleet: SimFleet,
+    pub(super) cuts: Arc<watch::Sender<Cuts>>,
+    pub(super) court: Court,
 }
 
 #[async_trait]
@@ -102,20 +101,12 @@ impl Engine for Link {
 
     async fn list(&self, label: &str, value: &str) -> Result<Vec<ContainerId>, Error> {
         self.out().await?;
-        let found = self.engine.list(label, value).await?;
-        Ok(match self.links.mutant {
-            Some(mutant) => mutant.list(found),
-            None => found,
-        })
+        self.engine.list(label, value).await
     }
 
     async fn inspect(&self, container: &str) -> Result<Container, Error> {
         self.out().await?;
-        let found = self.engine.inspect(container).await?;
-        match self.links.mutant {
-            Some(mutant) => mutant.inspect(&*self.engine, found).await,
-            None => Ok(found),
-        }
+        self.engine.inspect(container).await
     }
 
     async fn inspect_raw(&self, container: &str) -> Result<serde_json::Value, Error> {
@@ -125,37 +116,25 @@ impl Engine for Link {
 
     async fn create(&self, name: &str, body: &serde_json::Value) -> Result<ContainerId, Error> {
         self.out().await?;
-        let result = match self.links.mutant {
-            Some(mutant) => mutant.create(&*self.engine, name, body).await,
-            None => self.engine.create(name, body).await,
-        };
+        let result = self.engine.create(name, body).await;
         self.note("create", name, result)
     }
 
     async fn start(&self, container: &ContainerId) -> Result<(), Error> {
         self.out().await?;
-        let result = match self.links.mutant {
-            Some(mutant) => mutant.start(&*self.engine, container).await,
-            None => self.engine.start(container).await,
-        };
+        let result = self.engine.start(container).await;
         self.note("start", container.as_str(), result)
     }
 
     async fn stop(&self, container: &ContainerId, grace: Duration) -> Result<(), Error> {
         self.out().await?;
-        let result = match self.links.mutant {
-            Some(mutant) => mutant.stop(&*self.engine, container, grace).await,
-            None => self.engine.stop(container, grace).await,
-        };
+        let result = self.engine.stop(container, grace).await;
         self.note("stop", container.as_str(), result)
     }
 
     async fn remove(&self, container: &ContainerId, force: bool) -> Result<(), Error> {
         self.out().await?;
-        let result = match self.links.mutant {
-            Some(mutant) => mutant.remove(&*self.engine, container, force).await,
-            None => self.engine.remove(container, force).await,
-        };
+        let result = self.engine.remove(container, force).await;
         self.note("remove", container.as_str(), result)
     }
 

@@ -1,15 +1,14 @@
 //! One manager's line to the store: it can be cut or held, and everything that goes over it is on record.
 
-use crate::court::Court;
-use crate::mutants::Mutant;
-use async_trait::async_trait;
-use futures::StreamExt;
-use skep::api::unit::{LeaseId, Revision};
-use skep::embedded::memory::Memory;
-use skep::store::{
+use super::court::Court;
+use crate::api::unit::{LeaseId, Revision};
+use crate::embedded::memory::Memory;
+use crate::store::{
     Error, Kv, LeaseStatus, Op, Outcome, RangeRequest, RangeResponse, STORE_DEADLINE, StoreStatus,
     Txn, WatchRequest, WatchStream,
 };
+use async_trait::async_trait;
+use futures::StreamExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -17,7 +16,8 @@ use tokio::sync::watch;
 
 /// What a line does with what goes over it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
+pub enum Way {
+    /// Everything goes over it.
     Open,
     /// Calls err, watches end.
     Cut,
@@ -29,29 +29,29 @@ pub(crate) enum Way {
 
 /// Clones are the same line.
 #[derive(Clone)]
-pub(crate) struct Line {
+pub struct Line {
     name: Arc<str>,
     store: Memory,
     court: Court,
     way: Arc<watch::Sender<Way>>,
     /// The newest revision that came over it.
     saw: Arc<AtomicI64>,
-    mutant: Option<Mutant>,
 }
 
 impl Line {
-    pub(crate) fn to(store: Memory, name: &str, court: Court, mutant: Option<Mutant>) -> Self {
+    /// An open line.
+    pub fn to(store: Memory, name: &str, court: Court) -> Self {
         Self {
             name: name.into(),
             store,
             court,
             way: Arc::new(watch::Sender::new(Way::Open)),
             saw: Arc::default(),
-            mutant,
         }
     }
 
-    pub(crate) fn set(&self, way: Way) {
+    /// Changes what it does, at once.
+    pub fn set(&self, way: Way) {
         self.way.send_replace(way);
     }
 
@@ -137,25 +137,17 @@ impl Kv for Line {
     }
 
     async fn txn(&self, txn: Txn) -> Result<Outcome, Error> {
-        let txns = match self.mutant {
-            Some(mutant) => mutant.write(txn),
-            None => vec![txn],
-        };
-        let mut last = None;
-        for txn in txns {
-            // Spawned: what was sent commits even when nobody waits for it any more (an unknown outcome).
-            let sent = tokio::spawn(self.clone().commit(txn));
-            last = Some(match tokio::time::timeout(STORE_DEADLINE, sent).await {
-                Ok(ended) => ended.expect("a commit does not panic"),
-                Err(_) => Ok(Outcome::Unknown {
-                    error: Error::Timeout {
-                        call: "txn",
-                        deadline: STORE_DEADLINE,
-                    },
-                }),
-            });
+        // Spawned: what was sent commits even when nobody waits for it any more (an unknown outcome).
+        let sent = tokio::spawn(self.clone().commit(txn));
+        match tokio::time::timeout(STORE_DEADLINE, sent).await {
+            Ok(ended) => ended.expect("a commit does not panic"),
+            Err(_) => Ok(Outcome::Unknown {
+                error: Error::Timeout {
+                    call: "txn",
+                    deadline: STORE_DEADLINE,
+                },
+            }),
         }
-        last.expect("a mutant writes at least once")
     }
 
     async fn watch(&self, request: WatchRequest) -> Result<WatchStream, Error> {
@@ -171,11 +163,8 @@ impl Kv for Line {
             let line = line.clone();
             async move {
                 line.out().await?;
-                let mut batch = batch?;
+                let batch = batch?;
                 line.see(batch.revision);
-                if let Some(mutant) = line.mutant {
-                    mutant.hear(&mut batch);
-                }
                 Ok(batch)
             }
         });
@@ -189,10 +178,6 @@ impl Kv for Line {
 
     async fn keep_alive(&self, lease: LeaseId) -> Result<LeaseStatus, Error> {
         self.out_in_time("keep_alive").await?;
-        if self.mutant == Some(Mutant::WritesAlways) {
-            self.store
-                .put("/skep/status/services/default/web/tick", "{}");
-        }
         self.store.keep_alive(lease).await
     }
 

@@ -1,20 +1,20 @@
 //! The judge in session: everything that happens goes through here, into the trace and before the judge.
 
+use super::check::{Broken, Judge};
+use super::{Happening, Witness};
+use crate::api::unit::Revision;
+use crate::embedded::memory::Memory;
+use crate::engine::Container;
+use crate::runtime::clock::timer_now;
 use sha2::{Digest, Sha256};
-use skep::api::unit::Revision;
-use skep::embedded::memory::Memory;
-use skep::engine::Container;
-use skep::runtime::clock::timer_now;
-use skep::sim::check::{Broken, Judge};
-use skep::sim::{Happening, Witness};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Clones are the same court.
+/// Where the trace is kept and the judge sits; clones are the same court.
 #[derive(Clone)]
-pub(crate) struct Court {
+pub struct Court {
     store: Memory,
     start: Instant,
     session: Arc<Mutex<Session>>,
@@ -39,7 +39,8 @@ const LINES: usize = 5_000;
 const CALLS: u32 = 10_000;
 
 impl Court {
-    pub(crate) fn new(store: Memory) -> Self {
+    /// A court over this store, from now on.
+    pub fn new(store: Memory) -> Self {
         let session = Session {
             judge: Judge::new(),
             accused: Vec::new(),
@@ -62,12 +63,13 @@ impl Court {
         session
     }
 
-    pub(crate) fn elapsed(&self) -> Duration {
+    /// The time since the run began.
+    pub fn elapsed(&self) -> Duration {
         timer_now() - self.start
     }
 
     /// Somebody makes a call. Where calls never end within a moment, time would never go on: they stop here.
-    pub(crate) async fn call(&self, who: &str) {
+    pub async fn call(&self, who: &str) {
         let elapsed = self.elapsed();
         let count = {
             let mut session = self.session();
@@ -91,13 +93,13 @@ impl Court {
     }
 
     /// A line of the trace: who did what.
-    pub(crate) fn note(&self, who: &str, what: &str) {
+    pub fn note(&self, who: &str, what: &str) {
         let elapsed = self.elapsed();
         self.session().note(elapsed, who, what);
     }
 
     /// Shows the judge the store, if it has changed.
-    pub(crate) fn look_at_store(&self, is_disaster: bool) {
+    pub fn look_at_store(&self, is_disaster: bool) {
         let mut session = self.session();
         let revision = self.store.revision();
         if revision == session.revision && !is_disaster {
@@ -112,7 +114,7 @@ impl Court {
     }
 
     /// What engines tell.
-    pub(crate) fn witness(&self) -> Witness {
+    pub fn witness(&self) -> Witness {
         let court = self.clone();
         Arc::new(
             move |node: &str, happening: Happening, container: &Container| {
@@ -128,32 +130,37 @@ impl Court {
         )
     }
 
-    pub(crate) fn judge<T>(&self, act: impl FnOnce(&mut Judge) -> T) -> T {
+    /// Tells the judge something, or asks.
+    pub fn judge<T>(&self, act: impl FnOnce(&mut Judge) -> T) -> T {
         act(&mut self.session().judge)
     }
 
     /// Something that only the driver of the run can see.
-    pub(crate) fn accuse(&self, broken: Broken) {
+    pub fn accuse(&self, broken: Broken) {
         let line = format!("BROKEN: {}: {}", broken.rule, broken.what);
         self.note("judge", &line);
         self.session().accused.push(broken);
     }
 
-    pub(crate) fn broken(&self) -> Option<Broken> {
+    /// What was broken first, if anything was.
+    pub fn broken(&self) -> Option<Broken> {
         let session = self.session();
         let first = session.judge.broken().first();
         first.or(session.accused.first()).cloned()
     }
 
-    pub(crate) fn trace(&self) -> Vec<String> {
+    /// Everything that was noted, a line each: time, who, what.
+    pub fn trace(&self) -> Vec<String> {
         self.session().trace.clone()
     }
 
-    pub(crate) fn checked(&self) -> BTreeMap<&'static str, u64> {
+    /// How often each rule was looked at.
+    pub fn checked(&self) -> BTreeMap<&'static str, u64> {
         self.session().judge.checked().clone()
     }
 
-    pub(crate) fn hash(&self) -> String {
+    /// The SHA-256 of the trace, its first 64 bits.
+    pub fn hash(&self) -> String {
         let digest = self.session().digest.clone().finalize();
         digest[..8]
             .iter()
