@@ -31,7 +31,7 @@
 //! | Layer | Modules |
 //! |---|---|
 //! | 0, pure | [`api`]: objects, keys, parsing, defaults, validation |
-//! | 1 | [`store`] (door `Kv`), [`engine`] (door `Engine`), [`embedded`] (a store of our own), [`metrics`] |
+//! | 1 | [`store`] (door `Kv`), [`engine`] (door `Engine`), [`embedded`] (a store of our own), [`metrics`], [`spawn`] (where tasks begin) |
 //! | 2 | [`runtime`]: what every controller runs on (door `Clock`) |
 //! | 3 | [`controllers`]: independent of each other |
 //! | 4 | [`cli`]: one file per verb |
@@ -71,4 +71,5 @@ pub mod metrics;
 pub mod rules {}
 pub mod runtime;
 pub mod sim;
+pub mod spawn;
 pub mod store;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// The top-level modules by layer, lowest first. A module uses lower layers, and others of its own without a cycle.
 const LAYERS: &[&[&str]] = &[
     &["api"],
-    &["store", "embedded", "engine", "metrics"],
+    &["store", "embedded", "engine", "metrics", "spawn"],
     &["runtime"],
     &["controllers", "dataplane"],
     &["cli", "gateway"],
@@ -443,6 +443,29 @@ fn pure_files_are_pure() {
     }
     none_of(
         "pure code has no waiting, clock, input or chance",
+        violations,
+    );
+}
+
+#[test]
+fn tasks_of_a_manager_begin_where_a_simulation_can_stop_them() {
+    let mut violations = Vec::new();
+    let is_of_managers = |file: &&File| {
+        let folders = ["src/store/", "src/runtime/", "src/controllers/"];
+        folders.iter().any(|folder| file.path.starts_with(folder))
+            || file.path == "src/app/manager.rs"
+    };
+    for file in rust("src").iter().filter(is_of_managers) {
+        let code = file.code();
+        let by_itself = code.contains("tokio::spawn");
+        let in_sets = code.split(".spawn(").skip(1);
+        let mut bare = in_sets.filter(|rest| !rest.trim_start().starts_with("part("));
+        if by_itself || bare.next().is_some() {
+            violations.push(file.path.clone());
+        }
+    }
+    none_of(
+        "a task begins by spawn::task, or in a set as spawn::part",
         violations,
     );
 }

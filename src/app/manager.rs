@@ -16,6 +16,7 @@ use crate::runtime::recorder::Recorder;
 use crate::runtime::register::register;
 use crate::runtime::shared::SharedCache;
 use crate::runtime::watcher::Watcher;
+use crate::spawn::part;
 use crate::store::{Kv, STORE_DEADLINE};
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,12 +119,10 @@ pub async fn run(options: Options, doors: Doors, stop: watch::Receiver<bool>) ->
     let mut parts = JoinSet::new();
     // Controllers wait until they see their own last writes, so the watcher is the last to go.
     let (last, ended) = watch::channel(false);
-    parts.spawn(Watcher::new(doors.kv.clone(), cache.clone(), doors.clock.seed()).run(ended));
-    parts.spawn(register(
-        context.clone(),
-        record(&options, &*doors.clock),
-        stop.clone(),
-    ));
+    let watcher = Watcher::new(doors.kv.clone(), cache.clone(), doors.clock.seed());
+    parts.spawn(part(watcher.run(ended)));
+    let record = record(&options, &*doors.clock);
+    parts.spawn(part(register(context.clone(), record, stop.clone())));
     start_controllers(&options, &doors, &context, &stop, &mut parts);
     info!(
         name = options.name,
@@ -160,26 +159,30 @@ fn start_controllers(
     for name in &options.controllers {
         let (context, stop) = (context.clone(), stop.clone());
         match name.as_str() {
-            "service" => parts.spawn(reconciler::run(Arc::new(service::Service), context, stop)),
-            "scheduler" => parts.spawn(reconciler::run(
-                Arc::new(scheduler::Scheduler),
+            "service" => parts.spawn(part(reconciler::run(
+                Arc::new(service::Service),
                 context,
                 stop,
-            )),
-            "network" => parts.spawn(reconciler::run(Arc::new(network::Network), context, stop)),
-            "reaper" => parts.spawn(reconciler::run(
-                Arc::new(reaper::Reaper::default()),
+            ))),
+            "scheduler" => {
+                let scheduler = Arc::new(scheduler::Scheduler);
+                parts.spawn(part(reconciler::run(scheduler, context, stop)))
+            }
+            "network" => parts.spawn(part(reconciler::run(
+                Arc::new(network::Network),
                 context,
                 stop,
-            )),
-            "cluster" => parts.spawn(cluster::run(options.cluster.clone(), context, stop)),
-            "node" => parts.spawn(node::run(
-                options.node,
-                doors.connector.clone(),
-                context,
-                stop,
-            )),
-            "task" => parts.spawn(task::run(doors.connector.clone(), context, stop)),
+            ))),
+            "reaper" => {
+                let reaper = Arc::new(reaper::Reaper::default());
+                parts.spawn(part(reconciler::run(reaper, context, stop)))
+            }
+            "cluster" => parts.spawn(part(cluster::run(options.cluster.clone(), context, stop))),
+            "node" => {
+                let connector = doors.connector.clone();
+                parts.spawn(part(node::run(options.node, connector, context, stop)))
+            }
+            "task" => parts.spawn(part(task::run(doors.connector.clone(), context, stop))),
             other => {
                 // The command line has checked the names.
                 error!(controller = other, "there is no such controller");

@@ -20,6 +20,7 @@ pub(super) struct Faults {
     pub(super) next: VecDeque<Fault>,
     pub(super) late: VecDeque<Txn>,
     pub(super) unreachable: bool,
+    pub(super) full: bool,
 }
 
 impl Faults {

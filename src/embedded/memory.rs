@@ -18,7 +18,7 @@ use super::fault::{Fault, Faults, unknown};
 use super::mvcc::{Error as Refusal, Mvcc, Operation, Put, Query, Span, Transaction};
 use crate::api::unit::{LeaseId, Revision};
 use crate::store::{
-    Error, KeyValue, Kv, LeaseStatus, Outcome, RangeRequest, RangeResponse, StoreStatus, Txn,
+    Error, KeyValue, Kv, LeaseStatus, Op, Outcome, RangeRequest, RangeResponse, StoreStatus, Txn,
     WatchBatch, WatchRequest, WatchStream,
 };
 use async_trait::async_trait;
@@ -140,6 +140,11 @@ impl Memory {
         }
     }
 
+    /// While full (etcd: NOSPACE) it refuses what puts something, and grants no lease; reads and deletions go on.
+    pub fn set_full(&self, is_full: bool) {
+        self.lock().faults.full = is_full;
+    }
+
     /// Ends every watch, as a lost connection does.
     pub fn cut_watches(&self) {
         self.lock().cut();
@@ -250,6 +255,10 @@ impl State {
     }
 
     fn faulty_txn(&mut self, txn: Txn) -> Result<Outcome, Error> {
+        let mut all = txn.then.iter().chain(&txn.otherwise);
+        if self.faults.full && all.any(|op| matches!(op, Op::Put { .. })) {
+            return Err(Error::Full);
+        }
         match self.faults.next.pop_front() {
             None => self.txn(txn),
             Some(Fault::Committed) => self.txn(txn).map(|_| unknown()),
@@ -337,6 +346,9 @@ impl Kv for Memory {
 
     async fn grant(&self, ttl: Duration) -> Result<LeaseStatus, Error> {
         let mut state = self.reachable()?;
+        if state.faults.full {
+            return Err(Error::Full);
+        }
         let granted = state.mvcc.grant(0, whole_seconds(ttl), self.inner.now());
         let (id, ttl) = granted.map_err(refused)?;
         drop(state);

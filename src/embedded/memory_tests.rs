@@ -158,3 +158,23 @@ async fn what_was_sent_to_a_watch_outlives_a_compaction() {
     store.put("/a/2", "v");
     assert_eq!(next(&mut stream).await.unwrap().revision, Revision(4));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_full_store_refuses_what_puts_and_lets_the_rest_go_on() {
+    let store = Memory::new();
+    store.put("/a/1", "v");
+    store.set_full(true);
+    let refused = store.txn(put("/a/2", None)).await;
+    assert_eq!(refused.err(), Some(Error::Full));
+    let refused = store.grant(Duration::from_secs(5)).await;
+    assert_eq!(refused.err(), Some(Error::Full));
+    let delete = Op::Delete { key: "/a/1".into() };
+    let deletion = Txn {
+        then: vec![delete],
+        ..Txn::default()
+    };
+    store.txn(deletion).await.unwrap();
+    assert!(store.get("/a/1").is_none());
+    store.set_full(false);
+    store.txn(put("/a/2", None)).await.unwrap();
+}

@@ -68,7 +68,7 @@ impl Writer {
         metrics: Arc<Metrics>,
     ) -> Self {
         let (requests, receiver) = mpsc::channel(WAITING_PLANS);
-        tokio::spawn(write_all(kv, controller, fence, receiver, metrics));
+        crate::spawn::task(write_all(kv, controller, fence, receiver, metrics));
         Self { requests, cache }
     }
 

@@ -148,7 +148,7 @@ impl<K: Clone + Ord + Send + 'static> Queue<K> {
             return;
         }
         let queue = self.clone();
-        tokio::spawn(async move {
+        crate::spawn::task(async move {
             tokio::time::sleep(rest).await;
             queue.release(&key);
         });

@@ -20,6 +20,7 @@ use super::queue::Queue;
 use crate::api::uid::Ids;
 use crate::api::unit::Revision;
 use crate::metrics::list;
+use crate::spawn::part;
 use crate::store::election::Leadership;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
@@ -122,7 +123,7 @@ async fn lead<C: Controller>(
     });
     let mut workers = tokio::task::JoinSet::new();
     for _ in 0..C::WORKERS {
-        workers.spawn(reign.clone().work());
+        workers.spawn(part(reign.clone().work()));
     }
     let why = tokio::select! {
         biased;

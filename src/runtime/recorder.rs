@@ -74,7 +74,7 @@ impl Recorder {
             known: BTreeMap::new(),
             metrics: metrics.clone(),
         };
-        tokio::spawn(scribe.run(receiver, hurried));
+        crate::spawn::task(scribe.run(receiver, hurried));
         Self {
             notes,
             hurry: Arc::new(hurry),

@@ -96,7 +96,7 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         if let Some(session) = self.session.take() {
-            tokio::spawn(async move { session.close().await });
+            crate::spawn::task(async move { session.close().await });
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::api::time::Timestamp;
 use crate::runtime::clock::{Clock, Now, timer_now};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -12,7 +13,9 @@ const EPOCH: i64 = 1_767_225_600_000;
 /// Time since the clock was made, on tokio's clock, and randomness from a seed.
 pub struct SimClock {
     start: Instant,
-    state: Mutex<u128>,
+    state: Arc<Mutex<u128>>,
+    /// What its wall clock is ahead, in milliseconds.
+    ahead: AtomicI64,
 }
 
 impl SimClock {
@@ -20,8 +23,23 @@ impl SimClock {
     pub fn new(seed: u128) -> Self {
         Self {
             start: timer_now(),
-            state: Mutex::new(seed),
+            state: Arc::new(Mutex::new(seed)),
+            ahead: AtomicI64::new(0),
         }
+    }
+
+    /// The clocks of another machine, which draws from the same seed: its wall clock can be set without this one's.
+    pub fn another(&self) -> Self {
+        Self {
+            start: self.start,
+            state: self.state.clone(),
+            ahead: AtomicI64::new(0),
+        }
+    }
+
+    /// Somebody sets the wall clock, so many milliseconds ahead of what is right; negative: behind.
+    pub fn set_ahead(&self, milliseconds: i64) {
+        self.ahead.store(milliseconds, Ordering::Relaxed);
     }
 }
 
@@ -29,7 +47,7 @@ impl Clock for SimClock {
     fn now(&self) -> Now {
         let elapsed = timer_now() - self.start;
         Now {
-            wall: Timestamp(EPOCH).after(elapsed),
+            wall: Timestamp(EPOCH + self.ahead.load(Ordering::Relaxed)).after(elapsed),
             since_boot: Duration::from_secs(1_000) + elapsed,
         }
     }

@@ -33,7 +33,7 @@ struct Session {
 }
 
 /// More lines than any run needs: somebody never comes to rest.
-const LINES: usize = 5_000;
+const LINES: usize = 20_000;
 
 /// More calls than any plan needs in one moment: somebody goes round in circles.
 const CALLS: u32 = 10_000;

@@ -3,6 +3,7 @@
 use super::container::Behaviour;
 use super::fault::Fault;
 use super::state::{Call, Registry, State};
+use super::telling::Teller;
 use crate::api::task::Health;
 use crate::api::time::Timestamp;
 use crate::api::uid::ContainerId;
@@ -55,8 +56,7 @@ impl SimEngine {
             latencies: BTreeMap::new(),
             deadline: Duration::from_secs(10),
             faults: Vec::new(),
-            subscribers: Vec::new(),
-            is_muted: false,
+            teller: Teller::default(),
             exec_output: Vec::new(),
             exec_exit_code: 0,
             calls: Vec::new(),
@@ -270,7 +270,7 @@ impl Engine for SimEngine {
     async fn events(&self) -> Result<EventStream, Error> {
         let (sender, receiver) = mpsc::channel(EVENT_BACKLOG);
         self.call("events", "", |state| {
-            state.subscribers.push(sender);
+            state.teller.subscribe(sender);
             Ok(())
         })
         .await?;

@@ -6,6 +6,7 @@ use super::container::{Behaviour, SimContainer};
 use super::engine::SimEngine;
 use super::fault::Fault;
 use super::state::{Call, Planned, Registry};
+use super::telling::Telling;
 use super::witness::Witness;
 use crate::api::task::Health;
 use crate::api::time::Timestamp;
@@ -91,12 +92,21 @@ impl SimEngine {
 
     /// Breaks every event stream.
     pub fn drop_events(&self) {
-        self.state().subscribers.clear();
+        self.state().teller.hang_up();
     }
 
-    /// Swallows events while `is_muted`; the streams stay open.
-    pub fn mute_events(&self, is_muted: bool) {
-        self.state().is_muted = is_muted;
+    /// Says how it tells of its events from now on.
+    pub fn tell(&self, telling: Telling) {
+        self.state().teller.set(telling);
+    }
+
+    /// Says what the verdict on every container with a health check is, from now on and at once.
+    pub fn set_all_health(&self, health: Health) {
+        self.set_first_health(health);
+        let is_checked = |container: &Container| container.health.is_some();
+        for container in self.running().into_iter().filter(is_checked) {
+            self.set_health(&container.id, health);
+        }
     }
 
     /// The machine reboots: what ran has ended (137), streams break.

@@ -5,10 +5,10 @@ use crate::api::unit::{LeaseId, Revision};
 use crate::embedded::memory::Memory;
 use crate::store::{
     Error, Kv, LeaseStatus, Op, Outcome, RangeRequest, RangeResponse, STORE_DEADLINE, StoreStatus,
-    Txn, WatchRequest, WatchStream,
+    Txn, WatchBatch, WatchEvent, WatchRequest, WatchStream,
 };
 use async_trait::async_trait;
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -21,10 +21,23 @@ pub enum Way {
     Open,
     /// Calls err, watches end.
     Cut,
-    /// As of a process that was stopped: what it sends goes out when it wakes, what it should hear waits.
+    /// A network that is stuck: what is sent arrives once it is open again, and so does what should be heard.
     Held,
+    /// What is sent arrives, and nothing comes back.
+    Deaf,
     /// Nobody is there any more: nothing goes out, ever.
     Dead,
+}
+
+/// How what is watched comes over a line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hearing {
+    /// So much later than it happened.
+    pub lag: Duration,
+    /// Each batch twice.
+    pub twice: bool,
+    /// A batch of several revisions as several.
+    pub split: bool,
 }
 
 /// Clones are the same line.
@@ -34,6 +47,9 @@ pub struct Line {
     store: Memory,
     court: Court,
     way: Arc<watch::Sender<Way>>,
+    hearing: Arc<watch::Sender<Hearing>>,
+    /// How long what is sent is on its way.
+    delay: Arc<watch::Sender<Duration>>,
     /// The newest revision that came over it.
     saw: Arc<AtomicI64>,
 }
@@ -46,6 +62,8 @@ impl Line {
             store,
             court,
             way: Arc::new(watch::Sender::new(Way::Open)),
+            hearing: Arc::default(),
+            delay: Arc::default(),
             saw: Arc::default(),
         }
     }
@@ -55,13 +73,27 @@ impl Line {
         self.way.send_replace(way);
     }
 
+    /// Changes how what is watched comes over it.
+    pub fn set_hearing(&self, hearing: Hearing) {
+        self.hearing.send_replace(hearing);
+    }
+
+    /// Changes how long what is sent is on its way.
+    pub fn set_delay(&self, delay: Duration) {
+        self.delay.send_replace(delay);
+    }
+
     /// Returns once what is sent now is out.
     async fn out(&self) -> Result<(), Error> {
         self.court.call(&self.name).await;
+        let delay = *self.delay.borrow();
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
         let mut way = self.way.subscribe();
         let now = way.wait_for(|way| *way != Way::Held).await;
         match now.map(|way| *way) {
-            Ok(Way::Open) => Ok(()),
+            Ok(Way::Open | Way::Deaf) => Ok(()),
             Ok(Way::Dead) => std::future::pending().await,
             _ => Err(Error::Unreachable {
                 endpoints: "memory".into(),
@@ -70,11 +102,56 @@ impl Line {
         }
     }
 
-    /// The same for a call that waits no longer than a client does.
-    async fn out_in_time(&self, call: &'static str) -> Result<(), Error> {
+    /// Returns once what comes back now is heard.
+    async fn back(&self) -> Result<(), Error> {
+        let mut way = self.way.subscribe();
+        let is_heard = |way: &Way| !matches!(way, Way::Held | Way::Deaf);
+        match way.wait_for(is_heard).await.map(|way| *way) {
+            Ok(Way::Dead) => std::future::pending().await,
+            _ => Ok(()),
+        }
+    }
+
+    /// A call, by one who waits no longer for its answer than a client does.
+    async fn ask<T>(
+        &self,
+        call: &'static str,
+        answer: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
         let deadline = STORE_DEADLINE;
-        let out = tokio::time::timeout(deadline, self.out()).await;
-        out.unwrap_or(Err(Error::Timeout { call, deadline }))
+        let asked = async {
+            self.out().await?;
+            let answer = answer.await;
+            self.back().await?;
+            answer
+        };
+        let answer = tokio::time::timeout(deadline, asked).await;
+        answer.unwrap_or(Err(Error::Timeout { call, deadline }))
+    }
+
+    /// What is heard of a batch: its batches, after a while.
+    async fn hear(self, batch: Result<WatchBatch, Error>) -> Vec<Result<WatchBatch, Error>> {
+        self.court.call(&self.name).await;
+        let hearing = *self.hearing.borrow();
+        if !hearing.lag.is_zero() {
+            tokio::time::sleep(hearing.lag).await;
+        }
+        let batch = match (self.back().await, batch) {
+            (Ok(()), Ok(batch)) => batch,
+            (Err(error), _) | (_, Err(error)) => return vec![Err(error)],
+        };
+        self.see(batch.revision);
+        let mut heard = match hearing.split {
+            true => by_revision(batch),
+            false => vec![batch],
+        };
+        if hearing.twice {
+            heard = heard
+                .into_iter()
+                .flat_map(|batch| [batch.clone(), batch])
+                .collect();
+        }
+        heard.into_iter().map(Ok).collect()
     }
 
     fn see(&self, revision: Revision) {
@@ -98,8 +175,31 @@ impl Line {
                 .note(&self.name, &format!("saw r{saw}, writes {what} {end}"));
         }
         self.court.look_at_store(false);
+        self.back().await?;
         outcome
     }
+}
+
+/// A batch for each of the revisions.
+fn by_revision(batch: WatchBatch) -> Vec<WatchBatch> {
+    let mut batches: Vec<WatchBatch> = Vec::new();
+    for event in batch.events {
+        let revision = match &event {
+            WatchEvent::Put(kv) => kv.mod_revision,
+            WatchEvent::Delete { revision, .. } => *revision,
+        };
+        match batches.last_mut() {
+            Some(last) if last.revision == revision => last.events.push(event),
+            _ => batches.push(WatchBatch {
+                revision,
+                events: vec![event],
+            }),
+        }
+    }
+    if let Some(last) = batches.last_mut() {
+        last.revision = batch.revision;
+    }
+    batches
 }
 
 /// Leases, elections and events are not worth a line.
@@ -130,8 +230,7 @@ fn describe(txn: &Txn) -> String {
 #[async_trait]
 impl Kv for Line {
     async fn range(&self, request: RangeRequest) -> Result<RangeResponse, Error> {
-        self.out_in_time("range").await?;
-        let found = self.store.range(request).await?;
+        let found = self.ask("range", self.store.range(request)).await?;
         self.see(found.revision);
         Ok(found)
     }
@@ -151,7 +250,6 @@ impl Kv for Line {
     }
 
     async fn watch(&self, request: WatchRequest) -> Result<WatchStream, Error> {
-        self.out_in_time("watch").await?;
         let mut way = self.way.subscribe();
         let cut = async move {
             let _ = way
@@ -159,40 +257,30 @@ impl Kv for Line {
                 .await;
         };
         let line = self.clone();
-        let batches = self.store.watch(request).await?.then(move |batch| {
-            let line = line.clone();
-            async move {
-                line.out().await?;
-                let batch = batch?;
-                line.see(batch.revision);
-                Ok(batch)
-            }
-        });
-        Ok(batches.take_until(Box::pin(cut)).boxed())
+        let batches = self.ask("watch", self.store.watch(request)).await?;
+        let heard = batches
+            .then(move |batch| line.clone().hear(batch))
+            .flat_map(stream::iter);
+        Ok(heard.take_until(Box::pin(cut)).boxed())
     }
 
     async fn grant(&self, ttl: Duration) -> Result<LeaseStatus, Error> {
-        self.out_in_time("grant").await?;
-        self.store.grant(ttl).await
+        self.ask("grant", self.store.grant(ttl)).await
     }
 
     async fn keep_alive(&self, lease: LeaseId) -> Result<LeaseStatus, Error> {
-        self.out_in_time("keep_alive").await?;
-        self.store.keep_alive(lease).await
+        self.ask("keep_alive", self.store.keep_alive(lease)).await
     }
 
     async fn revoke(&self, lease: LeaseId) -> Result<(), Error> {
-        self.out_in_time("revoke").await?;
-        self.store.revoke(lease).await
+        self.ask("revoke", self.store.revoke(lease)).await
     }
 
     async fn compact(&self, revision: Revision) -> Result<(), Error> {
-        self.out_in_time("compact").await?;
-        self.store.compact(revision).await
+        self.ask("compact", self.store.compact(revision)).await
     }
 
     async fn status(&self) -> Result<StoreStatus, Error> {
-        self.out_in_time("status").await?;
-        self.store.status().await
+        self.ask("status", self.store.status()).await
     }
 }

@@ -15,11 +15,16 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
+/// How long one waits for the answer to a call.
+const CALL_DEADLINE: Duration = Duration::from_secs(10);
+
 /// Which of a manager's links are cut, by URL.
 #[derive(Clone, Debug, Default)]
 pub struct Cuts {
     /// Cut from these engines.
     pub urls: BTreeSet<String>,
+    /// What is sent to these engines arrives, and nothing comes back.
+    pub answers: BTreeSet<String>,
     /// The manager is dead: nothing goes out, ever.
     pub is_dead: bool,
 }
@@ -69,17 +74,60 @@ impl Link {
         }
     }
 
-    /// Puts an order on record, with how it failed.
-    fn note<T>(&self, order: &str, container: &str, result: Result<T, Error>) -> Result<T, Error> {
-        if let Err(error) = &result {
+    /// Returns once an answer is heard: never, where nothing comes back.
+    async fn back(&self, call: &'static str) -> Result<(), Error> {
+        let is_lost = {
+            let cuts = self.links.cuts.borrow();
+            cuts.answers.contains(self.engine.address())
+        };
+        if is_lost {
+            tokio::time::sleep(CALL_DEADLINE).await;
+            return Err(Error::Timeout {
+                address: self.engine.address().to_owned(),
+                call,
+                deadline: CALL_DEADLINE,
+            });
+        }
+        Ok(())
+    }
+
+    /// A question: nobody else sees whether it was asked.
+    async fn ask<T>(
+        &self,
+        call: &'static str,
+        answer: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        self.out().await?;
+        let answer = answer.await;
+        self.back(call).await?;
+        answer
+    }
+
+    /// Sends an order, which arrives also if the one who sent it waits no more. On record is how it failed.
+    async fn order<T, F>(
+        &self,
+        call: &'static str,
+        container: &str,
+        order: impl FnOnce(Arc<dyn Engine>) -> F,
+    ) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        self.out().await?;
+        // A task of the network's, not of the process that sent it.
+        let sent = tokio::spawn(order(self.engine.clone()));
+        let answer = sent.await.expect("an engine's call does not panic");
+        let answer = self.back(call).await.and(answer);
+        if let Err(error) = &answer {
             let short: String = container.chars().take(44).collect();
             let what = format!(
-                "orders {order} {short} of {}: {error}",
+                "orders {call} {short} of {}: {error}",
                 self.engine.address()
             );
             self.links.court.note(&self.links.name, &what);
         }
-        result
+        answer
     }
 }
 
@@ -90,72 +138,66 @@ impl Engine for Link {
     }
 
     async fn ping(&self) -> Result<(), Error> {
-        self.out().await?;
-        self.engine.ping().await
+        self.ask("ping", self.engine.ping()).await
     }
 
     async fn identity(&self) -> Result<Identity, Error> {
-        self.out().await?;
-        self.engine.identity().await
+        self.ask("identity", self.engine.identity()).await
     }
 
     async fn list(&self, label: &str, value: &str) -> Result<Vec<ContainerId>, Error> {
-        self.out().await?;
-        self.engine.list(label, value).await
+        self.ask("list", self.engine.list(label, value)).await
     }
 
     async fn inspect(&self, container: &str) -> Result<Container, Error> {
-        self.out().await?;
-        self.engine.inspect(container).await
+        self.ask("inspect", self.engine.inspect(container)).await
     }
 
     async fn inspect_raw(&self, container: &str) -> Result<serde_json::Value, Error> {
-        self.out().await?;
-        self.engine.inspect_raw(container).await
+        self.ask("inspect_raw", self.engine.inspect_raw(container))
+            .await
     }
 
     async fn create(&self, name: &str, body: &serde_json::Value) -> Result<ContainerId, Error> {
-        self.out().await?;
-        let result = self.engine.create(name, body).await;
-        self.note("create", name, result)
+        let (its_name, its_body) = (name.to_owned(), body.clone());
+        let order =
+            |engine: Arc<dyn Engine>| async move { engine.create(&its_name, &its_body).await };
+        self.order("create", name, order).await
     }
 
     async fn start(&self, container: &ContainerId) -> Result<(), Error> {
-        self.out().await?;
-        let result = self.engine.start(container).await;
-        self.note("start", container.as_str(), result)
+        let id = container.clone();
+        let order = |engine: Arc<dyn Engine>| async move { engine.start(&id).await };
+        self.order("start", container.as_str(), order).await
     }
 
     async fn stop(&self, container: &ContainerId, grace: Duration) -> Result<(), Error> {
-        self.out().await?;
-        let result = self.engine.stop(container, grace).await;
-        self.note("stop", container.as_str(), result)
+        let id = container.clone();
+        let order = |engine: Arc<dyn Engine>| async move { engine.stop(&id, grace).await };
+        self.order("stop", container.as_str(), order).await
     }
 
     async fn remove(&self, container: &ContainerId, force: bool) -> Result<(), Error> {
-        self.out().await?;
-        let result = self.engine.remove(container, force).await;
-        self.note("remove", container.as_str(), result)
+        let id = container.clone();
+        let order = |engine: Arc<dyn Engine>| async move { engine.remove(&id, force).await };
+        self.order("remove", container.as_str(), order).await
     }
 
     async fn image(&self, image: &str) -> Result<String, Error> {
-        self.out().await?;
-        self.engine.image(image).await
+        self.ask("image", self.engine.image(image)).await
     }
 
     async fn pull(&self, image: &str, progress: PullProgress<'_>) -> Result<(), Error> {
-        self.out().await?;
-        self.engine.pull(image, progress).await
+        self.ask("pull", self.engine.pull(image, progress)).await
     }
 
     async fn load(&self, tar: Vec<u8>) -> Result<(), Error> {
-        self.out().await?;
-        self.engine.load(tar).await
+        self.ask("load", self.engine.load(tar)).await
     }
 
     async fn remove_image(&self, image: &str) -> Result<(), Error> {
-        self.out().await?;
-        self.engine.remove_image(image).await
+        self.ask("remove_image", self.engine.remove_image(image))
+            .await
     }
 
     async fn events(&self) -> Result<EventStream, Error> {
@@ -163,10 +205,13 @@ impl Engine for Link {
         let address = self.engine.address().to_owned();
         let mut cuts = self.links.cuts.subscribe();
         let cut = async move {
-            let is_cut = |cuts: &Cuts| cuts.is_dead || cuts.urls.contains(&address);
+            let is_cut = |cuts: &Cuts| {
+                cuts.is_dead || cuts.urls.contains(&address) || cuts.answers.contains(&address)
+            };
             let _ = cuts.wait_for(is_cut).await;
         };
         let events = self.engine.events().await?;
+        self.back("events").await?;
         Ok(events.take_until(Box::pin(cut)).boxed())
     }
 
@@ -175,22 +220,20 @@ impl Engine for Link {
         container: &ContainerId,
         options: &LogOptions,
     ) -> Result<LogStream, Error> {
-        self.out().await?;
-        self.engine.logs(container, options).await
+        self.ask("logs", self.engine.logs(container, options)).await
     }
 
     async fn exec(&self, container: &ContainerId, request: &ExecRequest) -> Result<ExecIo, Error> {
-        self.out().await?;
-        self.engine.exec(container, request).await
+        self.ask("exec", self.engine.exec(container, request)).await
     }
 
     async fn exec_exit_code(&self, exec: &str) -> Result<Option<i64>, Error> {
-        self.out().await?;
-        self.engine.exec_exit_code(exec).await
+        self.ask("exec_exit_code", self.engine.exec_exit_code(exec))
+            .await
     }
 
     async fn exec_resize(&self, exec: &str, columns: u16, rows: u16) -> Result<(), Error> {
-        self.out().await?;
-        self.engine.exec_resize(exec, columns, rows).await
+        self.ask("exec_resize", self.engine.exec_resize(exec, columns, rows))
+            .await
     }
 }

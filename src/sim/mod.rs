@@ -25,8 +25,10 @@ mod fleet;
 mod hand;
 pub mod line;
 pub mod link;
+pub mod process;
 mod records;
 mod state;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod witness;
@@ -37,4 +39,5 @@ pub use engine::SimEngine;
 pub use fault::Fault;
 pub use fleet::SimFleet;
 pub use state::{Call, Registry};
+pub use telling::Telling;
 pub use witness::{Happening, Witness};

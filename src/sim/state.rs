@@ -2,6 +2,7 @@
 
 use super::container::{Behaviour, SimContainer};
 use super::fault::{Fault, refused};
+use super::telling::Teller;
 use super::witness::{Happening, Witness};
 use crate::api::task::{Health, HostPort};
 use crate::api::time::Timestamp;
@@ -65,8 +66,7 @@ pub(super) struct State {
     pub(super) latencies: BTreeMap<String, Duration>,
     pub(super) deadline: Duration,
     pub(super) faults: Vec<Planned>,
-    pub(super) subscribers: Vec<Subscriber>,
-    pub(super) is_muted: bool,
+    pub(super) teller: Teller,
     pub(super) exec_output: Vec<u8>,
     pub(super) exec_exit_code: i64,
     pub(super) calls: Vec<Call>,
@@ -289,14 +289,11 @@ impl State {
         }
     }
 
-    /// Tells subscribers; one that does not keep up loses its stream, as from a real engine.
+    /// Tells subscribers.
     pub(super) fn publish(&mut self, id: &ContainerId, action: &str) {
         let Some(container) = self.containers.get(id) else {
             return;
         };
-        if self.is_muted {
-            return;
-        }
         let mut attributes = container.seen.labels.clone();
         attributes.insert("name".into(), container.seen.name.clone());
         attributes.insert("image".into(), container.image.clone());
@@ -308,8 +305,7 @@ impl State {
             action: action.to_owned(),
             attributes,
         };
-        self.subscribers
-            .retain(|subscriber| subscriber.try_send(Ok(event.clone())).is_ok());
+        self.teller.tell(event);
     }
 }
 

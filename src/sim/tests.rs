@@ -1,10 +1,21 @@
+use super::clock::SimClock;
+use super::court::Court;
+use super::line::{Hearing, Line, Way};
+use super::process::Process;
 use super::*;
 use crate::api::node::EngineSpec;
 use crate::api::task::Health;
 use crate::api::uid::ContainerId;
+use crate::api::unit::Revision;
+use crate::embedded::memory::Memory;
 use crate::engine::{Connector, ContainerState, Engine, Error};
-use futures::StreamExt;
+use crate::runtime::clock::{Clock, timer_now};
+use crate::spawn;
+use crate::store::{self, Kv, Op, Outcome, RangeRequest, Txn, WatchRequest};
+use futures::{FutureExt, StreamExt};
 use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// An engine with one image.
@@ -235,4 +246,120 @@ async fn a_fleet_hands_out_its_engines_by_url() {
     fleet.replace("sim://n1", other);
     let identity = connect("sim://n1").await.identity().await.unwrap();
     assert_ne!(identity.id, engine.identity().await.unwrap().id);
+}
+
+#[tokio::test]
+async fn events_come_as_badly_as_they_are_told() {
+    let engine = engine();
+    let mut events = engine.events().await.unwrap();
+    let mut heard = Vec::new();
+    for telling in [Telling::Twice, Telling::Swapped, Telling::EverySecond] {
+        engine.tell(telling);
+        running(&engine, &format!("{telling:?}")).await;
+        engine.tell(Telling::Well);
+        while let Some(Some(Ok(event))) = events.next().now_or_never() {
+            heard.push(event.action);
+        }
+    }
+    let expected = [
+        "create", "create", "start", "start", "start", "create", "create",
+    ];
+    assert_eq!(heard, expected);
+}
+
+/// A manager's line to a store, and the court that it is on record in.
+fn line() -> (Memory, Line) {
+    let store = Memory::new();
+    let court = Court::new(store.clone());
+    (store.clone(), Line::to(store, "m1", court))
+}
+
+fn put(key: &str) -> Txn {
+    let put = Op::Put {
+        key: key.into(),
+        value: b"v".to_vec(),
+        lease: None,
+    };
+    Txn {
+        then: vec![put],
+        ..Txn::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_a_deaf_line_what_is_sent_arrives_and_nothing_comes_back() {
+    let (store, line) = line();
+    line.set(Way::Deaf);
+    let outcome = line.txn(put("/skep/a")).await;
+    assert!(
+        matches!(outcome, Ok(Outcome::Unknown { .. })),
+        "{outcome:?}"
+    );
+    assert!(store.get("/skep/a").is_some());
+    let found = line.range(RangeRequest::key("/skep/a")).await;
+    assert!(
+        matches!(found, Err(store::Error::Timeout { .. })),
+        "{found:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_watched_comes_late_twice_and_split() {
+    let (store, line) = line();
+    line.txn(put("/skep/a")).await.unwrap();
+    line.txn(put("/skep/b")).await.unwrap();
+    let lag = Duration::from_secs(3);
+    line.set_hearing(Hearing {
+        lag,
+        twice: true,
+        split: true,
+    });
+    let start = Revision(2);
+    let prefix = "/skep/".into();
+    let mut heard = line.watch(WatchRequest { prefix, start }).await.unwrap();
+    let before = timer_now();
+    let mut revisions = Vec::new();
+    for _ in 0..4 {
+        revisions.push(heard.next().await.unwrap().unwrap().revision.0);
+    }
+    assert_eq!(revisions, [2, 2, 3, 3], "{:?}", store.revision());
+    assert_eq!(timer_now() - before, lag);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_process_does_nothing_until_it_wakes_and_a_part_of_it_neither() {
+    let process = Arc::new(Process::default());
+    let ticks = Arc::new(AtomicU64::new(0));
+    let told = ticks.clone();
+    let tick = async move {
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            told.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let whole = async move { spawn::task(tick).await };
+    let run = tokio::spawn(spawn::behind(process.clone(), whole));
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    process.stop();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(ticks.load(Ordering::Relaxed), 2);
+    process.wake();
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(
+        ticks.load(Ordering::Relaxed),
+        4,
+        "one was due, one came since"
+    );
+    run.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn clocks_of_two_machines_are_set_apart() {
+    let one = SimClock::new(1);
+    let other = one.another();
+    other.set_ahead(-5_000);
+    let (right, wrong) = (one.now(), other.now());
+    assert_eq!(right.wall.0 - wrong.wall.0, 5_000);
+    assert_eq!(right.since_boot, wrong.since_boot);
+    assert_ne!(one.seed(), other.seed(), "both draw from one source");
 }

@@ -5,14 +5,17 @@ use super::clock::SimClock;
 use super::court::Court;
 use super::line::{Line, Way};
 use super::link::{Cuts, Links};
+use super::process::Process;
 use super::{SimEngine, SimFleet};
+use crate::api::task::Health;
 use crate::api::uid::Uid;
 use crate::app::manager::{self, CONTROLLERS, Doors, Options};
 use crate::embedded::memory::Memory;
 use crate::metrics::Metrics;
 use crate::runtime::clock::Clock;
 use crate::runtime::shared::SharedCache;
-use std::collections::BTreeSet;
+use crate::spawn::behind;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -36,7 +39,9 @@ pub struct World {
     pub nodes: BTreeSet<u64>,
     /// The nodes that ever were, whose engines still run.
     pub engines: BTreeSet<u64>,
-    clock: Arc<SimClock>,
+    /// The clocks of the engines' machines, by node.
+    pub clocks: BTreeMap<u64, Arc<SimClock>>,
+    clock: SimClock,
     latency: Duration,
     /// How many managers were ever started, for their names.
     started: u64,
@@ -63,6 +68,10 @@ pub struct Manager {
     pub line: Line,
     /// Its ways to engines.
     pub cuts: Arc<watch::Sender<Cuts>>,
+    /// It can be stopped and woken.
+    pub process: Arc<Process>,
+    /// Its machine's clocks.
+    pub clock: Arc<SimClock>,
     role: Role,
     task: JoinHandle<Result<(), manager::Error>>,
     /// Held, because a manager ends when it is dropped.
@@ -86,7 +95,8 @@ impl World {
             managers: Vec::new(),
             nodes: BTreeSet::new(),
             engines: BTreeSet::new(),
-            clock: Arc::new(SimClock::new(u128::from(seed))),
+            clocks: BTreeMap::new(),
+            clock: SimClock::new(u128::from(seed)),
             latency,
             started: 0,
         }
@@ -106,8 +116,10 @@ impl World {
         if self.engines.insert(node) {
             let engine = self.fleet.add_at(&url(node), &format!("n{node}"));
             engine.add_image("app:1");
-            let clock = self.clock.clone();
+            let clock = Arc::new(self.clock.another());
+            self.clocks.insert(node, clock.clone());
             engine.set_clock(move || clock.now().wall);
+            engine.set_first_health(Health::Healthy);
             engine.set_witness(self.court.witness());
             engine.set_latency("*", self.latency);
             self.by_hand(&engine, "redis", &[("com.example.mine", "yes")]);
@@ -179,11 +191,13 @@ impl World {
             cuts: cuts.clone(),
             court: self.court.clone(),
         };
+        let clock = Arc::new(self.clock.another());
+        let process = Arc::new(Process::default());
         let mut doors = Doors {
             kv: Arc::new(line.clone()),
             cache: SharedCache::new("/skep/"),
             connector: Arc::new(links),
-            clock: self.clock.clone(),
+            clock: clock.clone(),
             metrics: Arc::new(Metrics::new()),
         };
         if let Some(hook) = &role.hook {
@@ -195,8 +209,10 @@ impl World {
             name,
             line,
             cuts,
+            task: tokio::spawn(behind(process.clone(), run)),
+            process,
+            clock,
             role,
-            task: tokio::spawn(run),
             _stop: stop,
         }
     }
@@ -241,6 +257,7 @@ impl World {
 impl Manager {
     /// Nothing that it has not sent yet goes out any more.
     fn cut_off(&self) {
+        self.process.stop();
         self.line.set(Way::Dead);
         self.cuts.send_modify(|cuts| cuts.is_dead = true);
     }

@@ -61,7 +61,7 @@ impl Session {
             boottime: Arc::clone(&boottime),
             state: Arc::clone(&state),
         };
-        tokio::spawn(keeper.run(stopped));
+        crate::spawn::task(keeper.run(stopped));
         Ok(Self {
             kv,
             lease: granted.id,

@@ -2,12 +2,14 @@
 
 use crate::mutants::Mutant;
 use crate::plan::{Plan, SCENARIOS};
+use crate::pool::{self, Next};
 use crate::run::{Report, run};
 use crate::shrink::shrink;
 use sha2::{Digest, Sha256};
 use skep::runtime::clock::{Clock, SystemClock};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How long the slice of `cargo test` plays.
@@ -64,6 +66,12 @@ impl Total {
         for (rule, count) in &report.checked {
             *self.checked.entry(rule).or_default() += count;
         }
+    }
+
+    /// What is seen meanwhile.
+    fn progress(&self, wall: Duration) -> String {
+        let rate = self.simulated.as_secs_f64() / wall.as_secs_f64().max(0.001);
+        format!("{} ({rate:.0} s simulated per second)", self.summary(wall))
     }
 
     fn summary(&self, wall: Duration) -> String {
@@ -145,6 +153,38 @@ pub(crate) fn slice() -> ExitCode {
     play(first, "calm", false, |_, wall| wall >= SLICE)
 }
 
+/// A seed that was played.
+struct Played {
+    seed: u64,
+    plan: Plan,
+    report: Report,
+    /// What people are told of it.
+    told: Vec<String>,
+}
+
+impl Played {
+    fn of(seed: u64, scenario: &str, shows_trace: bool) -> Self {
+        let plan = Plan::draw(seed, scenario);
+        let mut report = run(&plan, None);
+        let mut told = match shows_trace {
+            true => report.trace.clone(),
+            false => Vec::new(),
+        };
+        if report.broken.is_some() {
+            told.extend(violation(&plan, &report, scenario));
+        }
+        // Long, and told already.
+        report.trace.clear();
+        Self {
+            seed,
+            plan,
+            report,
+            told,
+        }
+    }
+}
+
+/// Plays seeds on all processors until it is enough, or somebody presses Ctrl-C.
 fn play(
     first: u64,
     scenario: &str,
@@ -152,72 +192,66 @@ fn play(
     is_enough: impl Fn(&Total, Duration) -> bool,
 ) -> ExitCode {
     let start = SystemClock.now().since_boot;
+    let interrupted = pool::interrupted();
     let mut total = Total::default();
-    let mut told = Duration::ZERO;
-    let mut seed = first;
-    while !is_enough(&total, elapsed(start)) {
-        let plan = Plan::draw(seed, scenario);
-        let report = run(&plan, None);
-        total.add(&plan, &report);
-        if shows_trace {
-            print_trace(&report);
-        }
-        if report.broken.is_some() {
-            tell_violation(&plan, &report, scenario, None);
+    let (mut told, mut newest) = (Duration::ZERO, first);
+    let named = scenario.to_owned();
+    let act = move |seed| Played::of(seed, &named, shows_trace);
+    pool::in_order(first, act, |played| {
+        if let Some(played) = played {
+            total.add(&played.plan, &played.report);
+            newest = played.seed;
+            for line in &played.told {
+                println!("{line}");
+            }
         }
         let wall = elapsed(start);
         if wall >= told + Duration::from_secs(5) {
             told = wall;
-            println!(
-                "seed {seed}: {} ({} s simulated per second)",
-                total.summary(wall),
-                total.simulated.as_secs() / wall.as_secs().max(1)
-            );
+            println!("seed {newest}: {}", total.progress(wall));
         }
-        seed += 1;
-    }
+        match is_enough(&total, wall) || interrupted.load(Ordering::Relaxed) {
+            true => Next::Enough,
+            false => Next::More,
+        }
+    });
     for (rule, count) in &total.checked {
         println!("{count:>10}  {rule}");
     }
-    println!("{}", total.summary(elapsed(start)));
+    let wall = elapsed(start);
+    println!("{}", total.progress(wall));
+    println!("{}", total.summary(wall));
     match total.violations {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     }
 }
 
-fn print_trace(report: &Report) {
-    for line in &report.trace {
-        println!("{line}");
-    }
-}
-
-/// The violation with the fewest steps that lead to it.
-fn tell_violation(plan: &Plan, report: &Report, scenario: &str, mutant: Option<Mutant>) {
-    let (fewer, short) = shrink(plan, report, mutant);
-    print_trace(&short);
-    println!(
-        "seed {} ({} nodes, {} managers, {} ms latency), shrunk from {} steps to {}:",
+/// The violation with the fewest steps that lead to it, its trace first.
+fn violation(plan: &Plan, report: &Report, scenario: &str) -> Vec<String> {
+    let (fewer, short) = shrink(plan, report, None);
+    let mut told = short.trace;
+    told.push(format!(
+        "seed {} ({} nodes, managers {:?}, {} ms latency), shrunk from {} steps to {}:",
         plan.seed,
         plan.nodes,
         plan.managers,
         plan.latency,
         plan.steps.len(),
         fewer.steps.len()
-    );
+    ));
     for (at, step) in &fewer.steps {
-        println!(
-            "  {:>9.3}  {step}",
-            Duration::from_millis(*at).as_secs_f64()
-        );
+        let at = Duration::from_millis(*at).as_secs_f64();
+        told.push(format!("  {at:>9.3}  {step}"));
     }
     if let Some(broken) = &short.broken {
-        println!("broken: {}: {}", broken.rule, broken.what);
+        told.push(format!("broken: {}: {}", broken.rule, broken.what));
     }
-    println!(
-        "replay: make simulate SEED={} SCENARIO={scenario}",
-        plan.seed
-    );
+    let seed = plan.seed;
+    told.push(format!(
+        "replay: make simulate SEED={seed} SCENARIO={scenario}"
+    ));
+    told
 }
 
 fn is_caught(mutant: Mutant) -> bool {

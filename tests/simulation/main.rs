@@ -9,10 +9,14 @@ mod chance;
 mod command;
 mod happen;
 mod mutants;
+mod newer;
 mod plan;
+mod pool;
 mod run;
 mod shrink;
 mod stage;
+mod suffer;
+mod trouble;
 
 use std::process::ExitCode;
 

@@ -1,8 +1,8 @@
 //! What a seed stands for: a fleet, what users do to it, and what goes wrong, each at its time.
 
 use crate::chance::Chance;
-use skep::embedded::fault::Fault as StoreFault;
-use skep::sim::Fault as EngineFault;
+use crate::suffer::IMAGES;
+use crate::trouble::{self, Trouble};
 use std::fmt;
 
 /// How a service is written.
@@ -15,6 +15,30 @@ pub(crate) struct Spec {
     pub(crate) monitor: u64,
     pub(crate) waits: bool,
     pub(crate) version: u64,
+    pub(crate) extras: Extras,
+}
+
+/// What only some scenarios draw.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Extras {
+    /// Which of the images.
+    pub(crate) image: usize,
+    /// A port of its node that each task takes.
+    pub(crate) port: Option<u64>,
+    pub(crate) has_health_check: bool,
+}
+
+/// What a manager is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Every controller of this version.
+    Whole,
+    /// Every controller of a newer version.
+    Newer,
+    /// The controllers that judge nodes, drive engines and clean up.
+    Hands,
+    /// The controllers that the hands lack.
+    Head,
 }
 
 impl Spec {
@@ -30,8 +54,17 @@ impl Spec {
             "start-first"
         };
         let lost = if self.waits { "wait" } else { "replace" };
+        let extras = &self.extras;
+        let image = IMAGES[extras.image];
+        let check = match extras.has_health_check {
+            true => ", healthcheck: {test: [CMD, check], interval: 1s}",
+            false => "",
+        };
+        let ports = extras.port.map_or(String::new(), |port| {
+            format!(", ports: [{{target: 80, published: {port}, mode: host}}]")
+        });
         format!(
-            "{{{size}, update: {{parallelism: {}, order: {order}, monitor: {}s}}, template: {{onNodeLost: {lost}, container: {{image: \"app:1\", env: {{V: v{}}}}}}}}}",
+            "{{{size}, update: {{parallelism: {}, order: {order}, monitor: {}s}}, template: {{onNodeLost: {lost}, container: {{image: \"{image}\", env: {{V: v{}}}{check}}}}}{ports}}}",
             self.parallelism, self.monitor, self.version
         )
     }
@@ -50,37 +83,6 @@ pub(crate) enum Act {
     Activate(u64),
     /// Somebody makes a container from an image that carries our labels.
     Impostor(u64),
-}
-
-/// Something that goes wrong; seconds say for how long.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Trouble {
-    /// A manager is killed; another starts after so long.
-    Kill(u64, u64),
-    /// A manager is stopped as a process and wakes.
-    Pause(u64, u64),
-    /// A manager's line to the store is cut.
-    CutLine(u64, u64),
-    /// A manager's link to a node is cut.
-    CutLink(u64, u64, u64),
-    StoreDown(u64),
-    CutWatches,
-    Unknown(StoreFault),
-    /// What was sent long ago commits.
-    Late,
-    Compact,
-    /// A backup from so many revisions ago is restored.
-    Rewind(u64),
-    Wipe,
-    EngineDown(u64, u64),
-    /// Calls take so many milliseconds, for so many seconds.
-    Slow(u64, u64, u64),
-    Lie(u64, &'static str, EngineFault, u64),
-    Exit(u64, u64),
-    Lose(u64, u64),
-    Events(u64),
-    Mute(u64, u64),
-    Reboot(u64),
 }
 
 /// One thing at its time.
@@ -108,7 +110,7 @@ impl fmt::Display for Step {
 pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) nodes: u64,
-    pub(crate) managers: u64,
+    pub(crate) managers: Vec<Kind>,
     /// The latency of every engine call, in milliseconds.
     pub(crate) latency: u64,
     /// Milliseconds since the begin, and what happens then.
@@ -116,14 +118,19 @@ pub(crate) struct Plan {
 }
 
 /// Which troubles a run knows.
-pub(crate) const SCENARIOS: [&str; 6] = ["all", "calm", "managers", "store", "engines", "disaster"];
+/// (`rough`: all of them, and more; `fleet`: an ordinary hour of many nodes and tasks).
+pub(crate) const SCENARIOS: [&str; 8] = [
+    "all", "calm", "managers", "store", "engines", "disaster", "rough", "fleet",
+];
 
 const NAMES: [&str; 4] = ["web", "web2", "api", "agent"];
-const CALLS: [&str; 6] = ["create", "start", "stop", "remove", "inspect", "list"];
 
 impl Plan {
     /// What the seed stands for.
     pub(crate) fn draw(seed: u64, scenario: &str) -> Self {
+        if scenario == "fleet" {
+            return Self::fleet(seed);
+        }
         let mut chance = Chance::new(seed);
         let nodes = chance.between(1, 7);
         let managers = chance.between(1, 4);
@@ -131,14 +138,19 @@ impl Plan {
         let mut plan = Self {
             seed,
             nodes,
-            managers,
+            managers: vec![Kind::Whole; usize::try_from(managers).unwrap_or(1)],
             latency,
             steps: Vec::new(),
         };
+        let is_rough = scenario == "rough";
+        if is_rough {
+            plan.managers = kinds(&mut chance, managers);
+        }
+        let managers = plan.managers.len() as u64;
         let mut versions = 0;
         let services = chance.between(1, 4);
         for name in NAMES.iter().take(usize::try_from(services).unwrap_or(1)) {
-            let spec = spec(&mut chance, name, &mut versions);
+            let spec = spec(&mut chance, name, &mut versions, is_rough);
             let at = chance.between(0, 3_000);
             plan.add(at, Step::Act(Act::Put((*name).into(), spec)));
         }
@@ -148,8 +160,8 @@ impl Plan {
             at += chance.between(0, 500);
             let is_act = scenario == "calm" || chance.one_in(3);
             let step = match is_act {
-                true => Step::Act(act(&mut chance, nodes, services, &mut versions)),
-                false => match trouble(&mut chance, nodes, managers, scenario) {
+                true => Step::Act(act(&mut chance, nodes, services, &mut versions, is_rough)),
+                false => match trouble::draw(&mut chance, nodes, managers, scenario) {
                     Some(trouble) => Step::Trouble(trouble),
                     None => continue,
                 },
@@ -159,6 +171,42 @@ impl Plan {
         plan.add_disaster(&mut chance, scenario, at);
         plan.steps.sort_by_key(|(at, _)| *at);
         plan
+    }
+
+    /// An ordinary hour of 20 nodes with 200 tasks, every ten minutes something.
+    fn fleet(seed: u64) -> Self {
+        let spec = |replicas, version| Spec {
+            is_global: false,
+            replicas,
+            stop_first: false,
+            parallelism: 10,
+            monitor: 0,
+            waits: false,
+            version,
+            extras: Extras::default(),
+        };
+        let put = |name: &str, spec| Step::Act(Act::Put(name.into(), spec));
+        let trouble = Step::Trouble;
+        let steps = [
+            (0, put("web", spec(120, 1))),
+            (1, put("api", spec(80, 2))),
+            (600, put("web", spec(120, 3))),
+            (1_200, trouble(Trouble::Kill(0, 8))),
+            (1_800, trouble(Trouble::Exit(7, 3))),
+            (2_400, trouble(Trouble::EngineDown(3, 60))),
+            (3_000, put("api", spec(60, 4))),
+            (3_600, put("api", spec(80, 4))),
+        ];
+        Self {
+            seed,
+            nodes: 20,
+            managers: vec![Kind::Whole; 3],
+            latency: 5,
+            steps: steps
+                .into_iter()
+                .map(|(at, step)| (at * 1_000, step))
+                .collect(),
+        }
     }
 
     fn add(&mut self, at: u64, step: Step) {
@@ -192,9 +240,21 @@ impl Plan {
     }
 }
 
-fn spec(chance: &mut Chance, name: &str, versions: &mut u64) -> Spec {
+/// Managers of two versions, or of some controllers each.
+fn kinds(chance: &mut Chance, managers: u64) -> Vec<Kind> {
+    if chance.one_in(5) {
+        return vec![Kind::Head, Kind::Hands, Kind::Head, Kind::Hands];
+    }
+    let mut kind = |_| match chance.one_in(3) {
+        true => Kind::Newer,
+        false => Kind::Whole,
+    };
+    (0..managers).map(&mut kind).collect()
+}
+
+fn spec(chance: &mut Chance, name: &str, versions: &mut u64, is_rough: bool) -> Spec {
     *versions += 1;
-    Spec {
+    let mut spec = Spec {
         is_global: name == "agent",
         replicas: chance.between(0, 7),
         stop_first: chance.one_in(2),
@@ -202,18 +262,36 @@ fn spec(chance: &mut Chance, name: &str, versions: &mut u64) -> Spec {
         monitor: *chance.pick(&[0, 0, 2]),
         waits: chance.one_in(4),
         version: *versions,
+        extras: Extras::default(),
+    };
+    if is_rough {
+        spec.extras = extras(chance, name);
+        // The new one cannot start while the old one has its port.
+        spec.stop_first |= spec.extras.port.is_some();
+    }
+    spec
+}
+
+fn extras(chance: &mut Chance, name: &str) -> Extras {
+    let place = NAMES.iter().position(|known| *known == name);
+    Extras {
+        image: usize::from(chance.one_in(3)),
+        port: chance
+            .one_in(3)
+            .then_some(8_000 + place.unwrap_or(0) as u64),
+        has_health_check: chance.one_in(3),
     }
 }
 
-fn act(chance: &mut Chance, nodes: u64, services: u64, versions: &mut u64) -> Act {
+fn act(chance: &mut Chance, nodes: u64, services: u64, versions: &mut u64, is_rough: bool) -> Act {
     let name = NAMES[usize::try_from(chance.between(0, services)).unwrap_or(0)];
     // Node n1 stays, so that there is always a place.
     let node = chance.between(2, nodes + 2);
     match chance.between(0, 11) {
-        0..=4 => Act::Put(name.into(), spec(chance, name, versions)),
+        0..=4 => Act::Put(name.into(), spec(chance, name, versions, is_rough)),
         5 => Act::BadPut(name.into()),
         6 => Act::Delete(name.into()),
-        7 => Act::Recreate(name.into(), spec(chance, name, versions)),
+        7 => Act::Recreate(name.into(), spec(chance, name, versions, is_rough)),
         8 => match node > nodes {
             true => Act::AddNode(node),
             false => Act::RemoveNode(node),
@@ -224,78 +302,4 @@ fn act(chance: &mut Chance, nodes: u64, services: u64, versions: &mut u64) -> Ac
         },
         _ => Act::Impostor(chance.between(1, nodes + 1)),
     }
-}
-
-fn trouble(chance: &mut Chance, nodes: u64, managers: u64, scenario: &str) -> Option<Trouble> {
-    match scenario {
-        "managers" => Some(of_managers(chance, nodes, managers)),
-        "store" => Some(of_store(chance)),
-        "engines" => Some(of_engines(chance, nodes)),
-        "all" => Some(match chance.between(0, 3) {
-            0 => of_managers(chance, nodes, managers),
-            1 => of_store(chance),
-            _ => of_engines(chance, nodes),
-        }),
-        _ => None,
-    }
-}
-
-fn of_managers(chance: &mut Chance, nodes: u64, managers: u64) -> Trouble {
-    let manager = chance.between(0, managers);
-    match chance.between(0, 4) {
-        0 => Trouble::Kill(manager, *chance.pick(&[0, 1, 8, 40])),
-        1 => Trouble::Pause(manager, chance.between(1, 30)),
-        2 => Trouble::CutLine(manager, chance.between(1, 30)),
-        _ => Trouble::CutLink(manager, chance.between(1, nodes + 1), chance.between(1, 60)),
-    }
-}
-
-fn of_store(chance: &mut Chance) -> Trouble {
-    match chance.between(0, 8) {
-        0 => Trouble::StoreDown(chance.between(1, 40)),
-        1 | 2 => Trouble::CutWatches,
-        3 => Trouble::Compact,
-        4 => Trouble::Late,
-        _ => Trouble::Unknown(*chance.pick(&[
-            StoreFault::Committed,
-            StoreFault::Lost,
-            StoreFault::Late,
-        ])),
-    }
-}
-
-fn of_engines(chance: &mut Chance, nodes: u64) -> Trouble {
-    let node = chance.between(1, nodes + 1);
-    match chance.between(0, 10) {
-        0 => Trouble::EngineDown(node, chance.between(1, 90)),
-        1 => Trouble::Slow(node, chance.between(200, 3_000), chance.between(1, 30)),
-        2 => Trouble::Exit(node, chance.between(0, 8)),
-        3 => Trouble::Lose(node, chance.between(0, 8)),
-        4 => Trouble::Events(node),
-        5 => Trouble::Mute(node, chance.between(1, 40)),
-        6 => Trouble::Reboot(node),
-        _ => lie(chance, node),
-    }
-}
-
-fn lie(chance: &mut Chance, node: u64) -> Trouble {
-    let times = chance.between(1, 4);
-    let refusal = |status, message: &str| EngineFault::Refuse {
-        status,
-        message: message.into(),
-    };
-    let fault = match chance.between(0, 7) {
-        0 => EngineFault::TimeoutBefore,
-        1 => EngineFault::TimeoutAfter,
-        2 => EngineFault::BrokenAfter,
-        3 => EngineFault::Unreachable,
-        4 => refusal(500, "simulated: something went wrong"),
-        5 => {
-            let conflict = refusal(409, "simulated: the name is in use");
-            return Trouble::Lie(node, "create", conflict, 1);
-        }
-        _ => return Trouble::Lie(node, "list", EngineFault::HideNewest, times),
-    };
-    let call: &'static str = CALLS[usize::try_from(chance.between(0, 6)).unwrap_or(0)];
-    Trouble::Lie(node, call, fault, times)
 }

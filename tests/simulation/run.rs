@@ -1,9 +1,10 @@
 //! One run: the plan's steps at their times, then peace, and the goal in bounded time.
 
-use crate::happen::{End, ours};
+use crate::happen::ours;
 use crate::mutants::Mutant;
 use crate::plan::Plan;
 use crate::stage::Stage;
+use crate::suffer::Lasting;
 use skep::sim::check::Broken;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -66,7 +67,7 @@ fn verdict(stage: &Stage) -> Result<(), Broken> {
 
 async fn steps(stage: &mut Stage, plan: &Plan) -> Result<(), Broken> {
     let latency = Duration::from_millis(plan.latency);
-    let mut ends: BTreeMap<u64, Vec<End>> = BTreeMap::new();
+    let mut ends: BTreeMap<u64, Vec<Lasting>> = BTreeMap::new();
     let mut steps = plan.steps.iter().peekable();
     loop {
         let step = steps.peek().map(|(at, _)| *at);
@@ -176,9 +177,13 @@ fn differs(stage: &Stage, plan: &Plan) -> Option<String> {
         }
     }
     for (name, spec) in &stage.wanted {
-        let count = match spec.is_global {
-            true => stage.nodes.len(),
-            false => usize::try_from(spec.replicas).unwrap_or(0),
+        let nodes = stage.nodes.len();
+        let replicas = usize::try_from(spec.replicas).unwrap_or(0);
+        let count = match (spec.is_global, spec.extras.port) {
+            (true, _) => nodes,
+            // A port of a node is there once.
+            (false, Some(_)) => replicas.min(nodes),
+            (false, None) => replicas,
         };
         let here = running.remove(name).unwrap_or_default();
         let version = format!("V=v{}", spec.version);

@@ -1,39 +1,58 @@
 //! A world, with what its users want of it.
 
 use crate::mutants::Mutant;
-use crate::plan::{Plan, Spec};
+use crate::newer;
+use crate::plan::{Kind, Plan, Spec};
+use skep::app::manager::CONTROLLERS;
 use skep::sim::world::{Role, World};
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
+
+/// The controllers that touch engines and judge them.
+const HANDS: [&str; 3] = ["node", "task", "reaper"];
 
 /// It is used as the world that it holds.
 pub(crate) struct Stage {
     pub(crate) world: World,
     /// The services that users want now.
     pub(crate) wanted: BTreeMap<String, Spec>,
-    /// What managers are for.
-    pub(crate) role: Role,
+    mutant: Option<Mutant>,
+    managers: Vec<Kind>,
 }
 
 impl Stage {
     /// The plan's nodes and managers, at its begin.
     pub(crate) fn new(plan: &Plan, mutant: Option<Mutant>) -> Self {
         let mut world = World::new(plan.seed, Duration::from_millis(plan.latency));
-        let role = Role {
-            hook: mutant.map(Mutant::hook),
-            ..Role::default()
-        };
         for node in 1..=plan.nodes {
             world.add_node(node);
         }
-        for _ in 0..plan.managers {
-            world.add_manager(role.clone());
-        }
-        Self {
+        let mut stage = Self {
             world,
             wanted: BTreeMap::new(),
-            role,
+            mutant,
+            managers: plan.managers.clone(),
+        };
+        for place in 0..plan.managers.len() {
+            let role = stage.role(place);
+            stage.world.add_manager(role);
+        }
+        stage
+    }
+
+    /// What the manager in this place is for.
+    pub(crate) fn role(&self, place: usize) -> Role {
+        let kind = self.managers[place];
+        let is_of = |name: &&str| match kind {
+            Kind::Whole | Kind::Newer => true,
+            Kind::Hands => HANDS.contains(name),
+            Kind::Head => !HANDS.contains(name),
+        };
+        let newer = (kind == Kind::Newer).then(newer::hook);
+        Role {
+            controllers: CONTROLLERS.into_iter().filter(is_of).collect(),
+            hook: self.mutant.map(Mutant::hook).or(newer),
         }
     }
 }

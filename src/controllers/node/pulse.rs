@@ -22,6 +22,7 @@ use crate::runtime::context::Context;
 use crate::runtime::outage;
 use crate::runtime::plan::{Note, Step, encode};
 use crate::runtime::view::HEALTH;
+use crate::spawn::part;
 use crate::store::{Compare, LEASE_TTL, Op, Outcome, Session, Txn, election};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -152,7 +153,7 @@ impl Wards {
                     Ok(election::Claim::Ours(term)) => {
                         let fence = Compare::CreatedAt(key, Revision(term.0));
                         let ward = self.ward(Some(node.clone()), fence.clone());
-                        let handle = wards.spawn(async move { ward.tend().await });
+                        let handle = wards.spawn(part(async move { ward.tend().await }));
                         held.insert(node, (fence, handle));
                     }
                     Ok(election::Claim::Taken(_)) => {}
@@ -285,7 +286,7 @@ impl Ward {
                     };
                     lock(&self.beats).insert(target.0.clone(), beat);
                     let pulse = self.pulse(&target);
-                    vacant.insert(pulses.spawn(pulse.run()));
+                    vacant.insert(pulses.spawn(part(pulse.run())));
                 }
             }
             // A quick look at first contact: a node must not wait a second to become ready. Asked before the report, for

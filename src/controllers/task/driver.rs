@@ -23,6 +23,7 @@ use crate::runtime::queue::Queue;
 use crate::runtime::reconciler::RESYNC;
 use crate::runtime::shared::Subscription;
 use crate::runtime::view::{HEALTH, TASK};
+use crate::spawn::part;
 use futures::StreamExt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -200,13 +201,13 @@ impl Connection {
         let _pulls = EndOfPulls(self.clone());
         let mut parts: JoinSet<Ended> = JoinSet::new();
         for _ in 0..WORKERS {
-            parts.spawn(self.clone().work());
+            parts.spawn(part(self.clone().work()));
         }
         for _ in 0..INSPECTS {
-            parts.spawn(self.clone().look());
+            parts.spawn(part(self.clone().look()));
         }
-        parts.spawn(self.clone().report());
-        parts.spawn(self.clone().resync());
+        parts.spawn(part(self.clone().report()));
+        parts.spawn(part(self.clone().resync()));
         let reading = async {
             while let Some(event) = events.next().await {
                 match event {

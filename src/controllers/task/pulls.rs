@@ -114,7 +114,7 @@ impl Connection {
     /// `task` waits for this image; it is looked at again when the pull has ended.
     pub(super) fn begin_pull(self: &Arc<Self>, task: &TaskId, image: &str) {
         self.pulls.join(task, image, |number| {
-            tokio::spawn(self.clone().pull(image.to_owned(), number)).abort_handle()
+            crate::spawn::task(self.clone().pull(image.to_owned(), number)).abort_handle()
         });
     }
 

@@ -16,6 +16,7 @@ use crate::runtime::orders::MayAct;
 use crate::runtime::outage;
 use crate::runtime::plan::encode;
 use crate::runtime::view;
+use crate::spawn::part;
 use crate::store::{Compare, LEASE_TTL, Op, Outcome, Session, Txn, election};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -89,7 +90,7 @@ impl Shards {
                 match self.claim(&shard).await {
                     Ok(Some(term)) => {
                         held.insert(shard.clone());
-                        parts.spawn(self.drive(shard, term));
+                        parts.spawn(part(self.drive(shard, term)));
                     }
                     Ok(None) => {}
                     Err(why) => return why,
@@ -219,7 +220,7 @@ impl Shard {
                 if let Entry::Vacant(vacant) = running.entry(target.clone()) {
                     let memory = memories.entry(target.1.clone()).or_default().clone();
                     let driver = self.driver(&target, memory);
-                    vacant.insert(drivers.spawn(driver.run()));
+                    vacant.insert(drivers.spawn(part(driver.run())));
                 }
             }
             tokio::select! {
