@@ -2,9 +2,11 @@
 //!
 //! Each controller writes its own key, `status/<plural>/[<ns>/]<name>/<controller>`; readers merge them.
 
+use super::key::Key;
+use super::name::Scoped;
 use super::task::{Slot, Stamp};
 use super::time::Timestamp;
-use super::uid::{ContainerId, TaskId, Uid};
+use super::uid::{ContainerId, TaskId, Uid, is_identifier};
 use super::unit::{Bytes, Generation, Incarnation, NanoCpus, Revision, RevisionNumber};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -197,6 +199,16 @@ pub struct Claim {
     pub node: Uid,
     /// When the container was ordered.
     pub stamp: Stamp,
+}
+
+impl Claim {
+    /// The key of the task's record; none where the labels make no key that reads back as a task's.
+    pub fn key(&self) -> Option<Key> {
+        let service = Scoped::new(&*self.namespace, &*self.name);
+        let key = Key::Task(service, self.task.clone());
+        let is_readable = Key::parse(&key.to_string()).as_ref() == Some(&key);
+        (is_identifier(self.task.as_str()) && is_readable).then_some(key)
+    }
 }
 
 /// How many tasks of a service are where.

@@ -8,7 +8,7 @@ use super::print::{self, age, short};
 use super::session::Session;
 use super::write::{self, CHUNK, Guarded};
 use crate::api::key::Key;
-use crate::api::name::{NodeName, Scoped};
+use crate::api::name::NodeName;
 use crate::api::status::{Unclaimed, UnclaimedKind};
 use crate::api::task::{Desired, Task};
 use crate::api::time::Timestamp;
@@ -86,7 +86,7 @@ fn row(cache: &Cache, node: &NodeName, container: &Unclaimed, now: Timestamp) ->
     let why = match (container.kind, record(cache, node, container, now)) {
         (UnclaimedKind::ForeignCluster, _) => "of another cluster: never touched",
         (UnclaimedKind::Imposter, _) => "a copy of a task's container: never touched",
-        (UnclaimedKind::Lost, None) => "its labels do not belong to this node: never touched",
+        (UnclaimedKind::Lost, None) => "its labels make no task of this cluster: never touched",
         (UnclaimedKind::Lost, Some(_)) => "its record is lost: can be removed",
     };
     vec![
@@ -100,23 +100,18 @@ fn row(cache: &Cache, node: &NodeName, container: &Unclaimed, now: Timestamp) ->
     ]
 }
 
-/// The record that removes a container; none: it is not ours to remove.
+/// The record that removes a container, with its key; none: it is not ours to remove. Which node its labels name does not
+/// matter: after a wipe, or where a node was removed and added again, the same engine is a node of another uid.
 fn record(
     cache: &Cache,
     node: &NodeName,
     container: &Unclaimed,
     now: Timestamp,
-) -> Option<(Scoped, Task)> {
+) -> Option<(Key, Task)> {
     let claim = container.claim.as_ref()?;
-    let is_ours = container.kind == UnclaimedKind::Lost
-        && cache
-            .cluster
-            .as_ref()
-            .is_some_and(|cluster| cluster.id == claim.cluster)
-        && cache
-            .nodes
-            .get(node)
-            .is_some_and(|accepted| accepted.uid == claim.node);
+    let key = claim.key()?;
+    let cluster = cache.cluster.as_ref()?;
+    let is_ours = container.kind == UnclaimedKind::Lost && cluster.id == claim.cluster;
     let task = || Task {
         id: claim.task.clone(),
         service: claim.service.clone(),
@@ -131,7 +126,7 @@ fn record(
         ended_at: Some(now),
         adopted_from: Some(node.clone()),
     };
-    is_ours.then(|| (Scoped::new(&claim.namespace, &claim.name), task()))
+    is_ours.then(|| (key, task()))
 }
 
 /// Removes every container whose record is lost; the tasks under which that is ordered.
@@ -158,7 +153,7 @@ async fn approve(
     let mut writes = Vec::new();
     let mut lines = Vec::new();
     for (node, container) in found {
-        let Some((service, task)) = record(cache, node, container, now) else {
+        let Some((key, task)) = record(cache, node, container, now) else {
             left += 1;
             continue;
         };
@@ -167,7 +162,7 @@ async fn approve(
         }
         let value = serde_json::to_vec(&task).expect("a task has only text keys");
         writes.push(Guarded {
-            key: session.key(&Key::Task(service, task.id.clone())),
+            key: session.key(&key),
             value: Some(value),
             read: None,
         });

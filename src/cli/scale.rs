@@ -98,6 +98,13 @@ fn wanted(args: &Args) -> Result<Vec<(ObjectKey, u32)>, Error> {
     {
         return Ok(vec![one(&format!("{name}={number}"))?]);
     }
+    if let ([name, number], None) = (args.services.as_slice(), args.replicas)
+        && number.parse::<f64>().is_ok()
+    {
+        return Err(Error::Usage(format!(
+            "`{number}` is no number of replicas for {name}"
+        )));
+    }
     args.services.iter().map(one).collect()
 }
 

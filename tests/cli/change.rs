@@ -216,6 +216,15 @@ async fn scale_of_a_manifest_without_replicas_is_said_beside_it() {
     );
     assert_eq!(world.skep("scale nothing=4").await.code, 1);
     assert_eq!(world.skep("scale web").await.code, 2);
+    for number in ["-1", "1.5", "5000000000"] {
+        let said = world.skep(&format!("scale -- web {number}")).await;
+        let expected = format!("error: `{number}` is no number of replicas for web\n");
+        assert!(
+            said.code == 2 && said.err.starts_with(&expected),
+            "{}",
+            said.err
+        );
+    }
     assert!(world.ok("scale web 5").await.contains("(2 -> 5)"));
     assert_eq!(
         world.skep("scale web 5 --replicas 6").await.code,
@@ -578,7 +587,9 @@ async fn reap_removes_what_is_ours_and_nothing_else() {
         "cluster",
         &json!({"id": "c", "incarnation": 1, "format": 1}),
     );
-    let one = |task: &str, kind: &str, cluster: &str| {
+    let id = |number: u32| format!("t{number:a<24}");
+    let one = |number: u32, kind: &str, cluster: &str| {
+        let task = id(number);
         json!({
             "container": format!("{task}-container"), "name": format!("web.1.{task}"), "kind": kind,
             "running": true, "since": "2026-01-02T03:04:05.000Z",
@@ -587,29 +598,36 @@ async fn reap_removes_what_is_ours_and_nothing_else() {
                 "stamp": {"incarnation": 1, "term": 1, "revision": 1}},
         })
     };
-    let unclaimed = [
-        one("t1", "Lost", "c"),
-        one("t2", "ForeignCluster", "d"),
-        one("t3", "Imposter", "c"),
-        one("t4", "Lost", "d"),
+    let mut unclaimed = [
+        one(1, "Lost", "c"),
+        one(2, "ForeignCluster", "d"),
+        one(3, "Imposter", "c"),
+        one(4, "Lost", "d"),
+        one(5, "Lost", "c"),
+        one(6, "Lost", "c"),
     ];
+    // Of the node's life before: the store was wiped, or the node removed and added again.
+    unclaimed[4]["claim"]["node"] = "0000000000000000000000002".into();
+    unclaimed[5]["claim"]["namespace"] = "no/namespace".into();
     let found =
-        json!({"uid": UID, "found": {"incarnation": 1, "unclaimed": unclaimed, "total": 4}});
+        json!({"uid": UID, "found": {"incarnation": 1, "unclaimed": unclaimed, "total": 6}});
     world.put_json("status/nodes/n1/task", &found);
     let revision = world.revision();
     let out = world.ok("reap").await;
-    assert_eq!(out.lines().count(), 5, "{out}");
+    assert_eq!(out.lines().count(), 7, "{out}");
     assert_eq!(world.revision(), revision, "listing writes nothing");
     let said = world.skep("reap --yes").await;
     assert_eq!(said.code, 0, "{}", said.err);
-    let task = world.value("tasks/default/web/t1").unwrap();
-    assert!(
-        task.contains("\"desired\":\"remove\"") && task.contains("\"adoptedFrom\":\"n1\""),
-        "{task}"
-    );
-    for other in ["t2", "t3", "t4"] {
-        assert_eq!(world.value(&format!("tasks/default/web/{other}")), None);
+    for number in [1, 5] {
+        let task = world.value(&format!("tasks/default/web/{}", id(number)));
+        let task = task.unwrap();
+        assert!(
+            task.contains("\"desired\":\"remove\"") && task.contains("\"adoptedFrom\":\"n1\""),
+            "{task}"
+        );
     }
+    let ordered = world.store.dump("/skep/tasks/");
+    assert_eq!(ordered.len(), 2, "{ordered:?}");
     let revision = world.revision();
     world.ok("reap --yes").await;
     assert_eq!(world.revision(), revision, "ordered once");

@@ -1,12 +1,11 @@
 //! What the reaper may see, as plain data.
 
-use crate::api::key::Key;
 use crate::api::name::{NodeName, ObjectKey, Scoped};
 use crate::api::node::Availability;
 use crate::api::status::{Claim, Found, Unclaimed, UnclaimedKind};
 use crate::api::task::{Slot, Task};
 use crate::api::time::Timestamp;
-use crate::api::uid::{ContainerId, TaskId, is_identifier};
+use crate::api::uid::{ContainerId, TaskId};
 use crate::runtime::cache::{Cache, Stored};
 use crate::runtime::clock::Now;
 use crate::runtime::view::{self, NodeView, TaskView};
@@ -210,7 +209,10 @@ fn has_record(cache: &Cache, container: &Unclaimed) -> bool {
 }
 
 fn lost<'a>(cache: &'a Cache, container: &'a Unclaimed, ages: &Ages, now: Now) -> Lost<'a> {
-    let claim = container.claim.as_ref().filter(|claim| is_readable(claim));
+    let claim = container
+        .claim
+        .as_ref()
+        .filter(|claim| claim.key().is_some());
     let incarnation = cache.cluster.as_ref().map(|cluster| cluster.incarnation);
     Lost {
         container,
@@ -224,15 +226,6 @@ fn lost<'a>(cache: &'a Cache, container: &'a Unclaimed, ages: &Ages, now: Now) -
             now,
         ),
     }
-}
-
-/// Whether the labels give a key that reads back as a task's.
-fn is_readable(claim: &Claim) -> bool {
-    let key = Key::Task(
-        Scoped::new(&*claim.namespace, &*claim.name),
-        claim.task.clone(),
-    );
-    is_identifier(claim.task.as_str()) && Key::parse(&key.to_string()) == Some(key)
 }
 
 /// Whether the service may still take the container back: it is the same service (by uid: this life of the store), has
