@@ -6,6 +6,7 @@ use super::object;
 use super::print::count;
 use super::session::{Follow, Session};
 use super::table;
+use super::tasks;
 use super::text::{self, Meaning};
 use crate::api::manifest::Spec;
 use crate::api::name::{Kind, NodeName, ObjectKey};
@@ -17,6 +18,10 @@ use crate::runtime::cache::Cache;
 use crate::runtime::view;
 use serde_json::Value;
 use std::time::Duration;
+
+/// So many objects are named in one line of progress; the rest is counted, so that hundreds of objects do not fill the
+/// screen with each change.
+const NAMED: usize = 5;
 
 /// How far something is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,12 +104,17 @@ fn judge(found: Vec<(String, Standing)>) -> Result<Option<String>, Error> {
             Standing::Halted(why) => return Err(Error::RolloutFailed(format!("{name}: {why}"))),
         }
     }
+    let more = missing.len().saturating_sub(NAMED);
+    missing.truncate(NAMED);
+    if more > 0 {
+        missing.push(format!("and {more} more"));
+    }
     Ok((!missing.is_empty()).then(|| missing.join("; ")))
 }
 
 /// As [`standing`], and nothing that was replaced or is too many still runs, but on nodes that are out of reach.
 pub(super) fn settled(cache: &Cache, key: &ObjectKey, written: Revision) -> Standing {
-    let standing = standing(cache, key, written);
+    let standing = explained(cache, key, written);
     if key.kind != Kind::Service || standing != Standing::Done {
         return standing;
     }
@@ -120,6 +130,21 @@ pub(super) fn settled(cache: &Cache, key: &ObjectKey, written: Revision) -> Stan
     match stopping {
         0 => Standing::Done,
         _ => Standing::Waiting(format!("{} still to stop", count(stopping, "task"))),
+    }
+}
+
+/// As [`standing`], with what keeps a service's tasks from serving.
+pub(super) fn explained(cache: &Cache, key: &ObjectKey, written: Revision) -> Standing {
+    let standing = standing(cache, key, written);
+    // Before that its tasks are those of the spec before.
+    let is_in_force = acceptance(cache, key, written).is_none() && table::is_current(cache, key);
+    match standing {
+        Standing::Waiting(why) if key.kind == Kind::Service && is_in_force => {
+            let trouble = tasks::trouble(cache, &key.scoped());
+            let parts = [Some(why), trouble].into_iter().flatten();
+            Standing::Waiting(parts.collect::<Vec<_>>().join(", "))
+        }
+        other => other,
     }
 }
 
@@ -233,5 +258,23 @@ fn node(cache: &Cache, key: &ObjectKey) -> Standing {
         Some(node) if node.state == NodeState::Ready => Standing::Done,
         Some(node) => Standing::Waiting(format!("{}: {}", node.state.as_str(), node.reason)),
         None => Standing::Waiting("waits for acceptance".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(objects: usize) -> String {
+        let waits = |n: usize| (format!("s{n}"), Standing::Waiting("why".into()));
+        judge((1..=objects).map(waits).collect()).unwrap().unwrap()
+    }
+
+    #[test]
+    fn the_first_of_many_objects_are_named_and_the_rest_is_counted() {
+        assert_eq!(said(2), "s1: why; s2: why");
+        let named = "s1: why; s2: why; s3: why; s4: why; s5: why";
+        assert_eq!(said(5), named);
+        assert_eq!(said(300), format!("{named}; and 295 more"));
     }
 }

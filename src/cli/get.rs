@@ -311,20 +311,29 @@ fn print_all(
             session.terminal.write(texts.join("---\n").as_bytes())
         }
         Some(Output::Name) => items().try_for_each(|item| session.terminal.line(&item.name)),
-        Some(Output::Wide) | None => tables(session, args, listings),
+        Some(Output::Wide) | None => tables(session, args, targets, listings),
     }
 }
 
-fn tables(session: &Session, args: &Args, listings: &[Listing]) -> Result<(), Error> {
+fn tables(
+    session: &Session,
+    args: &Args,
+    targets: &[Target],
+    listings: &[Listing],
+) -> Result<(), Error> {
     let filled: Vec<&Listing> = listings
         .iter()
         .filter(|list| !list.items.is_empty())
         .collect();
     let is_missing = listings.iter().any(|listing| !listing.missing.is_empty());
     if filled.is_empty() && !args.watch && !is_missing {
-        let place = match args.all_namespaces {
-            true => String::new(),
-            false => format!(" in namespace {}", args.namespace),
+        let has_namespace = |target: &Target| match target.resource {
+            Resource::Object(kind) => kind.is_namespaced(),
+            Resource::Task | Resource::Event | Resource::Revision => true,
+        };
+        let place = match !args.all_namespaces && targets.iter().any(has_namespace) {
+            true => format!(" in namespace {}", args.namespace),
+            false => String::new(),
         };
         session.terminal.note(&format!("nothing found{place}"));
     }

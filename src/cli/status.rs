@@ -184,7 +184,7 @@ fn of_object(cache: &Cache, key: &ObjectKey) -> Option<String> {
         Kind::Node => view::node(cache, &key.node_name())
             .filter(|node| node.state != NodeState::Ready)
             .map(|node| format!("{}: {}", node.state.as_str(), node.reason)),
-        Kind::Service => match converge::standing(cache, key, Revision(0)) {
+        Kind::Service => match converge::explained(cache, key, Revision(0)) {
             Standing::Done => None,
             Standing::Waiting(why) | Standing::Refused(why) | Standing::Halted(why) => Some(why),
         },

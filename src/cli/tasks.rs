@@ -2,7 +2,7 @@
 
 use super::error::Error;
 use crate::api::name::{Kind, Scoped};
-use crate::api::task::{HostPort, Task};
+use crate::api::task::{Desired, Health, HostPort, Task, TaskState};
 use crate::runtime::cache::{Cache, Stored};
 use crate::runtime::view::{self, TaskView};
 use std::cmp::Reverse;
@@ -30,31 +30,69 @@ impl<'a> Named<'a> {
 
     /// The state, with what its health check says if that is not well.
     pub(super) fn state(&self) -> String {
-        use crate::api::task::Health;
         let word = self.view.state.as_str();
-        match self.view.status.and_then(|status| status.health) {
-            Some(Health::Unhealthy) if !self.view.is_terminal() => format!("{word} (unhealthy)"),
-            Some(Health::Starting) if !self.view.is_terminal() => {
-                format!("{word} (health: starting)")
-            }
+        match self.health() {
+            Some(Health::Unhealthy) => format!("{word} (unhealthy)"),
+            Some(Health::Starting) => format!("{word} (health: starting)"),
             Some(_) | None => word.into(),
         }
     }
 
-    /// Why it is as it is.
-    pub(super) fn message(&self) -> String {
-        let status = self.view.status.map(|status| {
+    /// What the health check of a task that has not ended says.
+    fn health(&self) -> Option<Health> {
+        let status = self.view.status.filter(|_| !self.view.is_terminal())?;
+        status.health
+    }
+
+    /// What was seen of it; none: nothing yet.
+    fn seen(&self) -> Option<String> {
+        self.view.status.map(|status| {
             let reason = status.reason.clone().unwrap_or_default();
             let message = status.message.clone().unwrap_or_default();
             join(&reason, &message)
-        });
-        match status {
+        })
+    }
+
+    /// Why it is as it is.
+    pub(super) fn message(&self) -> String {
+        match self.seen() {
             Some(text) if !text.is_empty() => text,
             // The record says why the task was made or ended: of one that serves that is no news.
             Some(_) if self.view.is_serving() => String::new(),
             Some(_) | None => self.view.task.reason.clone().unwrap_or_default(),
         }
     }
+}
+
+/// How the task before this one in its slot failed; none: it did not, or it was of another revision.
+pub(super) fn failure_before(cache: &Cache, task: &Named<'_>) -> Option<String> {
+    let record = task.view.task;
+    cache
+        .tasks_of(task.service)
+        .filter(|other| other.id != record.id && other.slot == record.slot)
+        .filter(|other| other.created_at <= record.created_at)
+        .max_by_key(|other| other.created_at)
+        .filter(|other| other.revision == record.revision)
+        .map(|other| Named::new(cache, task.service, other))
+        .filter(|other| matches!(other.view.state, TaskState::Failed | TaskState::Rejected))
+        .and_then(|other| other.seen())
+        .filter(|text| !text.is_empty())
+}
+
+/// What keeps a service's tasks from serving: of the first slot of which something is known.
+pub(super) fn trouble(cache: &Cache, service: &Scoped) -> Option<String> {
+    let named = |task| Named::new(cache, service, task);
+    let mut missing: Vec<Named<'_>> = cache.tasks_of(service).map(named).collect();
+    missing.retain(|task| task.view.task.desired <= Desired::Running && !task.view.is_serving());
+    missing.sort_by(|one, other| one.view.task.slot.cmp(&other.view.task.slot));
+    missing.iter().find_map(|task| {
+        let said = task.seen().filter(|text| !text.is_empty());
+        let unwell = || (task.health() == Some(Health::Unhealthy)).then(|| task.state());
+        let why = said
+            .or_else(|| failure_before(cache, task))
+            .or_else(unwell)?;
+        Some(format!("{}: {why}", task.name()))
+    })
 }
 
 /// `reason: message`, or the one that there is.

@@ -14,7 +14,13 @@ pub struct Args {
 }
 
 pub(super) async fn run(terminal: &Terminal, args: Args) -> Result<(), Error> {
-    for document in files::read(&args.filename, terminal).await? {
+    let read = files::read(&args.filename, terminal).await;
+    // The advice to validate is for verbs that write.
+    let documents = read.map_err(|error| match error {
+        Error::Refused { message, .. } => Error::refused(message),
+        error => error,
+    })?;
+    for document in documents {
         terminal.line(&format!("{} valid", title(document.key())))?;
     }
     Ok(())

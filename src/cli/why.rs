@@ -170,7 +170,7 @@ pub(super) fn task(cache: &Cache, task: &Named<'_>) -> String {
         }
         (None, _) | (Some(_), true) => {}
     }
-    if record.desired == Desired::Ready {
+    if record.desired == Desired::Ready && !task.view.is_terminal() {
         let until = record.not_before.map(|time| format!(", not before {time}"));
         lines.push(format!(
             "is prepared and not started yet{}",
@@ -180,6 +180,12 @@ pub(super) fn task(cache: &Cache, task: &Named<'_>) -> String {
     let message = task.message();
     if !message.is_empty() && !task.view.is_serving() {
         lines.push(message);
+    }
+    if task.view.is_live()
+        && !task.view.is_serving()
+        && let Some(failure) = tasks::failure_before(cache, task)
+    {
+        lines.push(format!("the one before it failed: {failure}"));
     }
     lines.join("\n")
 }

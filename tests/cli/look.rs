@@ -200,6 +200,75 @@ async fn status_is_one_screen_with_what_is_stuck() {
     assert!(!out.contains("no manager runs"), "{out}");
 }
 
+/// A task of `default/web` in slot 2 that is bound and was seen in this state, and why.
+fn seen(world: &World, id: &str, created: &str, desired: &str, state: &str, message: &str) {
+    let task = json!({
+        "id": id, "service": UID, "revision": 1, "slot": {"replica": 2}, "desired": desired,
+        "createdAt": created, "reason": "Restarted",
+    });
+    world.put_json(&format!("tasks/default/web/{id}"), &task);
+    let binding = json!({
+        "task": id, "service": UID, "namespace": "default", "serviceName": "web", "node": UID, "boundAt": created,
+    });
+    world.put_json(&format!("bindings/n1/{id}"), &binding);
+    let mut status =
+        json!({"task": id, "service": UID, "node": UID, "state": state, "since": created});
+    if !message.is_empty() {
+        status["reason"] = "StartFailed".into();
+        status["message"] = message.into();
+    }
+    world.put_json(&format!("status/tasks/n1/{id}"), &status);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_keeps_tasks_from_running_is_said_where_people_look_first() {
+    const FIRST: &str = "2026-01-02T03:04:05.000Z";
+    const THEN: &str = "2026-01-02T03:04:06.000Z";
+    let world = shop().await;
+    let failed = "t2aaaaaaaaaaaaaaaaaaaaaaa";
+    let next = "t3aaaaaaaaaaaaaaaaaaaaaaa";
+    seen(&world, failed, FIRST, "shutdown", "failed", "no such file");
+    seen(&world, next, THEN, "ready", "ready", "");
+    let expected =
+        "service default/web: 2 of 3 ready, 2 up to date, web.2: StartFailed: no such file\n";
+    let status = world.ok("status").await;
+    assert!(status.contains(expected), "{status}");
+    let said = world.skep("wait svc/web --for=condition=Ready").await;
+    assert!(
+        said.code == 4 && said.err.contains(expected),
+        "{}",
+        said.err
+    );
+    let why = world.ok("why web").await;
+    let lines = "  task web.2: ready\n    is prepared and not started yet\n    Restarted\n    the one before it failed: StartFailed: no such file";
+    assert!(why.contains(lines), "{why}");
+
+    // What an engine refuses at once was never prepared.
+    seen(&world, next, THEN, "ready", "rejected", "no such runtime");
+    let why = world.ok("why web").await;
+    assert!(
+        why.contains("web.2: rejected\n    StartFailed: no such runtime"),
+        "{why}"
+    );
+    let status = world.ok("status").await;
+    assert!(
+        status.contains("web.2: StartFailed: no such runtime\n"),
+        "{status}"
+    );
+}
+
+#[tokio::test]
+async fn what_has_no_namespace_is_not_missed_in_one() {
+    let world = World::new();
+    let words = [
+        ("get nodes", "nothing found\n"),
+        ("get svc", "nothing found in namespace default\n"),
+    ];
+    for (words, expected) in words {
+        assert_eq!(world.skep(words).await.err, expected, "{words}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn watching_prints_what_changes_until_it_is_interrupted() {
     let world = shop().await;
