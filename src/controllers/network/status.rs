@@ -18,6 +18,8 @@ const NETWORKS_READY: &str = "NetworksReady";
 const PORTS_READY: &str = "PortsReady";
 /// Reason: asked for, and this version does not do it.
 const NOT_PROVIDED: &str = "NotProvided";
+/// Reason: asked for together with something that leaves no room for it.
+const NO_NETWORK: &str = "NoNetwork";
 /// Reason: not asked for.
 const NOT_NEEDED: &str = "NotNeeded";
 
@@ -96,6 +98,11 @@ fn networks(spec: &ServiceSpec) -> (Truth, &'static str, String) {
 }
 
 fn ports(spec: &ServiceSpec) -> (Truth, &'static str, String) {
+    // An engine takes such a port, opens nothing and says nothing.
+    if has_no_network(spec) && !spec.ports.is_empty() {
+        let message = "`networks: []` leaves the tasks without a network, so none of the ports opens: leave networks out";
+        return (Truth::False, NO_NETWORK, message.into());
+    }
     let ingress: Vec<String> = spec
         .ports
         .iter()
@@ -127,4 +134,9 @@ fn ports(spec: &ServiceSpec) -> (Truth, &'static str, String) {
             (Truth::False, NOT_PROVIDED, message)
         }
     }
+}
+
+fn has_no_network(spec: &ServiceSpec) -> bool {
+    let networks = spec.template.networks.as_ref();
+    networks.is_some_and(|networks| networks.is_empty())
 }

@@ -157,6 +157,10 @@ fn services_are_told_what_is_not_provided() {
         "}, ports: [\"8080:80\", \"host:81:81\"]",
         "NetworksReady=True/NotNeeded PortsReady=False/NotProvided",
     );
+    check_service(
+        ", networks: []}, ports: [\"host:8080:80\"]",
+        "NetworksReady=True/NotNeeded PortsReady=False/NoNetwork",
+    );
 }
 
 #[test]
