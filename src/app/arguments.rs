@@ -49,7 +49,7 @@ pub enum Command {
 #[derive(Clone, Debug, clap::Args)]
 pub struct ManagerArgs {
     /// Name of this manager, as `spec.manager` of nodes says it [default: the host's name]
-    #[arg(long, env = "SKEP_MANAGER_NAME")]
+    #[arg(long, env = "SKEP_MANAGER_NAME", value_parser = manager_name)]
     pub name: Option<String>,
     /// Controllers to run, separated by commas [default: all]
     #[arg(long, value_delimiter = ',', value_parser = CONTROLLERS)]
@@ -119,6 +119,15 @@ pub enum ImageCommand {
         #[arg(long, value_name = "DIR")]
         data_dir: Option<PathBuf>,
     },
+}
+
+/// The name is part of a key, and stands in tables.
+pub(super) fn manager_name(text: &str) -> Result<String, String> {
+    let is_foreign = |c: char| c == '/' || c.is_whitespace() || c.is_control();
+    match text.is_empty() || text.contains(is_foreign) {
+        true => Err("a manager's name has no slashes and no spaces".into()),
+        false => Ok(text.into()),
+    }
 }
 
 pub(super) fn period(text: &str) -> Result<Period, String> {

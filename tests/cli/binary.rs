@@ -70,6 +70,7 @@ async fn what_needs_no_store_works_without_one() {
         "{}",
         said.err
     );
+    assert!(!said.err.contains("hint:"), "{}", said.err);
     assert_eq!(world.skep("validate -f /nonexistent.yaml").await.code, 1);
     for shell in ["bash", "zsh", "fish"] {
         let script = world.ok(&format!("completion {shell}")).await;
@@ -129,7 +130,7 @@ fn the_program_ends_with_the_codes_that_its_help_names() {
         file("bad.yaml", &WEB.replace("image:", "imgae:")),
     );
     let garbage = file("garbage.pem", "not a certificate");
-    let cases: [(&[&str], i32, &str); 21] = [
+    let cases: [(&[&str], i32, &str); 23] = [
         (&["--help"], 0, ""),
         (&["--version"], 0, ""),
         (&["version"], 0, ""),
@@ -145,6 +146,8 @@ fn the_program_ends_with_the_codes_that_its_help_names() {
         (&["diff", "-f", &good], 3, "127.0.0.1:1"),
         (&["exec", "web", "--", "true"], 125, "127.0.0.1:1"),
         (&["manager", "--controllers", "nonsense"], 2, "scheduler"),
+        (&["manager", "--name", "a/b"], 2, "no slashes"),
+        (&["up", "--name", ""], 2, "no slashes"),
         (
             &["get", "svc", "--endpoints", "http://"],
             2,

@@ -2,7 +2,7 @@
 
 use crate::api::uid::Uid;
 use crate::api::unit::{Bytes, Period};
-use crate::app::arguments::{bytes, cluster_id, period};
+use crate::app::arguments::{bytes, cluster_id, manager_name, period};
 use crate::cli;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -45,7 +45,7 @@ pub struct UpArgs {
     #[arg(long, value_name = "URL", env = "SKEP_ENGINE")]
     pub engine: Option<String>,
     /// Name of the manager, as `spec.manager` of nodes says it [default: as at the first start; then the host's name]
-    #[arg(long, env = "SKEP_MANAGER_NAME")]
+    #[arg(long, env = "SKEP_MANAGER_NAME", value_parser = manager_name)]
     pub name: Option<String>,
     /// Where to serve /metrics, /healthz and /readyz [default: 127.0.0.1:9730 or the next free port]
     #[arg(long, value_name = "ADDRESS")]

@@ -32,7 +32,9 @@ pub enum Refusal {
         found: u32,
     },
     /// The record cannot be read.
-    #[error("the record at `cluster` cannot be read ({problem}): restore it, then start again")]
+    #[error(
+        "the record at `cluster` cannot be read ({problem}): put it back, or delete it and start a manager with --cluster-id, the label dev.skep.cluster of its containers"
+    )]
     Unreadable {
         /// What is wrong with it.
         problem: String,
