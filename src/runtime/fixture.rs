@@ -1,15 +1,37 @@
-//! A store for tests of planners: a cache that takes plans as the real store would, step by step.
+//! For tests of planners, a store: a cache that takes plans as the real one would, step by step. For tests of loops, what
+//! a manager's parts share.
 
 use super::cache::Cache;
+use super::clock::{Clock, Now};
+use super::context::Context;
 use super::controller::Controller;
 use super::plan::{Expect, Plan, Step, Write, encode};
+use super::recorder::Recorder;
+use super::shared::SharedCache;
 use crate::api::key::{DEFAULT_PREFIX, Key};
 use crate::api::uid::Ids;
 use crate::api::unit::{LeaseId, Revision};
-use crate::runtime::clock::Now;
-use crate::store::{KeyValue, WatchBatch, WatchEvent};
+use crate::embedded::memory::Memory;
+use crate::metrics::Metrics;
+use crate::store::{KeyValue, Kv, WatchBatch, WatchEvent};
 use serde::Serialize;
+use std::sync::Arc;
 use std::time::Duration;
+
+/// What the parts of the manager `m1` share over a store.
+pub(crate) fn context(store: &Memory, clock: Arc<dyn Clock>) -> Context {
+    let kv: Arc<dyn Kv> = Arc::new(store.clone());
+    let metrics = Arc::new(Metrics::new());
+    let recorder = Recorder::start(kv.clone(), DEFAULT_PREFIX, clock.clone(), metrics.clone());
+    Context {
+        kv,
+        cache: SharedCache::new(DEFAULT_PREFIX),
+        clock,
+        metrics,
+        recorder,
+        manager: "m1".into(),
+    }
+}
 
 /// A cache with a store's history.
 #[derive(Clone, Default)]

@@ -50,10 +50,11 @@ impl Outage {
     }
 }
 
-/// Logs what a part of the process could not do: quietly where the store is away, which the watcher tells.
+/// Logs what a part of the process could not do: quietly where the store is away, which the watcher tells, and where a
+/// lease ended meanwhile, which whoever held it tells.
 pub fn failed(part: &str, doing: &str, error: &Error) {
-    match error.is_absence() {
-        true => debug!(part, doing, %error, "the store is away"),
+    match error.is_absence() || matches!(error, Error::LeaseGone) {
+        true => debug!(part, doing, %error, "the store is away, or was"),
         false => warn!(part, doing, %error, "the store refused it"),
     }
 }

@@ -6,6 +6,7 @@ use super::outage;
 use super::plan::encode;
 use crate::api::cluster::Manager;
 use crate::api::key::Key;
+use crate::api::unit::LeaseId;
 use crate::store::session::Session;
 use crate::store::{Compare, Error, LEASE_TTL, Op, Outcome, Txn};
 use std::time::Duration;
@@ -21,9 +22,10 @@ const NAME_TAKEN: Duration = Duration::from_secs(2);
 /// process.
 pub async fn register(context: Context, manager: Manager, mut stop: watch::Receiver<bool>) {
     let mut backoff = Backoff::store(context.clock.seed());
+    let mut former = None;
     loop {
         let attempt = async {
-            match hold(&context, &manager).await {
+            match hold(&context, &manager, &mut former).await {
                 Ok(()) => backoff.reset(),
                 Err(error) => {
                     outage::failed("manager", "registering", &error);
@@ -39,9 +41,18 @@ pub async fn register(context: Context, manager: Manager, mut stop: watch::Recei
     }
 }
 
-/// Registers and waits until the lease is lost.
-async fn hold(context: &Context, manager: &Manager) -> Result<(), Error> {
+/// Registers and waits until the lease is lost. `former` is the lease of the registration before, which may outlive its
+/// session: a store that starts again prolongs all leases. It ends here, so that nobody takes the own name for another's.
+async fn hold(
+    context: &Context,
+    manager: &Manager,
+    former: &mut Option<LeaseId>,
+) -> Result<(), Error> {
+    if let Some(lease) = *former {
+        context.kv.revoke(lease).await?;
+    }
     let session = Session::open(context.kv.clone(), LEASE_TTL, context.boottime()).await?;
+    *former = Some(session.lease());
     let guard = Guard {
         session: Some(session),
     };
@@ -77,7 +88,7 @@ struct Guard {
 }
 
 impl Guard {
-    fn lease(&self) -> crate::api::unit::LeaseId {
+    fn lease(&self) -> LeaseId {
         self.session
             .as_ref()
             .expect("the session is there until the drop")
@@ -98,5 +109,66 @@ impl Drop for Guard {
         if let Some(session) = self.session.take() {
             crate::spawn::task(async move { session.close().await });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embedded::memory::Memory;
+    use crate::runtime::fixture;
+    use crate::sim::clock::SimClock;
+    use crate::store::Kv;
+    use std::sync::Arc;
+
+    const KEY: &str = "/skep/managers/m1";
+
+    /// A store in which the name is held by a lease that ends in a day.
+    async fn held() -> (Memory, LeaseId) {
+        let store = Memory::new();
+        let day = Duration::from_secs(86_400);
+        let lease = store.grant(day).await.unwrap().id;
+        let put = Op::Put {
+            key: KEY.into(),
+            value: Vec::new(),
+            lease: Some(lease),
+        };
+        let txn = Txn {
+            compares: Vec::new(),
+            then: vec![put],
+            otherwise: Vec::new(),
+        };
+        store.txn(txn).await.unwrap();
+        (store, lease)
+    }
+
+    /// Whose the name is after a manager whose former lease is this one tried to register.
+    async fn holder(store: &Memory, mut former: Option<LeaseId>) -> LeaseId {
+        let context = fixture::context(store, Arc::new(SimClock::new(1)));
+        let manager = Manager {
+            name: "m1".into(),
+            hostname: "h".into(),
+            version: "0.1.0".into(),
+            controllers: Vec::new(),
+            metrics: None,
+            started_at: context.clock.now().wall,
+        };
+        let trying = hold(&context, &manager, &mut former);
+        // Long enough for one attempt, and for a session to be kept alive.
+        let _ = tokio::time::timeout(2 * LEASE_TTL, trying).await;
+        store.get(KEY).unwrap().lease
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_former_lease_of_ours_is_no_other_manager() {
+        let (store, lease) = held().await;
+        assert_ne!(holder(&store, Some(lease)).await, lease);
+        assert!(!store.leases().contains(&lease));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_that_another_manager_holds_is_left_to_it() {
+        let (store, lease) = held().await;
+        assert_eq!(holder(&store, None).await, lease);
     }
 }

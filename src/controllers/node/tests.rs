@@ -299,23 +299,6 @@ fn a_socket_names_its_manager_and_is_down_when_that_is_gone() {
     assert!(!gone(&store));
 }
 
-/// A clock that follows tokio's paused timers.
-struct Paused(tokio::time::Instant);
-
-impl crate::runtime::clock::Clock for Paused {
-    fn now(&self) -> Now {
-        let since = crate::runtime::clock::timer_now() - self.0;
-        Now {
-            wall: Timestamp(0).after(since),
-            since_boot: since,
-        }
-    }
-
-    fn seed(&self) -> u128 {
-        7
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn an_engine_is_met_lost_and_met_again() {
     use crate::runtime::clock::timer_now;
@@ -329,23 +312,9 @@ async fn an_engine_is_met_lost_and_met_again() {
     );
     kv.put("/skep/nodes/n1", "engine: tcp://n1:2375");
     let (stop, stopped) = tokio::sync::watch::channel(false);
-    let cache = crate::runtime::shared::SharedCache::new("/skep/");
-    let metrics = Arc::new(crate::metrics::Metrics::new());
-    let clock = Arc::new(Paused(timer_now()));
-    let store: Arc<dyn crate::store::Kv> = Arc::new(kv.clone());
-    let context = crate::runtime::context::Context {
-        kv: store.clone(),
-        cache: cache.clone(),
-        clock: clock.clone(),
-        metrics: metrics.clone(),
-        recorder: crate::runtime::recorder::Recorder::start(
-            store.clone(),
-            "/skep/",
-            clock,
-            metrics,
-        ),
-        manager: "m1".into(),
-    };
+    let clock = Arc::new(crate::sim::clock::SimClock::new(7));
+    let context = crate::runtime::fixture::context(&kv, clock);
+    let (store, cache) = (context.kv.clone(), context.cache.clone());
     tokio::spawn(crate::runtime::watcher::Watcher::new(store, cache, 7).run(stopped.clone()));
     let connector = Arc::new(fleet.clone());
     tokio::spawn(super::run(

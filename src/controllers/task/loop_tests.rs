@@ -4,18 +4,14 @@ use super::container;
 use crate::api::key::Key;
 use crate::api::name::{NodeName, ObjectKey, Scoped};
 use crate::api::task::{Slot, TaskState, TaskStatus};
-use crate::api::time::Timestamp;
 use crate::api::uid::TaskId;
 use crate::api::unit::RevisionNumber;
 use crate::embedded::memory::Memory;
-use crate::metrics::Metrics;
-use crate::runtime::clock::{Clock, Now, timer_now};
-use crate::runtime::context::Context;
-use crate::runtime::recorder::Recorder;
-use crate::runtime::shared::SharedCache;
+use crate::runtime::clock::timer_now;
+use crate::runtime::fixture;
 use crate::runtime::watcher::Watcher;
+use crate::sim::clock::SimClock;
 use crate::sim::{Behaviour, Fault, SimEngine, SimFleet};
-use crate::store::Kv;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,31 +20,12 @@ use tokio::task::JoinHandle;
 
 const ID: &str = "0000000000000000000000abc";
 
-/// A clock that follows tokio's paused timers.
-struct Paused {
-    zero: tokio::time::Instant,
-}
-
-impl Clock for Paused {
-    fn now(&self) -> Now {
-        let since = timer_now() - self.zero;
-        Now {
-            wall: Timestamp(1_700_000_000_000).after(since),
-            since_boot: since,
-        }
-    }
-
-    fn seed(&self) -> u128 {
-        7
-    }
-}
-
 /// A store, an engine, and managers that come and go.
 struct Scene {
     kv: Memory,
     fleet: SimFleet,
     engine: SimEngine,
-    clock: Arc<Paused>,
+    clock: Arc<SimClock>,
 }
 
 struct Running {
@@ -75,7 +52,7 @@ impl Scene {
             kv: Memory::new(),
             fleet,
             engine,
-            clock: Arc::new(Paused { zero: timer_now() }),
+            clock: Arc::new(SimClock::new(7)),
         };
         scene.put(
             Key::Cluster,
@@ -141,18 +118,8 @@ impl Scene {
 
     fn manager(&self) -> Running {
         let (stop, stopped) = watch::channel(false);
-        let kv: Arc<dyn Kv> = Arc::new(self.kv.clone());
-        let cache = SharedCache::new("/skep/");
-        let metrics = Arc::new(Metrics::new());
-        let clock: Arc<dyn Clock> = self.clock.clone();
-        let context = Context {
-            kv: kv.clone(),
-            cache: cache.clone(),
-            clock: clock.clone(),
-            metrics: metrics.clone(),
-            recorder: Recorder::start(kv.clone(), "/skep/", clock, metrics),
-            manager: "m1".into(),
-        };
+        let context = fixture::context(&self.kv, self.clock.clone());
+        let (kv, cache) = (context.kv.clone(), context.cache.clone());
         let watcher = Watcher::new(kv, cache, 7);
         let connector = Arc::new(self.fleet.clone());
         let parts = vec![
