@@ -153,6 +153,27 @@ fn a_file_that_is_gone_or_cut_short_is_noticed() {
     }
 }
 
+#[test]
+fn a_journal_that_is_gone_as_a_whole_is_not_begun_anew_in_silence() {
+    let options = Options {
+        reserve: 10,
+        ..SMALL
+    };
+    let disk = FaultyDisk::new(4);
+    drop(World::open(&disk, options).unwrap());
+    let name = "segment-000000000001";
+    for gone in [
+        without(&disk, name),
+        with(&disk, name, |contents| contents.clear()),
+        with(&disk, name, |contents| contents.fill(0)),
+    ] {
+        let error = World::open(&gone, options).err().unwrap();
+        assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+    }
+    // A crash in the midst of the first start leaves no more than this.
+    assert!(look(&FaultyDisk::new(5)).is_ok());
+}
+
 /// Whether a frame of the last segment, or its header, ends at `offset`.
 fn ends_between(disk: &FaultyDisk, offset: usize) -> bool {
     let name = "segment-000000000004";

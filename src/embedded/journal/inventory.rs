@@ -41,4 +41,9 @@ impl Inventory {
             names,
         }
     }
+
+    /// Whether space is kept for a full disk.
+    pub(super) fn has_reserve(&self) -> bool {
+        self.names.iter().any(|name| name == names::RESERVE)
+    }
 }

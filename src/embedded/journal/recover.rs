@@ -5,7 +5,8 @@
 //! - the zeros that space is prepared with, which is the end;
 //! - the torn end of the last write, which nothing proves to have been acknowledged: it is copied aside and reported;
 //! - damage to what was acknowledged, and that is an error: anything wrong in a snapshot or in an earlier segment, a
-//!   missing file, a gap, or a torn place in the last segment with a seal or a later group behind it.
+//!   missing file, also the only one where the reserve says that there was one, a gap, or a torn place in the last segment
+//!   with a seal or a later group behind it.
 
 use super::codec::{self, Reason};
 use super::disk::{Disk, File};
@@ -91,8 +92,8 @@ impl<'a> Recovery<'a> {
     /// The header of the first segment; none: the directory is new.
     fn begin(&mut self, inventory: &Inventory, first: u64) -> Result<Option<Header>, Stop> {
         let header = self.peek(inventory, first)?;
-        // A snapshot gets its name when its segment is durable.
-        if header.is_none() && inventory.snapshot.is_some() {
+        // A snapshot gets its name when its segment is durable, and the reserve is taken when the first one is.
+        if header.is_none() && (inventory.snapshot.is_some() || inventory.has_reserve()) {
             return Err(missing(first));
         }
         Ok(header)

@@ -24,6 +24,10 @@ pub(super) fn answer(path: &str) -> Status {
             "locks and elections of the server's",
             "clients make them of keys and leases, as etcdctl does",
         ),
+        ("grpc.health.v1.Health", _) => absent(
+            "health service",
+            "call Maintenance/Status, or read a key, as `etcdctl endpoint health` does",
+        ),
         _ => absent(&format!("call {path}"), "etcd 3.4 does not know it either"),
     }
 }
@@ -61,6 +65,11 @@ mod tests {
             "/v3lockpb.Lock/Lock",
             Code::Unimplemented,
             "keys and leases",
+        );
+        check(
+            "/grpc.health.v1.Health/Check",
+            Code::Unimplemented,
+            "Maintenance/Status",
         );
         check(
             "/etcdserverpb.KV/Other",
