@@ -41,7 +41,7 @@ struct Ours {
 impl Peer {
     /// A real etcd, empty.
     pub(crate) async fn real() -> Self {
-        let etcd = Etcd::of(crate::SERIES, &[]).await;
+        let etcd = Etcd::of(crate::series(), &[]).await;
         let raw = Raw::new(&etcd.endpoint());
         Self::new(Server::Real(Box::new(etcd)), raw)
     }
