@@ -10,7 +10,8 @@
 //!
 //! Before each watch the store's revision is read linearizably: a watch from a revision that the store does not have
 //! yet is accepted and stays silent for ever, so a lower revision than the cache's means that the store was rewound
-//! (rule S6). Progress notifications are never used (rule S3).
+//! (rule S6). A store that went back may have been written to since, and be past the cache's revision again: so the
+//! newest change that the cache knows is looked for as well. Progress notifications are never used (rule S3).
 
 use super::backoff::Backoff;
 use super::clock::timer_now;
@@ -18,7 +19,7 @@ use super::outage::Outage;
 use super::shared::SharedCache;
 use crate::api::unit::Revision;
 use crate::store::list::list;
-use crate::store::{Error, Kv, RangeRequest, WatchRequest};
+use crate::store::{Error, KeyValue, Kv, RangeRequest, WatchEvent, WatchRequest};
 use futures::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,11 +34,14 @@ const FAR_BEHIND: i64 = 10_000;
 pub struct Watcher {
     kv: Arc<dyn Kv>,
     cache: Arc<SharedCache>,
+    /// The newest change that the cache knows: the proof that the store is the one that was followed.
+    newest: Option<WatchEvent>,
     backoff: Backoff,
     outage: Outage,
 }
 
 /// What comes after a watch ended.
+#[derive(Clone, Copy)]
 enum Next {
     /// Watch on from where the cache is.
     Watch,
@@ -54,6 +58,7 @@ impl Watcher {
         Self {
             kv,
             cache,
+            newest: None,
             backoff: Backoff::store(seed),
             outage: Outage::default(),
         }
@@ -94,13 +99,42 @@ impl Watcher {
         self.outage.is_over(timer_now());
         let before = self.cache.progress();
         // Also seen here: the store may have been rewound between the look at its revision and this listing.
-        let rewound = rewound || (before.epoch > 0 && listing.revision < before.revision);
+        let rewound = rewound
+            || (before.epoch > 0 && listing.revision < before.revision)
+            || self.was_rewritten(&listing.kvs, before.revision);
         if rewound {
             warn!(from = %before.revision, to = %listing.revision, "the store was rewound: what runs is kept and adopted");
         }
         self.cache.replace(&listing.kvs, listing.revision, rewound);
+        let newest = listing.kvs.iter().max_by_key(|kv| kv.mod_revision);
+        self.newest = newest.cloned().map(WatchEvent::Put);
         info!(keys = listing.kvs.len(), revision = %listing.revision, "listed the store");
         Ok(())
+    }
+
+    /// Whether a listing shows the key of the newest change as that change cannot have left it: with an earlier change,
+    /// or with another one of a revision that the cache has passed.
+    fn was_rewritten(&self, listing: &[KeyValue], here: Revision) -> bool {
+        let Some((key, newest)) = self.newest.as_ref().map(parts) else {
+            return false;
+        };
+        listing
+            .iter()
+            .find(|kv| kv.key == key)
+            .is_some_and(|kv| kv.mod_revision <= here && !is_same(Some(kv), newest))
+    }
+
+    /// Whether the newest change that the cache knows is part of the store's history.
+    async fn is_followed(&self, here: Revision) -> Result<bool, Error> {
+        let Some((key, newest)) = self.newest.as_ref().map(parts) else {
+            return Ok(true);
+        };
+        let request = RangeRequest {
+            revision: Some(here),
+            ..RangeRequest::key(key)
+        };
+        let found = self.kv.range(request).await?;
+        Ok(is_same(found.kvs.first(), newest))
     }
 
     /// Watches until the stream ends; says what comes next.
@@ -121,6 +155,7 @@ impl Watcher {
             match batch {
                 Ok(batch) => {
                     self.cache.advance(&batch);
+                    self.newest = batch.events.last().cloned().or(self.newest.take());
                     self.backoff.reset();
                 }
                 Err(Error::Compacted { .. }) => return Ok(Next::List { rewound: false }),
@@ -135,24 +170,32 @@ impl Watcher {
         ))
     }
 
-    /// Reads the store's revision until it answers; says whether to watch on or to list.
+    /// Looks at the store until it answers; says whether to watch on or to list.
     async fn look(&mut self, next: Next) -> Next {
         loop {
-            match self.kv.range(RangeRequest::key(self.cache.prefix())).await {
-                Ok(response) => {
-                    let here = self.cache.progress().revision;
-                    return match next {
-                        Next::List { rewound } => Next::List { rewound },
-                        Next::Watch if response.revision < here => Next::List { rewound: true },
-                        Next::Watch if response.revision.0 - here.0 > FAR_BEHIND => {
-                            Next::List { rewound: false }
-                        }
-                        Next::Watch => Next::Watch,
-                    };
-                }
+            match self.compare(next).await {
+                Ok(next) => return next,
                 Err(error) => self.wait(&error).await,
             }
         }
+    }
+
+    /// Compares the store's revision and history with the cache's.
+    async fn compare(&self, next: Next) -> Result<Next, Error> {
+        let request = RangeRequest::key(self.cache.prefix());
+        let revision = self.kv.range(request).await?.revision;
+        let here = self.cache.progress().revision;
+        Ok(match next {
+            Next::List { rewound } => Next::List { rewound },
+            Next::Watch if revision < here => Next::List { rewound: true },
+            Next::Watch if revision.0 - here.0 > FAR_BEHIND => Next::List { rewound: false },
+            Next::Watch => match self.is_followed(here).await {
+                Ok(true) => Next::Watch,
+                Ok(false) | Err(Error::Future { .. }) => Next::List { rewound: true },
+                Err(Error::Compacted { .. }) => Next::List { rewound: false },
+                Err(error) => return Err(error),
+            },
+        })
     }
 
     async fn wait(&mut self, error: &Error) {
@@ -160,6 +203,20 @@ impl Watcher {
         self.outage.goes_on(timer_now(), error);
         tokio::time::sleep(self.backoff.next()).await;
     }
+}
+
+/// The key of a change, and what it left there.
+fn parts(change: &WatchEvent) -> (&str, Option<&KeyValue>) {
+    match change {
+        WatchEvent::Put(kv) => (&kv.key, Some(kv)),
+        WatchEvent::Delete { key, .. } => (key, None),
+    }
+}
+
+/// Whether a key is as one change left it. Revisions are issued again after a rewind, so the value counts as well.
+fn is_same(found: Option<&KeyValue>, left: Option<&KeyValue>) -> bool {
+    let content = |kv: &KeyValue| (kv.mod_revision, kv.value.clone());
+    found.map(content) == left.map(content)
 }
 
 /// The longest that a watcher waits between two attempts.
@@ -226,6 +283,14 @@ mod tests {
         fn rewound(&self) -> bool {
             self.cache.read(|cache| cache.rewound_in.is_some())
         }
+
+        async fn shows_rewound(&self) {
+            let mut progress = self.cache.follow();
+            while !self.rewound() {
+                let next = tokio::time::timeout(Duration::from_secs(60), progress.changed());
+                next.await.expect("news in a minute").expect("a cache");
+            }
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -285,5 +350,59 @@ mod tests {
         world.put("d", "1");
         world.shows(&["a", "c", "d"]).await;
         assert!(!world.rewound());
+    }
+    /// The last change that the cache knows is lost, and others have the store past its revision before it looks.
+    #[tokio::test(start_paused = true)]
+    async fn s6_a_store_that_went_back_and_was_written_to_since_is_noticed() {
+        for is_deletion in [false, true] {
+            let world = watched();
+            world.put("a", "1");
+            world.shows(&["a"]).await;
+            let backup = world.store.revision();
+            match is_deletion {
+                true => _ = world.store.delete("/skep/nodes/a"),
+                false => world.put("b", "1"),
+            }
+            let left: &[&str] = if is_deletion { &[] } else { &["a", "b"] };
+            world.shows(left).await;
+            world.store.rewind(backup).expect("the backup is there");
+            for name in ["c", "d", "e", "f"] {
+                world.put(name, "2");
+            }
+            world.shows(&["a", "c", "d", "e", "f"]).await;
+            assert!(world.rewound());
+        }
+    }
+
+    /// The same change comes again at the same revision, with another value.
+    #[tokio::test(start_paused = true)]
+    async fn s6_what_was_written_anew_at_the_same_revision_is_noticed() {
+        let world = watched();
+        world.put("a", "1");
+        let backup = world.store.revision();
+        world.put("b", "1");
+        world.shows(&["a", "b"]).await;
+        world.store.rewind(backup).expect("the backup is there");
+        world.put("b", "2");
+        world.shows_rewound().await;
+    }
+
+    /// A compaction has taken the proof away: the listing itself tells.
+    #[tokio::test(start_paused = true)]
+    async fn s6_a_listing_that_has_the_newest_change_otherwise_is_of_a_store_that_went_back() {
+        let world = watched();
+        world.put("a", "1");
+        let backup = world.store.revision();
+        world.put("a", "2");
+        world.put("a", "3");
+        world.shows(&["a"]).await;
+        world.store.rewind(backup).expect("the backup is there");
+        for name in ["c", "d", "e"] {
+            world.put(name, "2");
+        }
+        let head = world.store.revision();
+        world.store.compact(head).await.expect("the store compacts");
+        world.shows(&["a", "c", "d", "e"]).await;
+        assert!(world.rewound());
     }
 }

@@ -22,6 +22,19 @@ fn container(task: &str) -> Container {
     container
 }
 
+/// Says of the store that the second task takes over from the first.
+fn as_pair(mut kvs: Vec<KeyValue>, old: &str, new: &str) -> Vec<KeyValue> {
+    for kv in &mut kvs {
+        if kv.key.ends_with(&format!("tasks/default/web/{new}")) {
+            let mut record: serde_json::Value =
+                serde_json::from_slice(&kv.value).expect("a record");
+            record["replaces"] = old.into();
+            kv.value = record.to_string().into_bytes();
+        }
+    }
+    kvs
+}
+
 /// The store after so many rounds, with these tasks of slot 1, each committed to be started.
 fn store(round: i64, tasks: &[(&str, &str)]) -> Vec<KeyValue> {
     let mut kvs = Vec::new();
@@ -107,6 +120,31 @@ fn two_containers_of_a_slot_are_seen_unless_one_cannot_be_reached() {
         start(&mut judge, "n2", "b");
         assert_eq!(judge.broken().is_empty(), is_cut, "{:?}", judge.broken());
     }
+}
+
+#[test]
+fn of_a_pair_either_may_start_first() {
+    for order in [["a", "b"], ["b", "a"]] {
+        let mut judge = Judge::new();
+        let tasks = store(1, &[("a", "running"), ("b", "running")]);
+        judge.stored(&as_pair(tasks, "a", "b"), false);
+        for task in order {
+            start(&mut judge, "n1", task);
+        }
+        // There is no such service in the store, and one that is not known starts the new first.
+        assert_eq!(judge.broken(), []);
+    }
+}
+
+#[test]
+fn two_that_are_no_pair_are_seen() {
+    let mut judge = Judge::new();
+    judge.stored(&store(1, &[("a", "shutdown"), ("b", "running")]), false);
+    for task in ["b", "a"] {
+        start(&mut judge, "n1", task);
+    }
+    let rule = "two containers of a slot run only while a node cannot be reached (N3)";
+    assert_eq!(rules(&judge), [rule]);
 }
 
 #[test]
