@@ -205,17 +205,9 @@ impl Judge {
     fn check_slot(&mut self, id: &ContainerId, seen: &Seen, task: &TaskId, service: &Uid) {
         let rule = "two containers of a slot run only while a node cannot be reached (N3)";
         self.count(rule);
-        // Which of a pair starts first is nobody's promise: an old task that has yet to run (its node was slow, its
-        // container was made anew by another leader) may start after the new one that is there to take over from it.
-        let takes_over = |task: &TaskId| {
-            let record = self.records.tasks.get(task);
-            record.and_then(|record| record.replaces.clone())
-        };
         let is_pair = |other: &Seen| {
-            let pairs = |other: &TaskId| {
-                takes_over(task).as_ref() == Some(other) || takes_over(other).as_ref() == Some(task)
-            };
-            other.task.as_ref().is_some_and(pairs) && self.records.is_start_first(service)
+            let other = other.task.as_ref();
+            other.is_some_and(|other| self.records.is_pair(task, other))
         };
         let others: Vec<&Seen> = self
             .containers

@@ -122,6 +122,17 @@ fn two_containers_of_a_slot_are_seen_unless_one_cannot_be_reached() {
     }
 }
 
+/// The accepted record of service `s`.
+fn service(round: i64, order: &str) -> KeyValue {
+    let spec = serde_json::json!({
+        "template": {"container": {"image": "app:1"}}, "update": {"order": order},
+    });
+    let record = serde_json::json!({
+        "uid": "s", "generation": 1, "incarnation": 1, "createRevision": 1, "modRevision": 1, "createdAt": Timestamp(0), "spec": spec,
+    });
+    key(round, "accepted/services/default/web", &record)
+}
+
 #[test]
 fn of_a_pair_either_may_start_first() {
     for order in [["a", "b"], ["b", "a"]] {
@@ -133,6 +144,23 @@ fn of_a_pair_either_may_start_first() {
         }
         // There is no such service in the store, and one that is not known starts the new first.
         assert_eq!(judge.broken(), []);
+    }
+}
+
+#[test]
+fn a_pair_stays_one_when_its_service_changes_the_order() {
+    for first in ["start-first", "stop-first"] {
+        let mut judge = Judge::new();
+        for (round, order) in [(1, first), (2, "stop-first")] {
+            let tasks = store(1, &[("a", "running"), ("b", "running")]);
+            let mut kvs = as_pair(tasks, "a", "b");
+            kvs.insert(0, service(round, order));
+            judge.stored(&kvs, false);
+        }
+        start(&mut judge, "n1", "a");
+        start(&mut judge, "n1", "b");
+        let is_pair = first == "start-first";
+        assert_eq!(judge.broken().is_empty(), is_pair, "{:?}", judge.broken());
     }
 }
 

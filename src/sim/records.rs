@@ -27,6 +27,9 @@ pub(super) struct Records {
     pub(super) starting: BTreeSet<TaskId>,
     /// Where a task was bound first.
     pub(super) bound: BTreeMap<TaskId, NodeName>,
+    /// Tasks that were first wanted running, in place of another, while their service started the new before it stopped
+    /// the old: with that other they are a pair until one of both is gone, whatever the service says meanwhile.
+    paired: BTreeSet<TaskId>,
     /// Services in force, by uid.
     pub(super) services: BTreeMap<Uid, (Scoped, ServiceSpec)>,
     /// What each service may run at most, since when.
@@ -142,7 +145,24 @@ impl Records {
             );
             broken.push(Broken::new("what is wanted never goes back (C4)", what));
         }
+        let begins = task.desired == Desired::Running && before != Some(Desired::Running);
+        if begins && task.replaces.is_some() && self.is_start_first(&task.service) {
+            self.paired.insert(task.id.clone());
+        }
         self.tasks.insert(task.id.clone(), task);
+    }
+
+    /// Whether one of the tasks takes over from the other, in the order that allows both to run (rule N3).
+    ///
+    /// Which of both starts first is nobody's promise: an old one that has yet to run (its node was slow, its container
+    /// was made anew by another leader) may start after the new one that is there to take over from it.
+    pub(super) fn is_pair(&self, one: &TaskId, other: &TaskId) -> bool {
+        let takes_over = |new: &TaskId, old: &TaskId| {
+            let record = self.tasks.get(new);
+            let replaces = record.and_then(|record| record.replaces.as_ref());
+            replaces == Some(old) && self.paired.contains(new)
+        };
+        takes_over(one, other) || takes_over(other, one)
     }
 
     /// What each service may run at most from now on.
@@ -179,7 +199,7 @@ impl Records {
     }
 
     /// Whether a service's update starts the new before it stops the old.
-    pub(super) fn is_start_first(&self, uid: &Uid) -> bool {
+    fn is_start_first(&self, uid: &Uid) -> bool {
         let order = self.services.get(uid).map(|(_, spec)| spec.update.order);
         order != Some(Some(Order::StopFirst))
     }
@@ -192,12 +212,9 @@ impl Records {
             .filter(|task| task.service == *service && task.slot.to_string() == *slot)
             .filter(|task| task.desired == Desired::Running)
             .collect();
-        let is_pair = |a: &Task, b: &Task| {
-            a.replaces.as_ref() == Some(&b.id) || b.replaces.as_ref() == Some(&a.id)
-        };
         let is_fine = match wanted.as_slice() {
             [] | [_] => true,
-            [a, b] => is_pair(a, b) && self.is_start_first(service),
+            [a, b] => self.is_pair(&a.id, &b.id),
             _ => false,
         };
         if !is_fine {
