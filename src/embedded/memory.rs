@@ -150,7 +150,8 @@ impl Memory {
         self.lock().cut();
     }
 
-    /// Restores a backup of `revision`: later revisions are issued again, watches are cut.
+    /// Restores a backup of `revision`: later revisions are issued again, watches are cut, and what was on its way to the
+    /// store that was is lost with it.
     ///
     /// # Errors
     /// That revision is compacted or in the future.
@@ -158,16 +159,18 @@ impl Memory {
         let now = self.inner.now();
         let mut state = self.lock();
         state.mvcc = state.mvcc.restored_at(revision.0, now).map_err(refused)?;
+        state.faults.late.clear();
         state.cut();
         drop(state);
         self.inner.leases_changed();
         Ok(())
     }
 
-    /// Loses everything and starts anew at revision 1; watches are cut.
+    /// Loses everything, also what was on its way, and starts anew at revision 1; watches are cut.
     pub fn wipe(&self) {
         let mut state = self.lock();
         state.mvcc = state.mvcc.emptied();
+        state.faults.late.clear();
         state.cut();
         drop(state);
         self.inner.leases_changed();

@@ -137,6 +137,22 @@ async fn after_a_rewind_a_watch_from_the_old_future_stays_silent() {
 }
 
 #[tokio::test]
+async fn what_was_on_its_way_to_a_store_that_went_back_never_comes() {
+    for is_wiped in [false, true] {
+        let store = Memory::new();
+        store.put("/a/1", "v");
+        store.fail_next(Fault::Late);
+        let outcome = store.txn(put("/a/2", None)).await.unwrap();
+        assert!(matches!(outcome, Outcome::Unknown { .. }));
+        match is_wiped {
+            true => store.wipe(),
+            false => store.rewind(Revision(2)).unwrap(),
+        }
+        assert_eq!(store.apply_late(), 0);
+    }
+}
+
+#[tokio::test]
 async fn a_wiped_store_gives_no_lease_twice() {
     let store = Memory::new();
     let old = store.grant(Duration::from_secs(5)).await.unwrap();

@@ -209,8 +209,7 @@ fn is_refused(status: &Status) -> bool {
 fn store(cache: &Cache, samples: &mut Samples) {
     samples.add(&list::UNREADABLE, [], cache.broken.len() as f64);
     samples.add(&list::UNKNOWN_KEYS, [], cache.unknown.len() as f64);
-    let is_adopting = cache.rewound_in.is_some() || view::is_adopting(cache);
-    samples.add(&list::ADOPTING, [], truth(is_adopting));
+    samples.add(&list::ADOPTING, [], truth(view::is_adopting(cache)));
 }
 
 /// What the owner of an object's kind reports of it: each is named as its kind.

@@ -183,6 +183,20 @@ impl SharedCache {
         self.wake(batch.revision);
     }
 
+    /// The store that was seen to go back is taken as it is: nobody began another life of it.
+    pub(super) fn trust(&self) {
+        let keys = {
+            let mut cache = self
+                .cache
+                .write()
+                .expect("no reader or writer of the cache panics");
+            cache.rewound_in = None;
+            // What was held back concerns every object.
+            cache.keys().into_iter().collect::<Vec<_>>()
+        };
+        self.tell(&keys);
+    }
+
     /// The store is followed (again).
     pub(super) fn set_connected(&self) {
         self.progress

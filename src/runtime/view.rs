@@ -2,6 +2,7 @@
 
 use super::cache::{Cache, Stored};
 use crate::api::accepted::AcceptedNode;
+use crate::api::cluster::Cluster;
 use crate::api::constraint::Facts;
 use crate::api::key::Key;
 use crate::api::name::{NodeName, ObjectKey};
@@ -186,10 +187,9 @@ pub fn task_of(key: &Key) -> Option<&TaskId> {
     }
 }
 
-/// Whether what runs is being adopted after a rewind or wipe: nothing is stopped or started (rule S6).
+/// Whether what runs is being adopted after a rewind or wipe: nothing is stopped or started (rule S6). It begins when the
+/// store is seen to have gone back, a moment before the cluster's record says so.
 pub fn is_adopting(cache: &Cache) -> bool {
-    cache
-        .cluster
-        .as_ref()
-        .is_none_or(|cluster| cluster.adopting_since.is_some())
+    let is_begun = |record: &Stored<Cluster>| record.adopting_since.is_some();
+    cache.rewound_in.is_some() || cache.cluster.as_ref().is_none_or(is_begun)
 }

@@ -30,6 +30,10 @@ use tracing::{info, warn};
 /// measured, and a listing's cost does not grow with the distance.
 const FAR_BEHIND: i64 = 10_000;
 
+/// How long nothing is stopped or started because this process saw the store go back, if nobody begins another life of it:
+/// who leads `cluster` may be a process that never knew what was lost, and has it all in hand. Longer than an election.
+const DOUBT: Duration = Duration::from_secs(60);
+
 /// How the cache learns what the store holds.
 pub struct Watcher {
     kv: Arc<dyn Kv>,
@@ -151,7 +155,21 @@ impl Watcher {
         };
         self.cache.set_connected();
         self.outage.is_over(timer_now());
-        while let Some(batch) = stream.next().await {
+        let doubt = tokio::time::sleep(DOUBT);
+        tokio::pin!(doubt);
+        loop {
+            let batch = tokio::select! {
+                biased;
+                batch = stream.next() => batch,
+                () = &mut doubt, if self.cache.read(|cache| cache.rewound_in.is_some()) => {
+                    warn!("the store was rewound, and nobody begins another life of it: it is taken as it is");
+                    self.cache.trust();
+                    continue;
+                }
+            };
+            let Some(batch) = batch else {
+                break;
+            };
             match batch {
                 Ok(batch) => {
                     self.cache.advance(&batch);
@@ -372,6 +390,21 @@ mod tests {
             world.shows(&["a", "c", "d", "e", "f"]).await;
             assert!(world.rewound());
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s6_a_doubt_that_nobody_shares_ends_and_everything_is_looked_at() {
+        let world = watched();
+        world.put("a", "1");
+        let backup = world.store.revision();
+        world.put("b", "1");
+        world.shows(&["a", "b"]).await;
+        world.store.rewind(backup).expect("the backup is there");
+        world.shows_rewound().await;
+        world.seen.lock().unwrap().clear();
+        tokio::time::sleep(DOUBT + Duration::from_secs(1)).await;
+        assert!(!world.rewound());
+        assert_eq!(world.seen.lock().unwrap().len(), 1);
     }
 
     /// The same change comes again at the same revision, with another value.

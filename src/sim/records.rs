@@ -32,8 +32,8 @@ pub(super) struct Records {
     paired: BTreeSet<TaskId>,
     /// Services in force, by uid.
     pub(super) services: BTreeMap<Uid, (Scoped, ServiceSpec)>,
-    /// What each service may run at most, since when.
-    limits: BTreeMap<Uid, Vec<(Duration, u64)>>,
+    /// What each service may run at most, as wanted and as surge, since when.
+    limits: BTreeMap<Uid, Vec<(Duration, u64, u64)>>,
     /// Nodes with an accepted record.
     pub(super) nodes: BTreeSet<NodeName>,
 }
@@ -180,22 +180,27 @@ impl Records {
                     some => u64::from(some),
                 },
             };
-            let limit = wanted.saturating_add(surge);
             let history = self.limits.entry(uid.clone()).or_default();
-            if history.last().is_none_or(|(_, last)| *last != limit) {
-                history.push((now, limit));
+            let is_same =
+                |(_, many, more): &(Duration, u64, u64)| (*many, *more) == (wanted, surge);
+            if !history.last().is_some_and(is_same) {
+                history.push((now, wanted, surge));
             }
         }
     }
 
-    /// The most that a service might have run at any time of the last `window`; none: it never was in force.
+    /// The most that a service might have run at any time of the last `window`; none: it never was in force. Of a service
+    /// that was made smaller and changed at once, what was wanted before is still stopping while new ones start: what was
+    /// wanted and what may come on top are each the most of the window.
     pub(super) fn limit(&self, uid: &Uid, now: Duration, window: Duration) -> Option<u64> {
         let history = self.limits.get(uid)?;
         let since = now.saturating_sub(window);
         // The one in force at the window's begin, and all later ones.
-        let first = history.iter().rposition(|(at, _)| *at <= since);
+        let first = history.iter().rposition(|(at, ..)| *at <= since);
         let within = &history[first.unwrap_or(0)..];
-        within.iter().map(|(_, limit)| *limit).max()
+        let wanted = within.iter().map(|(_, wanted, _)| *wanted).max()?;
+        let surge = within.iter().map(|(.., surge)| *surge).max()?;
+        Some(wanted.saturating_add(surge))
     }
 
     /// Whether a service's update starts the new before it stops the old.

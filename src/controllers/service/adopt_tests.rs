@@ -193,3 +193,18 @@ fn a_lost_accepted_record_takes_its_uid_back_from_the_tasks() {
     web.shows("1/1 running:running, 2/1 running:running, 3/1 running:running");
     assert_eq!(web.0.cache.revisions.len(), 1);
 }
+
+/// Between the look at a store that went back and the record of its next life the bindings of what runs are missing, and
+/// nothing of it is given up.
+#[test]
+fn s6_nothing_is_given_up_once_the_store_was_seen_to_go_back() {
+    for has_gone_back in [true, false] {
+        let mut web = Web::new(ONE);
+        web.0.cache.rewound_in = has_gone_back.then_some(Incarnation(1));
+        web.put("{replicas: 1, template: {container: 'nginx:2'}}");
+        match has_gone_back {
+            true => web.shows("1/1 running:pending"),
+            false => web.shows("1/1 remove:pending, 1/2 running:pending"),
+        }
+    }
+}

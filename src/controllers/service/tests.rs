@@ -418,8 +418,12 @@ fn start_first_runs_a_pair_until_the_new_one_serves() {
     web.wait(4);
     web.shows("1/1 shutdown:running, 1/2 running:running, 2/1 running:running");
     web.wait(1);
+    // The old one has not stopped yet: a second pair beside it would be more than one surplus task.
+    web.shows("1/1 shutdown:running, 1/2 running:running, 2/1 running:running");
+    web.0.engines();
+    web.plan();
     web.shows(
-        "1/1 shutdown:running, 1/2 running:running, 2/1 running:running, 2/2 running:pending",
+        "1/1 shutdown:shutdown, 1/2 running:running, 2/1 running:running, 2/2 running:pending",
     );
     web.go();
     web.wait(5);

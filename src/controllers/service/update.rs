@@ -1,7 +1,8 @@
 //! Changes that go slot by slot: a new revision, a drained or deleted node, a violated constraint. Pure.
 //!
-//! So many slots as `parallelism` says are changed at once. A slot is done when its new task has served for `monitor`. A
-//! new task of a new revision that fails halts the change; the halt is stored in the status, so it outlives leaders.
+//! So many slots as `parallelism` says are changed at once. A slot is done when its new task has served for `monitor` and
+//! its old one was seen stopped: until then it runs, and the next pair would be one more than was asked for. A new task of a
+//! new revision that fails halts the change; the halt is stored in the status, so it outlives leaders.
 
 use super::model::{Action, Member, Model};
 use super::place::Place;
@@ -144,6 +145,12 @@ fn candidate<'m, 'a>(
 )]
 fn unsettled(model: &Model<'_>, slot: &Slot, newest: &Member<'_>) -> Option<Option<Duration>> {
     if model.wanted(slot).count() > 1 || newest.task.desired == Desired::Ready {
+        return Some(None);
+    }
+    if model
+        .of(slot)
+        .any(|one| !one.is_wanted() && !model.is_released(one))
+    {
         return Some(None);
     }
     if newest.task.replaces.is_none() || newest.task.revision != model.current {
