@@ -256,14 +256,14 @@ impl Connection {
                         queue.add(task.clone());
                     }
                     Key::Task(_, task) => {
-                        // Every engine's driver is told of every task: the binding answers most of them.
-                        let is_here = match cache.binding(task) {
-                            Some((on, _)) => *on == node,
-                            None => {
-                                let here = (node.clone(), task.clone());
-                                cache.task_statuses.contains_key(&here)
-                            }
-                        };
+                        // Every engine's driver is told of every task: one search answers.
+                        let is_here =
+                            cache
+                                .facets(task)
+                                .is_some_and(|facets| match &facets.binding {
+                                    Some((on, _)) => *on == node,
+                                    None => facets.status_on(&node).is_some(),
+                                });
                         if is_here {
                             queue.add(task.clone());
                         }
