@@ -15,6 +15,7 @@ use crate::engine::{Connector, Engine, EngineEvent, Error, EventStream};
 use crate::runtime::apply::{WriteError, Writer};
 use crate::runtime::backoff::{Backoff, Backoffs};
 use crate::runtime::cache::Cache;
+use crate::runtime::changes::Changes;
 use crate::runtime::context::Context;
 use crate::runtime::orders::{DEADLINE, MayAct, Orders};
 use crate::runtime::outage;
@@ -235,13 +236,10 @@ impl Connection {
     /// Returns when the cluster has another id than this connection began with (`--cluster-id`): whose each container is
     /// has to be judged anew.
     async fn cluster_changed(&self) {
-        let mut progress = self.driver.context.cache.follow();
+        let changes = Changes::of(&self.driver.context.cache, |key| *key == Key::Cluster);
         let is_other = |cluster: Cluster| cluster.id != self.served;
         while !self.cluster().is_some_and(is_other) {
-            if progress.changed().await.is_err() {
-                // The cache outlives this: nothing can change any more.
-                std::future::pending::<()>().await;
-            }
+            changes.next().await;
         }
     }
 
