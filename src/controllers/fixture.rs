@@ -153,6 +153,11 @@ impl World {
         all
     }
 
+    /// Whether a change of `key` makes the controller look.
+    pub(crate) fn wakes<C: Controller>(&self, controller: &C, key: &Key) -> bool {
+        !controller.work(key, &self.cache).is_empty()
+    }
+
     /// Plans and writes once; planning again has to plan nothing.
     pub(crate) fn settle<C: Controller>(&mut self, controller: &C) -> Plan {
         let plan = self.plan(controller);

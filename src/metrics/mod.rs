@@ -15,7 +15,8 @@ pub mod server;
 
 use list::{Family, Kind};
 use prometheus::{
-    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder,
+    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts,
+    Registry, TextEncoder,
 };
 use queue::Queues;
 use std::collections::BTreeMap;
@@ -85,12 +86,16 @@ impl Metrics {
 
     /// Adds to a counter.
     pub fn add(&self, family: &'static Family, labels: &[&str], amount: u64) {
+        if let Some(one) = self.counter(family, labels) {
+            one.inc_by(amount);
+        }
+    }
+
+    fn counter(&self, family: &'static Family, labels: &[&str]) -> Option<IntCounter> {
         let counter = self.counters.get(family.name);
         let one = counter.and_then(|all| all.get_metric_with_label_values(labels).ok());
         debug_assert!(one.is_some(), "{}: no counter {labels:?}", family.name);
-        if let Some(one) = one {
-            one.inc_by(amount);
-        }
+        one
     }
 
     /// Sets a gauge.
@@ -112,12 +117,16 @@ impl Metrics {
 
     /// Records a time.
     pub fn observe(&self, family: &'static Family, labels: &[&str], time: Duration) {
+        if let Some(one) = self.histogram(family, labels) {
+            one.observe(time.as_secs_f64());
+        }
+    }
+
+    fn histogram(&self, family: &'static Family, labels: &[&str]) -> Option<Histogram> {
         let histogram = self.histograms.get(family.name);
         let one = histogram.and_then(|all| all.get_metric_with_label_values(labels).ok());
         debug_assert!(one.is_some(), "{}: no histogram {labels:?}", family.name);
-        if let Some(one) = one {
-            one.observe(time.as_secs_f64());
-        }
+        one
     }
 
     /// Says that this manager leads `name`, until the value is dropped.

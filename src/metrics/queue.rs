@@ -5,6 +5,7 @@
 //! as empty, so a worker that is dropped with its queue leaves nothing behind.
 
 use super::{Metrics, list};
+use prometheus::{Histogram, IntCounter};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -59,11 +60,11 @@ impl Metrics {
             .or_default()
             .push(member);
         let labels = [name, controller(name)];
-        self.add(&list::QUEUE_ADDS, &labels, 0);
-        self.add(&list::QUEUE_RETRIES, &labels, 0);
         Handle {
-            metrics: self.clone(),
-            name: name.to_owned(),
+            adds: self.counter(&list::QUEUE_ADDS, &labels),
+            retries: self.counter(&list::QUEUE_RETRIES, &labels),
+            waits: self.histogram(&list::QUEUE_WAIT, &labels),
+            works: self.histogram(&list::QUEUE_WORK, &labels),
         }
     }
 
@@ -103,38 +104,46 @@ fn controller(queue: &str) -> &str {
     queue.split('-').next().unwrap_or(queue)
 }
 
-/// Counts what a queue does.
+/// Counts what a queue does. Its series are looked up once: queues count several times per key.
 #[derive(Clone)]
 pub struct Handle {
-    metrics: Arc<Metrics>,
-    name: String,
+    adds: Option<IntCounter>,
+    retries: Option<IntCounter>,
+    waits: Option<Histogram>,
+    works: Option<Histogram>,
 }
 
 impl Handle {
     /// A key was added.
     pub fn added(&self) {
-        self.metrics.add(&list::QUEUE_ADDS, &self.labels(), 1);
+        count(self.adds.as_ref());
     }
 
     /// A worker took a key that had waited so long.
     pub fn started(&self, waited: Duration) {
-        self.metrics
-            .observe(&list::QUEUE_WAIT, &self.labels(), waited);
+        observe(self.waits.as_ref(), waited);
     }
 
     /// A worker is done with a key after so long.
     pub fn finished(&self, worked: Duration) {
-        self.metrics
-            .observe(&list::QUEUE_WORK, &self.labels(), worked);
+        observe(self.works.as_ref(), worked);
     }
 
     /// A key is tried again after a failure.
     pub fn retried(&self) {
-        self.metrics.add(&list::QUEUE_RETRIES, &self.labels(), 1);
+        count(self.retries.as_ref());
     }
+}
 
-    fn labels(&self) -> [&str; 2] {
-        [&self.name, controller(&self.name)]
+fn count(counter: Option<&IntCounter>) {
+    if let Some(counter) = counter {
+        counter.inc();
+    }
+}
+
+fn observe(histogram: Option<&Histogram>, time: Duration) {
+    if let Some(histogram) = histogram {
+        histogram.observe(time.as_secs_f64());
     }
 }
 

@@ -222,30 +222,23 @@ async fn write_batch(
     metrics: &Metrics,
 ) -> Option<String> {
     let mut over = None;
-    let units = batch
-        .iter()
-        .enumerate()
-        .flat_map(|(plan, request)| {
-            let units = request.units.iter().cloned();
-            units.map(move |unit| Unit { plan, ..unit })
-        })
-        .collect();
+    let mut units = Vec::new();
+    let mut asked = Vec::with_capacity(batch.len());
+    for (plan, request) in batch.into_iter().enumerate() {
+        asked.push((request.units.len(), request.operations(), request.answer));
+        units.extend(request.units.into_iter().map(|unit| Unit { plan, ..unit }));
+    }
     let mut outcomes = commit(kv, fence, units).await.into_iter();
-    for request in batch {
-        let answer = answer(outcomes.by_ref().take(request.units.len()));
+    for (units, writes, caller) in asked {
+        let answer = answer(outcomes.by_ref().take(units));
         if answer.is_ok() {
-            let writes = request
-                .units
-                .iter()
-                .map(|unit| unit.ops.len())
-                .sum::<usize>();
             metrics.written(controller, writes);
         }
         if let Err(WriteError::TermOver(why)) = &answer {
             metrics.fenced(controller);
             over = Some(why.clone());
         }
-        let _ = request.answer.send(answer);
+        let _ = caller.send(answer);
     }
     over
 }

@@ -29,6 +29,10 @@ pub(super) trait Touched {
 pub(super) struct Lanes<T> {
     fence: usize,
     waiting: VecDeque<T>,
+    /// Of all that waits together.
+    operations: usize,
+    /// Of all that waits together.
+    comparisons: usize,
     sent: BTreeMap<u64, Keys>,
     next: u64,
 }
@@ -39,6 +43,8 @@ impl<T: Touched> Lanes<T> {
         Self {
             fence,
             waiting: VecDeque::new(),
+            operations: 0,
+            comparisons: 0,
             sent: BTreeMap::new(),
             next: 0,
         }
@@ -46,11 +52,14 @@ impl<T: Touched> Lanes<T> {
 
     /// A plan that waits.
     pub(super) fn add(&mut self, plan: T) {
+        self.operations += plan.operations();
+        self.comparisons += plan.comparisons();
         self.waiting.push_back(plan);
     }
 
     /// All that waits; it will not be sent.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = T> + '_ {
+        (self.operations, self.comparisons) = (0, 0);
         self.waiting.drain(..)
     }
 
@@ -61,7 +70,7 @@ impl<T: Touched> Lanes<T> {
 
     /// What is sent next, with its lane; none as long as nothing may or need be.
     pub(super) fn next(&mut self) -> Option<(u64, Vec<T>)> {
-        if self.waiting.is_empty() || self.sent.len() == LANES {
+        if self.waiting.is_empty() || self.sent.len() == LANES || !self.may_be_due() {
             return None;
         }
         let (places, is_full) = self.choose();
@@ -74,6 +83,8 @@ impl<T: Touched> Lanes<T> {
         for place in places.into_iter().rev() {
             let plan = self.waiting.remove(place).expect("a place that was chosen");
             keys.add(&plan);
+            self.operations -= plan.operations();
+            self.comparisons -= plan.comparisons();
             batch.push(plan);
         }
         batch.reverse();
@@ -81,6 +92,14 @@ impl<T: Touched> Lanes<T> {
         self.next += 1;
         self.sent.insert(lane, keys);
         Some((lane, batch))
+    }
+
+    /// Whether all that waits would fill a transaction, or nothing is on its way. Asked first, because it costs nothing:
+    /// plans arrive one by one, and looking at all that wait for each of them is work in the square of their number.
+    fn may_be_due(&self) -> bool {
+        self.sent.is_empty()
+            || self.operations >= BATCH_OPERATIONS
+            || self.fence + self.comparisons > BATCH_OPERATIONS + 1
     }
 
     /// The places of the first waiting plans that fit into one transaction and touch nothing that is on its way or waits
@@ -223,5 +242,21 @@ mod tests {
             lanes.done(lane);
         }
         assert_eq!(told, ["a", "a b", "b"]);
+    }
+
+    #[test]
+    fn small_plans_that_arrive_while_something_is_on_its_way_go_once_they_fill_a_transaction() {
+        let mut lanes = Lanes::new(1);
+        lanes.add(plan("first"));
+        let (first, _) = lanes.next().expect("nothing is on its way");
+        let mut filled = Vec::new();
+        for number in 0..130 {
+            lanes.add(plan(&format!("k{number} ?a ?b")));
+            filled.extend(lanes.next().map(|(_, batch)| (number, batch.len())));
+        }
+        // 128 comparisons and the fence: the 64th does not fit any more.
+        assert_eq!(filled, [(63, 63), (126, 63)]);
+        lanes.done(first);
+        assert!(lanes.next().is_none(), "two are still on their way");
     }
 }

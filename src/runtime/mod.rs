@@ -2,13 +2,14 @@
 //!
 //! One datum's way: a change reaches the [`watcher`], which feeds the [`cache`]; subscribers put keys into their
 //! [`queue`]; a [`controller`] plans from the cache ([`plan`], [`view`]) and the executor [`apply`] writes the plan under
-//! its leader's fence; [`recorder`] turns notes into events and [`gauges`] shows the cache to Prometheus. The door [`clock`] is the only way to time and
+//! its leader's fence; [`changes`] wakes who waits for some keys only; [`recorder`] turns notes into events and [`gauges`] shows the cache to Prometheus. The door [`clock`] is the only way to time and
 //! randomness.
 
 pub mod accept;
 pub mod apply;
 pub mod backoff;
 pub mod cache;
+pub mod changes;
 pub mod clock;
 pub mod context;
 pub mod controller;

@@ -131,6 +131,14 @@ impl<K: Clone + Ord + Send + 'static> Queue<K> {
         }
     }
 
+    /// The worker that has `key` is about to look at it anew: whatever was added until now that look will see.
+    pub fn catch_up(&self, key: &K) {
+        let mut state = self.lock();
+        if state.working.contains_key(key) {
+            state.dirty.remove(key);
+        }
+    }
+
     /// A worker is done with `key`.
     pub fn done(&self, key: &K) {
         self.finish(key);
@@ -270,6 +278,24 @@ mod tests {
         assert!(queue.is_empty());
         queue.done(&"a");
         assert_eq!(queue.next().await, Some("a"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_worker_sees_at_its_next_look_does_not_come_up_again() {
+        let queue = queue();
+        queue.add("a");
+        queue.catch_up(&"a");
+        assert_eq!(queue.next().await, Some("a"), "nobody had it");
+        queue.add("a");
+        queue.catch_up(&"a");
+        queue.done(&"a");
+        assert!(queue.is_empty());
+        queue.add("a");
+        assert_eq!(queue.next().await, Some("a"));
+        queue.catch_up(&"a");
+        queue.add("a");
+        queue.done(&"a");
+        assert_eq!(queue.next().await, Some("a"), "added after that look");
     }
 
     #[tokio::test(start_paused = true)]

@@ -140,7 +140,12 @@ impl Controller for Nodes {
             {
                 vec![object.node_name()]
             }
-            Key::Binding(node, _) | Key::TaskStatus(node, _) => vec![node.clone()],
+            // A node that was deleted leaves when the last task has left it; to others tasks make no difference.
+            Key::Binding(node, _) | Key::TaskStatus(node, _) => {
+                let record = cache.nodes.get(node);
+                let is_leaving = record.is_some_and(|record| record.deleted_at.is_some());
+                is_leaving.then(|| node.clone()).into_iter().collect()
+            }
             Key::Shard(name) => name
                 .strip_prefix("health-")
                 .map(NodeName::from)

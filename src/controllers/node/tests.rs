@@ -254,10 +254,13 @@ fn a_bad_put_keeps_the_spec_and_a_deletion_waits_for_the_tasks() {
         "boundAt": "2026-01-01T00:00:00Z",
     });
     store.put("bindings/n1/t", &binding.to_string());
+    let bound = Key::Binding("n1".into(), "t".into());
+    assert_eq!(nodes.work(&bound, &store.cache()), [], "nobody leaves yet");
     store.plan(&nodes, 4);
     let cache = store.cache();
     assert!(cache.nodes[&NodeName::from("n1")].deleted_at.is_some());
     store.keys.remove("bindings/n1/t");
+    assert_eq!(nodes.work(&bound, &store.cache()), ["n1".into()]);
     store.plan(&nodes, 5);
     let left: Vec<&String> = store.keys.keys().collect();
     assert_eq!(left, ["cluster"], "the tombstone leaves with its statuses");

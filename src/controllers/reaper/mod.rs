@@ -27,6 +27,7 @@ mod tests;
 
 use crate::api::key::Key;
 use crate::api::name::{Kind, Scoped};
+use crate::api::task::Desired;
 use crate::api::uid::Ids;
 use crate::runtime::cache::Cache;
 use crate::runtime::clock::Now;
@@ -100,10 +101,15 @@ impl Controller for Reaper {
     fn work(&self, key: &Key, cache: &Cache) -> Vec<Work> {
         let service = |service: &Scoped| vec![Work::Service(service.clone()), Work::History];
         match key {
-            Key::Task(name, _) => service(name),
-            Key::Binding(_, task) | Key::TaskStatus(_, task) => cache
-                .task(task)
-                .map_or_else(Vec::new, |(name, _)| service(name)),
+            // What is wanted is none of its business, and most of what changes is.
+            Key::Task(name, task) => match cache.task(task) {
+                Some((_, task)) if task.desired <= Desired::Running => Vec::new(),
+                Some(_) | None => service(name),
+            },
+            Key::Binding(_, task) | Key::TaskStatus(_, task) => match cache.task(task) {
+                Some((name, task)) if task.desired > Desired::Running => service(name),
+                Some(_) | None => Vec::new(),
+            },
             Key::Status(_, controller) if controller == view::TASK => vec![Work::Unclaimed],
             Key::Cluster => self.all_work(cache),
             // A node that is forgotten frees the records that were bound to it.

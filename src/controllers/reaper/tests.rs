@@ -168,6 +168,29 @@ fn ends(world: &World) -> (Vec<usize>, Vec<usize>) {
 }
 
 #[test]
+fn it_looks_at_tasks_that_are_to_end_and_at_no_others() {
+    for (desired, looks) in [
+        (Desired::Ready, false),
+        (Desired::Running, false),
+        (Desired::Shutdown, true),
+        (Desired::Remove, true),
+    ] {
+        let mut world = world();
+        put_task(&mut world, &task(1, 1, desired));
+        bind(&mut world, 1, "n");
+        observe(&mut world, 1, TaskState::Failed, "Exited", true);
+        for key in [
+            Key::Task(web(), id(1)),
+            Key::Binding(node(), id(1)),
+            Key::TaskStatus(node(), id(1)),
+        ] {
+            let work = Reaper::default().work(&key, &world.cache);
+            assert_eq!(!work.is_empty(), looks, "{desired:?} {key}");
+        }
+    }
+}
+
+#[test]
 fn five_ended_tasks_are_kept_per_slot() {
     let mut world = world();
     for number in 1..=9 {

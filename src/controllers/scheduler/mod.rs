@@ -61,13 +61,20 @@ impl Controller for Scheduler {
     const REST: u32 = 1;
     type Work = Pass;
 
-    fn work(&self, key: &Key, _: &Cache) -> Vec<Pass> {
+    fn work(&self, key: &Key, cache: &Cache) -> Vec<Pass> {
         let matters = match key {
-            Key::Task(..)
-            | Key::Binding(..)
-            | Key::TaskStatus(..)
-            | Key::Revision(..)
-            | Key::Cluster => true,
+            Key::Task(..) | Key::Revision(..) | Key::Cluster => true,
+            // What was bound was counted by the pass that bound it; what is bound no longer makes room.
+            Key::Binding(node, task) => {
+                let bound = cache.binding(task);
+                bound.is_none_or(|(on, _)| on != node)
+            }
+            // A task holds what it was bound with until it is seen to have ended, whatever happens to it before.
+            Key::TaskStatus(node, task) => {
+                let facets = cache.facets(task);
+                let status = facets.and_then(|facets| facets.status_on(node));
+                status.is_none_or(|status| status.state.is_terminal())
+            }
             Key::Accepted(object) => object.kind != Kind::Network,
             Key::Status(object, controller) => object.kind == Kind::Node || controller == SCHEDULER,
             Key::User(_) | Key::Scale(_) | Key::Election(..) | Key::Manager(_) | Key::Shard(_) => {

@@ -133,6 +133,27 @@ fn waits(world: &World, expected: &str) {
 }
 
 #[test]
+fn it_looks_at_what_asks_for_a_place_or_gives_one_up_and_at_nothing_between() {
+    let mut world = fleet();
+    service(&mut world, "{template: {container: x}}", 1);
+    let id = TaskId::from("t1");
+    assert!(world.wakes(&Scheduler, &Key::Task(web_name(), id.clone())));
+    world.settle(&Scheduler);
+    let node = world.cache.binding(&id).expect("a place").0.clone();
+    let binding = Key::Binding(node.clone(), id.clone());
+    let status = Key::TaskStatus(node, id.clone());
+    assert!(!world.wakes(&Scheduler, &binding), "its own");
+    for state in TaskState::ALL {
+        world.observe(&id, state);
+        assert_eq!(world.wakes(&Scheduler, &status), state.is_terminal());
+    }
+    world.delete(&status);
+    assert!(world.wakes(&Scheduler, &status));
+    world.delete(&binding);
+    assert!(world.wakes(&Scheduler, &binding));
+}
+
+#[test]
 fn tasks_spread_over_nodes() {
     check("{template: {container: x}}", 4, "t1@n1 t4@n1 t2@n2 t3@n3");
 }

@@ -15,6 +15,7 @@ use crate::engine::{Connector, Engine, EngineEvent, Error, EventStream};
 use crate::runtime::apply::{WriteError, Writer};
 use crate::runtime::backoff::{Backoff, Backoffs};
 use crate::runtime::cache::Cache;
+use crate::runtime::changes::Changes;
 use crate::runtime::context::Context;
 use crate::runtime::orders::{DEADLINE, MayAct, Orders};
 use crate::runtime::outage;
@@ -236,13 +237,10 @@ impl Connection {
     /// Returns when the cluster has another id than this connection began with (`--cluster-id`): whose each container is
     /// has to be judged anew.
     async fn cluster_changed(&self) {
-        let mut progress = self.driver.context.cache.follow();
+        let changes = Changes::of(&self.driver.context.cache, |key| *key == Key::Cluster);
         let is_other = |cluster: Cluster| cluster.id != self.served;
         while !self.cluster().is_some_and(is_other) {
-            if progress.changed().await.is_err() {
-                // The cache outlives this: nothing can change any more.
-                std::future::pending::<()>().await;
-            }
+            changes.next().await;
         }
     }
 
@@ -257,14 +255,14 @@ impl Connection {
                         queue.add(task.clone());
                     }
                     Key::Task(_, task) => {
-                        // Every engine's driver is told of every task: the binding answers most of them.
-                        let is_here = match cache.binding(task) {
-                            Some((on, _)) => *on == node,
-                            None => {
-                                let here = (node.clone(), task.clone());
-                                cache.task_statuses.contains_key(&here)
-                            }
-                        };
+                        // Every engine's driver is told of every task: one search answers.
+                        let is_here =
+                            cache
+                                .facets(task)
+                                .is_some_and(|facets| match &facets.binding {
+                                    Some((on, _)) => *on == node,
+                                    None => facets.status_on(&node).is_some(),
+                                });
                         if is_here {
                             queue.add(task.clone());
                         }

@@ -3,7 +3,7 @@
 use super::driver::{Driver, Memory};
 use crate::api::accepted::AcceptedNode;
 use crate::api::key::Key;
-use crate::api::name::NodeName;
+use crate::api::name::{Kind, NodeName};
 use crate::api::node::EngineSpec;
 use crate::api::uid::Uid;
 use crate::api::unit::{Revision, Term};
@@ -11,6 +11,7 @@ use crate::engine::Connector;
 use crate::runtime::apply::Writer;
 use crate::runtime::backoff::Backoff;
 use crate::runtime::cache::Cache;
+use crate::runtime::changes::Changes;
 use crate::runtime::context::Context;
 use crate::runtime::orders::MayAct;
 use crate::runtime::outage;
@@ -82,7 +83,8 @@ struct Shards {
 impl Shards {
     /// Claims what is free and drives what is held; says why the session has to end.
     async fn hold(&self) -> String {
-        let mut progress = self.context.cache.follow();
+        let matters = |key: &Key| is_node(key) || matches!(key, Key::Shard(_));
+        let changes = Changes::of(&self.context.cache, matters);
         let mut held: BTreeSet<String> = BTreeSet::new();
         let mut parts: JoinSet<Ended> = JoinSet::new();
         loop {
@@ -105,7 +107,7 @@ impl Shards {
                     Ok(Ended::Term(why)) => return why,
                     Err(error) => return format!("a shard's part ended: {error}"),
                 },
-                _ = progress.changed() => {}
+                () = changes.next() => {}
                 () = tokio::time::sleep(LOOK) => {}
             }
         }
@@ -196,7 +198,7 @@ type Target = (NodeName, Uid, EngineSpec);
 
 impl Shard {
     async fn drive(self) -> Ended {
-        let mut progress = self.context.cache.follow();
+        let changes = Changes::of(&self.context.cache, is_node);
         let mut drivers: JoinSet<String> = JoinSet::new();
         let mut running = BTreeMap::new();
         // One shard stands for the controller: a socket's belongs to its machine's manager for ever.
@@ -230,7 +232,7 @@ impl Shard {
                     Err(error) if error.is_cancelled() => {}
                     Err(error) => return Ended::Term(format!("a driver ended: {error}")),
                 },
-                _ = progress.changed() => {}
+                () = changes.next() => {}
                 () = tokio::time::sleep(LOOK) => {}
             }
         }
@@ -283,6 +285,11 @@ impl Shard {
             }
         }
     }
+}
+
+/// Whether an accepted node stands under the key.
+fn is_node(key: &Key) -> bool {
+    matches!(key, Key::Accepted(object) if object.kind == Kind::Node)
 }
 
 fn is_socket(node: &AcceptedNode) -> bool {

@@ -70,6 +70,8 @@ impl Connection {
                 return Err("the lease's deadline has passed".into());
             }
             self.serves()?;
+            // Mostly what this worker itself has written since its last look.
+            self.queue.catch_up(task);
             let Some(mut decision) = self.decide(task) else {
                 self.pulls.leave(task);
                 return Ok(None);

@@ -143,7 +143,7 @@ impl Kv for Etcd {
     }
 
     async fn txn(&self, txn: Txn) -> Result<Outcome, Error> {
-        let request = convert::txn(&txn);
+        let request = convert::txn(txn);
         let result = self
             .call("txn", async |Connection { client, .. }| {
                 let mut kv = client.kv_client().max_decoding_message_size(MAX_MESSAGE);

@@ -89,7 +89,7 @@ pub fn body(input: &ContainerInput<'_>) -> Value {
     set("Image", Some(json!(container.image)));
     set("Entrypoint", unless_empty(&container.command));
     set("Cmd", unless_empty(&container.args));
-    set("Env", Some(json!(environment(input))));
+    set("Env", Some(environment(input)));
     set(
         "WorkingDir",
         container.working_dir.as_ref().map(|d| json!(d)),
@@ -112,7 +112,8 @@ pub fn body(input: &ContainerInput<'_>) -> Value {
         grace.map(|grace| json!(whole_seconds(grace))),
     );
     set("MacAddress", mac_address(input));
-    set("Labels", Some(json!(labels(input))));
+    let labels = labels(input).into_iter();
+    set("Labels", Some(labels.collect::<Value>()));
     set(
         "Healthcheck",
         container.healthcheck.as_ref().map(healthcheck),
@@ -123,7 +124,7 @@ pub fn body(input: &ContainerInput<'_>) -> Value {
 }
 
 /// The template's variables, and those by which a program learns what it is; the template's win.
-fn environment(input: &ContainerInput<'_>) -> Vec<String> {
+fn environment(input: &ContainerInput<'_>) -> Value {
     let mut all = std::collections::BTreeMap::from([
         ("SKEP_NAMESPACE".to_owned(), input.service.namespace.clone()),
         ("SKEP_SERVICE".to_owned(), input.service.name.clone()),
