@@ -50,26 +50,36 @@ pub fn wanted(state: &State, found: &Kernel) -> Wanted {
     }
 }
 
-/// The networks whose subnets are somebody else's on this node.
+/// The networks whose subnets are somebody else's on this node. One that is there already stays: an address that somebody
+/// adds must not take a running network down.
 fn refusals(state: &State, found: &Kernel) -> BTreeMap<Vni, String> {
+    let is_there = |(vni, network): &(&Vni, &Network)| {
+        let bridge = bridge_name(**vni);
+        found.addresses.contains(&(bridge, gateway(network)))
+    };
     let clash = |network: &Network| {
         let mut others = found.others.iter();
         let other = others.find(|other| other.subnet.overlaps(network.subnet));
         let by_link = other.map(|other| {
-            format!(
-                "{} overlaps {} of {}",
-                network.subnet, other.subnet, other.link
-            )
+            let (own, subnet, link) = (network.subnet, other.subnet, &other.link);
+            format!("{own} overlaps {subnet} of {link}")
         });
         let mut members = state.members.values();
         let member = members.find(|member| network.subnet.holds(**member));
-        by_link
-            .or_else(|| member.map(|member| format!("{} holds the node {member}", network.subnet)))
+        let by_member = member.map(|member| format!("{} holds the node {member}", network.subnet));
+        by_link.or(by_member)
     };
-    let networks = state.networks.iter();
-    networks
-        .filter_map(|(vni, network)| Some((*vni, clash(network)?)))
+    let new = state.networks.iter().filter(|network| !is_there(network));
+    new.filter_map(|(vni, network)| Some((*vni, clash(network)?)))
         .collect()
+}
+
+/// The router's address as its links have it.
+fn gateway(network: &Network) -> Cidr {
+    Cidr {
+        address: network.gateway,
+        length: network.subnet.length,
+    }
 }
 
 /// The state without the networks that are refused, and without what needs them.
@@ -126,11 +136,7 @@ fn overlay(kernel: &mut Kernel, state: &State, vni: Vni, network: &Network) {
     };
     kernel.links.insert(bridge.clone(), link);
     kernel.links.insert(tunnel.clone(), port);
-    let gateway = Cidr {
-        address: network.gateway,
-        length: network.subnet.length,
-    };
-    kernel.addresses.insert((bridge.clone(), gateway));
+    kernel.addresses.insert((bridge.clone(), gateway(network)));
     for (index, address) in state
         .others()
         .filter(|(index, _)| network.nodes.contains(index))

@@ -145,6 +145,11 @@ impl<H: Host> Agent<H> {
         }
     }
 
+    /// Says that an order could not be read; the state in force stays.
+    pub fn refuse(&mut self, why: String) {
+        self.report.trouble = Some(why);
+    }
+
     /// Programs the state that it has, and keeps it on disk.
     pub fn renew(&mut self) {
         let done = self.converge(false);

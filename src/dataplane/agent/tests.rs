@@ -117,7 +117,7 @@ fn choose(state: &mut State, number: u16, pick: u16, how: u8) {
         .filter(|(bit, _)| pick >> bit & 1 == 1)
         .map(|(_, task)| *task)
         .collect();
-    let affinity = if how % 2 == 0 {
+    let affinity = if how.is_multiple_of(2) {
         SessionAffinity::None
     } else {
         SessionAffinity::ClientIp
@@ -290,7 +290,8 @@ fn what_others_change_is_mended_and_counted() {
     let state = example();
     let pristine = programmed(engine(), &state).host().kernel.clone();
     let (bridge, tunnel) = (bridge_name(Vni(4097)), tunnel_name(Vni(4097)));
-    let by_hand: [(&str, Box<dyn Fn(&mut Kernel)>); 9] = [
+    type Hand<'a> = (&'a str, Box<dyn Fn(&mut Kernel) + 'a>);
+    let by_hand: [Hand<'_>; 9] = [
         ("link", Box::new(|kernel| kernel.forget(&bridge))),
         ("link", Box::new(|kernel| kernel.forget(&tunnel))),
         (
@@ -353,6 +354,21 @@ fn a_network_that_clashes_is_refused_and_the_rest_goes_on() {
     );
     let without = programmed(engine(), &example()).host().kernel.clone();
     assert_eq!(agent.host().kernel, without);
+    // One that is there already stays.
+    let mut agent = programmed(engine(), &example());
+    agent.host().kernel.others.insert(Other {
+        link: "lo".into(),
+        is_bridge: false,
+        subnet: "10.100.1.77/32".parse().expect("an address"),
+    });
+    agent.audit();
+    assert_eq!(
+        *agent.report(),
+        Report {
+            programmed: Some(StateRevision(7)),
+            ..Report::default()
+        }
+    );
 }
 
 #[test]
