@@ -33,12 +33,13 @@
 //! | 0, pure | [`api`]: objects, keys, parsing, defaults, validation |
 //! | 1 | [`store`] (door `Kv`), [`engine`] (door `Engine`), [`embedded`] (a store of our own), [`metrics`], [`spawn`] (where tasks begin) |
 //! | 2 | [`runtime`]: what every controller runs on (door `Clock`) |
-//! | 3 | [`controllers`]: independent of each other |
+//! | 3 | [`controllers`]: independent of each other; [`dataplane`]: a node's kernel (door `Host`) |
 //! | 4 | [`cli`]: one file per verb |
 //! | 5 | [`app`]: wiring, [`sim`]: simulated engines |
 //!
 //! Effects enter through the doors only; the binary passes real ones, tests pass simulated ones, and the wiring between
-//! is the same. Two executors act: [`runtime::apply`] on the store and [`runtime::orders`] on engines.
+//! is the same. Three executors act: [`runtime::apply`] on the store, [`runtime::orders`] on engines and
+//! [`dataplane::agent`] on a node's kernel.
 //!
 //! # Invariants
 //!
@@ -64,6 +65,7 @@ pub mod api;
 pub mod app;
 pub mod cli;
 pub mod controllers;
+pub mod dataplane;
 pub mod embedded;
 pub mod engine;
 pub mod metrics;

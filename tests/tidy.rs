@@ -387,6 +387,15 @@ fn is_pure(file: &File) -> bool {
     let in_api = parts[1] == "api";
     let in_controller = parts[1] == "controllers" || parts[1] == "dataplane";
     let alone = [
+        "src/dataplane/address.rs",
+        "src/dataplane/connections.rs",
+        "src/dataplane/constants.rs",
+        "src/dataplane/kernel.rs",
+        "src/dataplane/netlink/conntrack.rs",
+        "src/dataplane/netlink/message.rs",
+        "src/dataplane/netlink/route.rs",
+        "src/dataplane/state.rs",
+        "src/dataplane/wanted.rs",
         "src/embedded/answer.rs",
         "src/embedded/backup.rs",
         "src/embedded/change.rs",
@@ -420,7 +429,9 @@ fn is_pure(file: &File) -> bool {
         "src/cli/store/life.rs",
         "src/runtime/plan.rs",
     ];
+    let in_rules = file.path.starts_with("src/dataplane/nftables/");
     in_api
+        || in_rules
         || (in_controller && (by_name.contains(&name) || parts.contains(&"container")))
         || alone.contains(&file.path.as_str())
 }

@@ -1,4 +1,4 @@
-//! The verbs of this layer: `up`, `down`, `store`, `manager`, `whoami`, `image load`.
+//! The verbs of this layer: `up`, `down`, `store`, `manager`, `whoami`, `image load`, `agent`.
 
 use super::manager::CONTROLLERS;
 use super::single::arguments::{DownArgs, StoreVerb, UpArgs};
@@ -43,6 +43,26 @@ pub enum Command {
     Whoami(WhoamiArgs),
     /// Puts this program's own image on an engine
     Image(ImageArgs),
+    /// Programs the network of the namespace that it runs in, from a state that it is given
+    Agent(AgentArgs),
+}
+
+/// Flags of `skep agent`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct AgentArgs {
+    /// Where the state comes from: a file with it, read again when it changes; or - for orders on standard input, a line
+    /// of JSON each [default: only what the directory remembers]
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
+    /// Where the last state is kept
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/skep-agent")]
+    pub directory: PathBuf,
+    /// How often the kernel is compared with what it should be, beside when it tells of a change
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = period)]
+    pub audit: Period,
+    /// Take away all that an agent made here, and end
+    #[arg(long)]
+    pub remove: bool,
 }
 
 /// Flags of `skep manager`.

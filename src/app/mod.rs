@@ -1,6 +1,7 @@
 //! Layer 5: wiring. The doors are arguments: the binary passes etcd, real engines and the machine's clock, tests pass
 //! simulated ones.
 
+mod agent;
 pub mod arguments;
 mod hosted;
 mod logs;

@@ -5,7 +5,7 @@ use super::manager::{CONTROLLERS, Options};
 use super::single::arguments::StoreCommand;
 use super::single::images::{self, Loaded};
 use super::state::{Noted, StateDir};
-use super::{hosted, logs, single, whoami};
+use super::{agent, hosted, logs, single, whoami};
 use crate::api::node::{EngineSpec, TlsFiles};
 use crate::cli;
 use crate::controllers::{cluster, node};
@@ -22,6 +22,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+
+pub(super) use crate::dataplane::agent::explain;
 
 /// Exit code: refused or failed.
 pub(super) const FAILED: u8 = 1;
@@ -54,6 +56,14 @@ pub async fn run(arguments: Arguments, grammar: clap::Command) -> u8 {
             )
         }
         Command::Image(args) => said(load_image(args.command).await),
+        Command::Agent(args) => {
+            start_logs(false);
+            said(
+                agent::run(args, ended())
+                    .await
+                    .map_err(|message| (FAILED, message)),
+            )
+        }
     }
 }
 
@@ -150,17 +160,6 @@ async fn manage(globals: &StoreArgs, args: ManagerArgs) -> Ended {
     let cache = SharedCache::new(&prefix);
     let result = hosted::run(options, kv, cache, Some(listener), stopped).await;
     result.map_err(|error| (FAILED, error.to_string()))
-}
-
-/// An error with its causes.
-pub(super) fn explain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
 }
 
 async fn load_image(command: ImageCommand) -> Ended {

@@ -1,0 +1,122 @@
+//! `skep agent`: where states come from, and when the kernel is looked at.
+
+use super::arguments::AgentArgs;
+use crate::dataplane::agent::{Agent, Directory, Order, Report, explain};
+use crate::dataplane::host::{Events, Host, Linux};
+use std::future::Future;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+/// How often a file is looked at.
+const POLL: Duration = Duration::from_millis(200);
+
+/// How long changes of the kernel are gathered: an engine that starts a container makes many.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// Orders that wait; a source that is faster waits itself.
+const WAITING: usize = 16;
+
+/// Programs the network namespace of this process until `ended`; what was programmed stays.
+///
+/// # Errors
+/// The kernel or the directory cannot be used, or something could not be taken away.
+pub(super) async fn run(args: AgentArgs, ended: impl Future<Output = ()>) -> Result<(), String> {
+    let directory = Directory::open(&args.directory).map_err(|error| explain(&error))?;
+    let host = Linux::open().map_err(|error| explain(&error))?;
+    let events = Events::open().map_err(|error| explain(&error))?;
+    let mut agent = Agent::new(host, Some(directory)).map_err(|error| explain(&error))?;
+    if args.remove {
+        return agent.remove().map_err(|error| explain(&error));
+    }
+    // What was there before the process ended goes on before anybody says anything.
+    agent.renew();
+    let mut told = Report::default();
+    tell(&agent, &mut told);
+    let mut orders = orders(args.state);
+    let mut audits = tokio::time::interval(args.audit.0);
+    tokio::pin!(ended);
+    loop {
+        tokio::select! {
+            () = &mut ended => return Ok(()),
+            Some(order) = orders.recv() => match order {
+                Ok(order) => agent.follow(order),
+                Err(why) => agent.refuse(why),
+            },
+            _ = audits.tick() => agent.audit(),
+            () = events.changed() => {
+                tokio::time::sleep(SETTLE).await;
+                agent.audit();
+            }
+        }
+        tell(&agent, &mut told);
+    }
+}
+
+/// Says on standard output what is new.
+fn tell<H: Host>(agent: &Agent<H>, told: &mut Report) {
+    let report = agent.report();
+    if report == told {
+        return;
+    }
+    if let Some(trouble) = report
+        .trouble
+        .as_ref()
+        .filter(|_| report.trouble != told.trouble)
+    {
+        warn!(trouble, "cannot program");
+    }
+    if report.drift != told.drift {
+        info!(drift = ?report.drift, "mended what others changed");
+    }
+    let line = serde_json::to_string(report).expect("a report has only text keys");
+    // Nobody may listen: the kernel is programmed all the same.
+    let _ = writeln!(std::io::stdout(), "{line}");
+    *told = report.clone();
+}
+
+/// An order, or why it cannot be read.
+type Read = Result<Order, String>;
+
+/// The orders of a source.
+fn orders(source: Option<PathBuf>) -> mpsc::Receiver<Read> {
+    let (sender, orders) = mpsc::channel(WAITING);
+    match source {
+        None => drop(tokio::spawn(async move { sender.closed().await })),
+        Some(path) if path == Path::new("-") => drop(tokio::spawn(read_input(sender))),
+        Some(path) => drop(tokio::spawn(read_file(path, sender))),
+    }
+    orders
+}
+
+async fn read_input(orders: mpsc::Sender<Read>) {
+    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        let order = serde_json::from_str(&line);
+        let order = order.map_err(|error| format!("cannot read an order: {error}"));
+        if orders.send(order).await.is_err() {
+            return;
+        }
+    }
+    // Nobody says anything any more: what is there goes on.
+    orders.closed().await;
+}
+
+async fn read_file(path: PathBuf, orders: mpsc::Sender<Read>) {
+    let mut last = Vec::new();
+    loop {
+        let text = tokio::fs::read(&path).await.unwrap_or_default();
+        if text != last {
+            let state = serde_json::from_slice(&text).map(Order::State);
+            let named = |error| format!("cannot read {}: {error}", path.display());
+            if orders.send(state.map_err(named)).await.is_err() {
+                return;
+            }
+            last = text;
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}

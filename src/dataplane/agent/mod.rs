@@ -1,0 +1,284 @@
+//! The agent of a node: makes its kernel what the state says, keeps it so, and counts what it had to mend.
+//!
+//! It knows nothing but the state that it was given, and needs nobody: with the manager gone it goes on with what it has,
+//! and after a crash or a reboot it begins with the last state on disk ([`Directory`]). Every pass looks at the whole kernel
+//! and plans anew, so it can be killed between any two operations.
+//!
+//! Deliberately absent: where states come from, when to look again, and waiting for either: `app/agent.rs`.
+
+mod directory;
+#[cfg(test)]
+mod tests;
+
+pub use directory::{Directory, Error as DirectoryError};
+
+use super::connections::is_stale;
+use super::host::{self, Host};
+use super::kernel::Kernel;
+use super::plan::{Operation, plan};
+use super::state::{self, Delta, State, StateRevision, Vni};
+use super::wanted::{GLOBAL_SETTINGS, Wanted, wanted};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How often one pass looks again: others change the kernel too, and some changes of ours show only afterwards.
+const ATTEMPTS: usize = 4;
+
+/// What the agent is told, a line of JSON each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Order {
+    /// All that should be.
+    State(Box<State>),
+    /// What changes.
+    Delta(Delta),
+}
+
+/// What the agent answers, a line of JSON each.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// The state that the kernel shows; `None`: there is none yet.
+    pub programmed: Option<StateRevision>,
+    /// Networks that clash with what the node has, and why.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub refused: BTreeMap<Vni, String>,
+    /// What others changed and the agent mended, by kind, since it started.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub drift: BTreeMap<String, u64>,
+    /// What it could not do last.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub trouble: Option<String>,
+    /// Whether it needs the whole state: a change did not fit.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub needs_state: bool,
+}
+
+/// What the agent could not do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kernel refused.
+    #[error(transparent)]
+    Host(#[from] host::Error),
+    /// The directory refused.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The order makes no sense.
+    #[error(transparent)]
+    State(#[from] state::Error),
+    /// The kernel does not become what it should be, and refuses nothing: somebody works against us.
+    #[error("after {ATTEMPTS} passes there is still something to do: {0}")]
+    Unsettled(&'static str),
+}
+
+impl Error {
+    /// Whether the same may succeed later by itself.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Host(error) => error.is_retryable(),
+            Self::Directory(error) => error.is_retryable(),
+            Self::State(error) => error.is_retryable(),
+            Self::Unsettled(_) => true,
+        }
+    }
+}
+
+/// The agent.
+pub struct Agent<H> {
+    host: H,
+    directory: Option<Directory>,
+    state: Option<State>,
+    /// Settings of the whole namespace as they were before us.
+    originals: BTreeMap<String, String>,
+    report: Report,
+}
+
+impl<H: Host> Agent<H> {
+    /// An agent with what its directory remembers; without one it remembers nothing.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn new(host: H, directory: Option<Directory>) -> Result<Self, Error> {
+        let (state, originals) = match &directory {
+            Some(directory) => (directory.state()?, directory.originals()?),
+            None => (None, BTreeMap::new()),
+        };
+        Ok(Self {
+            host,
+            directory,
+            state,
+            originals,
+            report: Report::default(),
+        })
+    }
+
+    /// What there is to say.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// The kernel that it works on.
+    pub fn host(&mut self) -> &mut H {
+        &mut self.host
+    }
+
+    /// Follows an order; what comes of it is in the report.
+    pub fn follow(&mut self, order: Order) {
+        let next = match (order, &self.state) {
+            (Order::State(state), _) => state.check().map(|()| *state),
+            (Order::Delta(delta), Some(state)) => state.after(delta),
+            (Order::Delta(delta), None) => Err(state::Error::Gap {
+                from: delta.from,
+                at: StateRevision(0),
+            }),
+        };
+        match next {
+            Ok(state) => {
+                self.report.needs_state = false;
+                self.state = Some(state);
+                self.renew();
+            }
+            Err(error) => {
+                self.report.needs_state = error.is_retryable();
+                self.report.trouble = Some(error.to_string());
+            }
+        }
+    }
+
+    /// Says that an order could not be read; the state in force stays.
+    pub fn refuse(&mut self, why: String) {
+        self.report.trouble = Some(why);
+    }
+
+    /// Programs the state that it has, and keeps it on disk.
+    pub fn renew(&mut self) {
+        let done = self.converge(false);
+        // Also where something of it could not be done: what is tried again is this state, not the one before.
+        let kept = self.keep();
+        self.conclude(done.and(kept));
+    }
+
+    /// Looks whether the kernel is still what it should be, and mends what is not.
+    pub fn audit(&mut self) {
+        let is_drift = self.state.as_ref().map(|state| state.revision) == self.report.programmed;
+        let done = self.converge(is_drift);
+        self.conclude(done);
+    }
+
+    /// Takes away all that is ours, and puts back the settings that it found.
+    ///
+    /// # Errors
+    /// The kernel or the directory refused: the same again goes on.
+    pub fn remove(&mut self) -> Result<(), Error> {
+        for _ in 0..ATTEMPTS {
+            let found = self.host.look()?;
+            let nothing = Kernel {
+                settings: self.originals.clone(),
+                ..Kernel::default()
+            };
+            let operations = plan(&found, &nothing);
+            if operations.is_empty() {
+                if let Some(directory) = &self.directory {
+                    directory.clear()?;
+                }
+                return Ok(());
+            }
+            for operation in &operations {
+                self.host.act(operation)?;
+            }
+        }
+        Err(Error::Unsettled("something of ours comes back"))
+    }
+
+    fn conclude(&mut self, done: Result<(), Error>) {
+        match done {
+            Ok(()) => {
+                self.report.trouble = None;
+                self.report.programmed = self.state.as_ref().map(|state| state.revision);
+            }
+            Err(error) => self.report.trouble = Some(explain(&error)),
+        }
+    }
+
+    fn keep(&self) -> Result<(), Error> {
+        if let (Some(directory), Some(state)) = (&self.directory, &self.state) {
+            directory.keep_state(state)?;
+        }
+        Ok(())
+    }
+
+    /// Passes until there is nothing to do.
+    fn converge(&mut self, is_drift: bool) -> Result<(), Error> {
+        let Some(state) = self.state.clone() else {
+            return Ok(());
+        };
+        let mut last = "";
+        for attempt in 0..ATTEMPTS {
+            let found = self.host.look()?;
+            let wanted = wanted(&state, &found);
+            self.report.refused = wanted.refused.clone();
+            let operations = plan(&found, &wanted.kernel);
+            let Some(operation) = operations.last() else {
+                if attempt > 0 || !is_drift {
+                    self.cut(&wanted)?;
+                }
+                return Ok(());
+            };
+            last = operation.kind();
+            self.note_originals(&found)?;
+            for operation in &operations {
+                // What one pass leaves for the next was counted by the first; a port that joined is no drift.
+                let is_news = matches!(operation, Operation::SetHairpin(_));
+                if is_drift && attempt == 0 && !is_news {
+                    *self
+                        .report
+                        .drift
+                        .entry(operation.kind().to_owned())
+                        .or_default() += 1;
+                }
+                self.host.act(operation)?;
+            }
+        }
+        Err(Error::Unsettled(last))
+    }
+
+    /// Cuts the connections that lead to nobody: after new ones no longer go there.
+    fn cut(&mut self, wanted: &Wanted) -> Result<(), Error> {
+        let Some(state) = &wanted.state else {
+            return Ok(());
+        };
+        for connection in self.host.connections()? {
+            if is_stale(&connection, state) {
+                self.host.cut(&connection)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Remembers the settings of the namespace as they were, before the first is changed.
+    fn note_originals(&mut self, found: &Kernel) -> Result<(), Error> {
+        if !self.originals.is_empty() {
+            return Ok(());
+        }
+        for (path, _) in GLOBAL_SETTINGS {
+            if let Some(value) = found.settings.get(path) {
+                self.originals.insert(path.to_owned(), value.clone());
+            }
+        }
+        if let Some(directory) = &self.directory {
+            directory.keep_originals(&self.originals)?;
+        }
+        Ok(())
+    }
+}
+
+/// An error with its causes.
+pub fn explain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
+}

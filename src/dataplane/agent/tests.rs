@@ -1,0 +1,465 @@
+//! The agent on a kernel in memory: whatever it finds and wherever it is cut off, it ends at the same kernel.
+
+use super::*;
+use crate::api::service::{Locality, SessionAffinity, Source};
+use crate::api::unit::Port;
+use crate::dataplane::address::{Cidr, Mac};
+use crate::dataplane::connections::Connection;
+use crate::dataplane::host::Memory;
+use crate::dataplane::kernel::{Other, bridge_name, tunnel_name};
+use crate::dataplane::nftables::diff::Step;
+use crate::dataplane::nftables::guest;
+use crate::dataplane::plan::{KINDS, Operation};
+use crate::dataplane::state::{
+    Change, Network, NodeIndex, PublishedKey, PublishedPort, VXLAN_PORT, VirtualAddress,
+};
+use crate::dataplane::state_tests::example;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+/// A kernel as an engine leaves it.
+fn engine() -> Memory {
+    let mut host = Memory::default();
+    for (path, _) in GLOBAL_SETTINGS {
+        host.kernel.settings.insert(path.into(), "7".into());
+    }
+    host.kernel
+        .guests
+        .insert(guest::Chain::DockerUser, guest::Found::default());
+    host.kernel.others.insert(Other {
+        link: "docker0".into(),
+        is_bridge: true,
+        subnet: "172.17.0.1/16".parse().expect("a subnet"),
+    });
+    host
+}
+
+fn agent(host: Memory) -> Agent<Memory> {
+    Agent::new(host, None).expect("it remembers nothing")
+}
+
+/// An agent that has programmed a state.
+fn programmed(host: Memory, state: &State) -> Agent<Memory> {
+    let mut agent = agent(host);
+    agent.follow(Order::State(Box::new(state.clone())));
+    assert_eq!(agent.report().trouble, None);
+    assert_eq!(agent.report().programmed, Some(state.revision));
+    agent
+}
+
+fn operations(host: &Memory, state: &State) -> Vec<Operation> {
+    plan(&host.kernel, &wanted(state, &host.kernel).kernel)
+}
+
+/// Any state that makes sense: up to three nodes, two networks, services and ports over whatever tasks there are.
+fn states() -> impl Strategy<Value = State> {
+    let tasks = proptest::collection::btree_map(2_u8..40, 1_u16..4, 0..8);
+    let networks = proptest::collection::btree_map(0_u8..3, (tasks, any::<bool>()), 0..3);
+    let choices = proptest::collection::vec((any::<u16>(), any::<u16>(), 0_u8..6), 0..8);
+    (networks, choices, 1_u16..4).prop_map(|(networks, choices, node)| {
+        let mut state = State {
+            revision: StateRevision(1),
+            node: NodeIndex(node),
+            vxlan_port: VXLAN_PORT,
+            members: (1..4)
+                .map(|index| (NodeIndex(index), member(index)))
+                .collect(),
+            networks: BTreeMap::new(),
+            virtual_addresses: BTreeMap::new(),
+            ports: BTreeMap::new(),
+        };
+        for (third, (tasks, internal)) in networks {
+            let vni = Vni(4_000 + u32::from(third));
+            state.networks.insert(vni, network(third, tasks, internal));
+        }
+        for (number, pick, how) in choices {
+            choose(&mut state, number, pick, how);
+        }
+        state
+    })
+}
+
+fn member(index: u16) -> Ipv4Addr {
+    Ipv4Addr::new(172, 31, 0, u8::try_from(10 + index).expect("few nodes"))
+}
+
+fn network(third: u8, tasks: BTreeMap<u8, u16>, internal: bool) -> Network {
+    let address = |last| Ipv4Addr::new(10, 100, third, last);
+    let nodes: BTreeSet<_> = tasks.values().copied().map(NodeIndex).collect();
+    let subnet = Cidr {
+        address: address(0),
+        length: 24,
+    };
+    Network {
+        subnet,
+        gateway: address(1),
+        mtu: 1_450,
+        internal,
+        nodes,
+        tasks: tasks
+            .into_iter()
+            .map(|(last, node)| (address(last), NodeIndex(node)))
+            .collect(),
+    }
+}
+
+/// Some of the tasks stand behind something.
+fn choose(state: &mut State, number: u16, pick: u16, how: u8) {
+    let tasks: Vec<Ipv4Addr> = state
+        .networks
+        .values()
+        .flat_map(|network| network.tasks.keys())
+        .copied()
+        .collect();
+    let backends: BTreeSet<_> = (0..16)
+        .zip(&tasks)
+        .filter(|(bit, _)| pick >> bit & 1 == 1)
+        .map(|(_, task)| *task)
+        .collect();
+    let affinity = if how.is_multiple_of(2) {
+        SessionAffinity::None
+    } else {
+        SessionAffinity::ClientIp
+    };
+    if how < 3 {
+        let Some(network) = state.networks.values().next() else {
+            return;
+        };
+        let [a, b, c, _] = network.gateway.octets();
+        let last = u8::try_from(200 + number % 40).expect("below 240");
+        let service = VirtualAddress { backends, affinity };
+        state
+            .virtual_addresses
+            .insert(Ipv4Addr::new(a, b, c, last), service);
+        return;
+    }
+    let address = (how == 5).then_some(member(1));
+    let text = match address {
+        Some(address) => format!("udp/{address}:{}", number.max(1)),
+        None => format!("tcp/{}", number.max(1)),
+    };
+    let key: PublishedKey = text.parse().expect("a port");
+    let port = PublishedPort {
+        target: Port(80),
+        backends,
+        source: if how == 4 {
+            Source::Masquerade
+        } else {
+            Source::Preserve
+        },
+        locality: [Locality::Any, Locality::PreferLocal, Locality::Local][usize::from(number % 3)],
+        affinity,
+    };
+    state.ports.insert(key, port);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn what_was_reached_needs_nothing(first in states(), second in states()) {
+        prop_assert_eq!(first.check(), Ok(()));
+        let mut agent = programmed(engine(), &first);
+        prop_assert_eq!(operations(agent.host(), &first), []);
+        agent.follow(Order::State(Box::new(second.clone())));
+        prop_assert_eq!(&agent.report().trouble, &None);
+        prop_assert_eq!(operations(agent.host(), &second), []);
+        // By way of another state or straight: the same kernel.
+        let straight = programmed(engine(), &second).host().kernel.clone();
+        prop_assert_eq!(&agent.host().kernel, &straight);
+    }
+
+    #[test]
+    fn a_crash_between_any_two_operations_changes_nothing(first in states(), second in states(), at in 0_usize..40) {
+        let mut agent = programmed(engine(), &first);
+        agent.host().budget = Some(at);
+        agent.follow(Order::State(Box::new(second.clone())));
+        let mut host = agent.host().clone();
+        host.budget = None;
+        let mut next = programmed(host, &second);
+        let straight = programmed(engine(), &second).host().kernel.clone();
+        prop_assert_eq!(&next.host().kernel, &straight);
+    }
+
+    #[test]
+    fn removal_leaves_what_was_found(state in states()) {
+        let mut agent = programmed(engine(), &state);
+        agent.remove().expect("nothing is in the way");
+        prop_assert_eq!(&agent.host().kernel, &engine().kernel);
+    }
+}
+
+#[test]
+fn networks_are_isolated_before_they_exist_and_ways_exist_before_anybody_is_sent() {
+    let state = example();
+    let host = engine();
+    let coming = operations(&host, &state);
+    let Some(Operation::Tables(skeleton)) = coming.first() else {
+        panic!("{coming:?}");
+    };
+    assert!(
+        skeleton
+            .iter()
+            .any(|change| matches!(&change.step, Step::AppendRule(chain, _) if chain == "forward"))
+    );
+    let has_elements = |operation: &Operation| match operation {
+        Operation::Tables(changes) => changes
+            .iter()
+            .any(|change| matches!(change.step, Step::AddElements(..))),
+        _ => false,
+    };
+    let sent = coming
+        .iter()
+        .position(has_elements)
+        .expect("somebody is sent");
+    let kinds = |operations: &[Operation]| {
+        operations
+            .iter()
+            .map(Operation::kind)
+            .collect::<BTreeSet<_>>()
+    };
+    let ways = [
+        "address",
+        "forwarding",
+        "link",
+        "neighbour",
+        "nftables",
+        "route",
+        "rule",
+        "setting",
+    ];
+    assert_eq!(kinds(&coming[..sent]), BTreeSet::from(ways));
+    assert_eq!(coming.len(), sent + 1);
+    // And the other way round when a task goes.
+    let mut agent = programmed(host, &state);
+    let mut next = state.clone();
+    let gone = Ipv4Addr::new(10, 100, 1, 21);
+    for network in next.networks.values_mut() {
+        network.tasks.remove(&gone);
+    }
+    for service in next.virtual_addresses.values_mut() {
+        service.backends.remove(&gone);
+    }
+    for port in next.ports.values_mut() {
+        port.backends.remove(&gone);
+    }
+    let going = operations(agent.host(), &next);
+    assert_eq!(going[0].kind(), "nftables");
+    assert_eq!(kinds(&going[1..]), BTreeSet::from(["neighbour"]));
+}
+
+#[test]
+fn one_backend_is_one_batch_of_elements() {
+    let state = example();
+    let mut agent = programmed(engine(), &state);
+    let mut next = state.clone();
+    for service in next.virtual_addresses.values_mut() {
+        service.backends.remove(&Ipv4Addr::new(10, 100, 1, 21));
+    }
+    let operations = operations(agent.host(), &next);
+    let [Operation::Tables(changes)] = &operations[..] else {
+        panic!("{operations:?}");
+    };
+    // From two backends to one: another chain, and one slot less.
+    for change in changes {
+        let is_small = match &change.step {
+            Step::AddElements(set, _, elements) => set == "services" && elements.len() == 1,
+            Step::DeleteElements(set, _, elements) => {
+                set.starts_with("service") && elements.len() == 1
+            }
+            Step::AddChain(name, None) | Step::AppendRule(name, _) => name == "service_1",
+            Step::EmptyChain(name) | Step::DeleteChain(name) => name == "service_2",
+            _ => false,
+        };
+        assert!(is_small, "{change:?}");
+    }
+    assert!(agent.audit_is_quiet());
+}
+
+impl Agent<Memory> {
+    fn audit_is_quiet(&mut self) -> bool {
+        let before = self.host.kernel.clone();
+        self.audit();
+        self.report.drift.is_empty() && self.host.kernel == before
+    }
+}
+
+#[test]
+fn what_others_change_is_mended_and_counted() {
+    let state = example();
+    let pristine = programmed(engine(), &state).host().kernel.clone();
+    let (bridge, tunnel) = (bridge_name(Vni(4097)), tunnel_name(Vni(4097)));
+    type Hand<'a> = (&'a str, Box<dyn Fn(&mut Kernel) + 'a>);
+    let by_hand: [Hand<'_>; 9] = [
+        ("link", Box::new(|kernel| kernel.forget(&bridge))),
+        ("link", Box::new(|kernel| kernel.forget(&tunnel))),
+        (
+            "link",
+            Box::new(|kernel| {
+                kernel.links.get_mut(&bridge).expect("it is there").mac = Mac([2; 6])
+            }),
+        ),
+        ("neighbour", Box::new(|kernel| kernel.neighbours.clear())),
+        ("forwarding", Box::new(|kernel| kernel.forwarding.clear())),
+        ("rule", Box::new(|kernel| kernel.rules.clear())),
+        ("nftables", Box::new(|kernel| kernel.tables.clear())),
+        ("setting", Box::new(|kernel| kernel.settings.clear())),
+        (
+            "nftables",
+            Box::new(|kernel| {
+                let lost = guest::Found {
+                    first: None,
+                    others: vec![9],
+                };
+                kernel.guests.insert(guest::Chain::DockerUser, lost);
+            }),
+        ),
+    ];
+    for (kind, change) in by_hand {
+        let mut agent = programmed(engine(), &state);
+        change(&mut agent.host().kernel);
+        agent.audit();
+        assert_eq!(agent.report().trouble, None, "{kind}");
+        assert!(
+            agent.report().drift.contains_key(kind),
+            "{kind}: {:?}",
+            agent.report()
+        );
+        assert!(
+            agent
+                .report()
+                .drift
+                .keys()
+                .all(|kind| KINDS.contains(&kind.as_str()))
+        );
+        assert_eq!(agent.host().kernel, pristine, "{kind}");
+    }
+}
+
+#[test]
+fn a_network_that_clashes_is_refused_and_the_rest_goes_on() {
+    let mut state = example();
+    let mut other = state.networks[&Vni(4097)].clone();
+    other.subnet = "172.17.9.0/24".parse().expect("a subnet");
+    other.gateway = Ipv4Addr::new(172, 17, 9, 1);
+    other.tasks = BTreeMap::from([(Ipv4Addr::new(172, 17, 9, 2), NodeIndex(2))]);
+    state.networks.insert(Vni(5), other);
+    let of_both = state.ports.values_mut().next().expect("a port");
+    of_both.backends.insert(Ipv4Addr::new(172, 17, 9, 2));
+    let mut agent = programmed(engine(), &state);
+    assert_eq!(
+        agent.report().refused[&Vni(5)],
+        "172.17.9.0/24 overlaps 172.17.0.1/16 of docker0"
+    );
+    let without = programmed(engine(), &example()).host().kernel.clone();
+    assert_eq!(agent.host().kernel, without);
+    // One that is there already stays.
+    let mut agent = programmed(engine(), &example());
+    agent.host().kernel.others.insert(Other {
+        link: "lo".into(),
+        is_bridge: false,
+        subnet: "10.100.1.77/32".parse().expect("an address"),
+    });
+    agent.audit();
+    assert_eq!(
+        *agent.report(),
+        Report {
+            programmed: Some(StateRevision(7)),
+            ..Report::default()
+        }
+    );
+}
+
+#[test]
+fn connections_to_tasks_that_are_no_more_are_cut() {
+    let state = example();
+    let connection =
+        |destination: [u8; 4], target: [u8; 4], is_translated, protocol, port| Connection {
+            protocol,
+            destination: destination.into(),
+            port: Port(port),
+            target: target.into(),
+            is_translated,
+            mark: 0,
+            handle: vec![target[3], protocol],
+        };
+    let (service, gone, there) = ([10, 100, 1, 200], [10, 100, 1, 12], [10, 100, 1, 21]);
+    let dead = connection(service, gone, true, 6, 80);
+    let alive = connection(service, there, true, 6, 80);
+    let others = connection([203, 0, 113, 1], [172, 17, 0, 2], true, 6, 80);
+    // Before the port was published; after it was; one that only passes.
+    let mut early = connection([172, 31, 0, 11], [172, 31, 0, 11], false, 17, 53);
+    let late = connection([172, 31, 0, 11], there, true, 17, 53);
+    let passing = connection([198, 51, 100, 1], [198, 51, 100, 1], false, 17, 53);
+    let mut host = engine();
+    host.tracked = vec![
+        dead,
+        alive.clone(),
+        others.clone(),
+        early.clone(),
+        late.clone(),
+        passing.clone(),
+    ];
+    assert_eq!(
+        programmed(host, &state).host().tracked,
+        [alive, others, late, passing]
+    );
+    // TCP starts anew by itself.
+    early.protocol = 6;
+    let mut host = engine();
+    host.tracked = vec![early.clone()];
+    assert_eq!(programmed(host, &state).host().tracked, [early]);
+}
+
+#[test]
+fn a_change_that_does_not_fit_asks_for_the_whole_state() {
+    let state = example();
+    let mut agent = programmed(engine(), &state);
+    let delta = |from, to| Delta {
+        from: StateRevision(from),
+        to: StateRevision(to),
+        changes: vec![Change::Task(
+            Vni(4097),
+            Ipv4Addr::new(10, 100, 1, 30),
+            Some(NodeIndex(2)),
+        )],
+    };
+    agent.follow(Order::Delta(delta(7, 8)));
+    assert_eq!(agent.report().programmed, Some(StateRevision(8)));
+    agent.follow(Order::Delta(delta(7, 8)));
+    assert!(agent.report().needs_state);
+    assert_eq!(agent.report().programmed, Some(StateRevision(8)));
+    agent.follow(Order::State(Box::new(state)));
+    assert!(!agent.report().needs_state);
+    assert_eq!(agent.report().programmed, Some(StateRevision(7)));
+    assert_eq!(agent.report().trouble, None);
+}
+
+#[test]
+fn the_directory_remembers_the_state_and_what_was_found() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let open = || Directory::open(folder.path());
+    let mut first = Agent::new(engine(), Some(open().expect("ours"))).expect("it is empty");
+    first.follow(Order::State(Box::new(example())));
+    assert_eq!(first.report().trouble, None);
+    assert!(open().is_err(), "one agent at a time");
+    let after_a_reboot = engine();
+    drop(first);
+    let mut second =
+        Agent::new(after_a_reboot, Some(open().expect("free again"))).expect("it reads");
+    second.renew();
+    assert_eq!(second.report().programmed, Some(StateRevision(7)));
+    drop(second);
+    let mut host = engine();
+    for value in host.kernel.settings.values_mut() {
+        *value = "1".into();
+    }
+    let mut third = Agent::new(host, Some(open().expect("free again"))).expect("it reads");
+    third.renew();
+    third.remove().expect("nothing is in the way");
+    assert_eq!(third.host().kernel, engine().kernel);
+    drop(third);
+    let fourth = Agent::new(engine(), Some(open().expect("free again"))).expect("it reads");
+    assert_eq!(fourth.state, None);
+}

@@ -1,0 +1,61 @@
+//! Connections that the kernel tracks, and which of them lead to nobody. Pure.
+
+use super::constants::{MARK, MARK_MASK};
+use super::state::{PublishedKey, State};
+use crate::api::service::Protocol;
+use crate::api::unit::Port;
+use std::net::Ipv4Addr;
+
+/// A tracked connection, as far as it matters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Connection {
+    /// The IP protocol's number.
+    pub protocol: u8,
+    /// Whom the client asked.
+    pub destination: Ipv4Addr,
+    /// At which port; 0 for protocols without.
+    pub port: Port,
+    /// Who answers.
+    pub target: Ipv4Addr,
+    /// Whether the destination was translated.
+    pub is_translated: bool,
+    /// The connection's mark.
+    pub mark: u32,
+    /// What the kernel knows it by, as it said it.
+    pub handle: Vec<u8>,
+}
+
+/// Whether a connection has to be cut for its client to get an answer.
+///
+/// Those that were sent to a task that is no more: the client's next packet finds another, or is refused. And those of UDP
+/// that reached the node itself before the port was published: the kernel would go on sending them there.
+pub fn is_stale(connection: &Connection, state: &State) -> bool {
+    let is_ours = connection.mark & MARK_MASK == MARK;
+    let mut networks = state.networks.values();
+    let is_inside = networks.any(|network| network.subnet.holds(connection.target));
+    if connection.is_translated {
+        return (is_ours || is_inside) && state.place(connection.target).is_none();
+    }
+    // UDP.
+    connection.protocol == 17
+        && connection.target == connection.destination
+        && is_published(connection, state)
+}
+
+/// Whether a port of the node's own addresses is published.
+fn is_published(connection: &Connection, state: &State) -> bool {
+    let to = connection.destination;
+    let key = |address| PublishedKey {
+        protocol: Protocol::Udp,
+        address,
+        port: connection.port,
+    };
+    let has = |key: &PublishedKey| {
+        state
+            .ports
+            .get(key)
+            .is_some_and(|port| !port.backends.is_empty())
+    };
+    let is_own = to == state.address() || to.is_loopback();
+    has(&key(Some(to))) || (is_own && has(&key(None)))
+}

@@ -1,0 +1,386 @@
+//! The kernel that this process runs on, in the network namespace that it was opened in.
+
+use super::{Error, Host};
+use crate::dataplane::connections::Connection;
+use crate::dataplane::constants::{MARK, MARK_MASK, RULE_BEHIND, RULE_PAST, TABLE};
+use crate::dataplane::kernel::{
+    Action, Forwarding, Kernel, Link, LinkKind, Other, Route, Rule, is_ours,
+};
+use crate::dataplane::netlink::route::{self, kind};
+use crate::dataplane::netlink::socket::{Family as Protocol, Socket};
+use crate::dataplane::netlink::{self, conntrack};
+use crate::dataplane::nftables::decode::{self, Listed};
+use crate::dataplane::nftables::ruleset::{Family, Ruleset, Table, TableName};
+use crate::dataplane::nftables::{encode, guest};
+use crate::dataplane::plan::Operation;
+use crate::dataplane::wanted::{BRIDGE_SETTINGS, GLOBAL_SETTINGS, setting};
+use rustix::io::Errno;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The kernel.
+#[derive(Debug)]
+pub struct Linux {
+    route: Socket,
+    filter: Socket,
+    /// The indexes of links as they were seen last.
+    indexes: BTreeMap<String, u32>,
+}
+
+impl Linux {
+    /// The kernel, for the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// The kernel has no netlink.
+    pub fn open() -> Result<Self, Error> {
+        Ok(Self {
+            route: Socket::open(Protocol::Route, 0)?,
+            filter: Socket::open(Protocol::Netfilter, 0)?,
+            indexes: BTreeMap::new(),
+        })
+    }
+
+    /// The links by index.
+    fn links(&mut self) -> Result<BTreeMap<u32, route::Listed>, Error> {
+        let mut links = BTreeMap::new();
+        let list = route::list(kind::GET_LINK);
+        self.route.dump("list links", &list, |_, body| {
+            if let Some(link) = route::link(body) {
+                links.insert(link.index, link);
+            }
+        })?;
+        let named = links.values().map(|link| (link.name.clone(), link.index));
+        self.indexes = named.collect();
+        Ok(links)
+    }
+
+    /// The index of a link.
+    fn index(&self, name: &str) -> Result<u32, Error> {
+        let found = self.indexes.get(name).copied();
+        found.ok_or_else(|| Error::NoLink(name.to_owned()))
+    }
+
+    fn list_addresses(&mut self, names: &Names, kernel: &mut Kernel) -> Result<(), Error> {
+        let list = route::list(kind::GET_ADDRESS);
+        let mut found = Vec::new();
+        self.route.dump("list addresses", &list, |_, body| {
+            found.extend(route::listed_address(body))
+        })?;
+        for (index, subnet) in found {
+            let Some((name, is_bridge)) = names.get(&index) else {
+                continue;
+            };
+            if is_ours(name) {
+                kernel.addresses.insert((name.clone(), subnet));
+            } else {
+                kernel.others.insert(Other {
+                    link: name.clone(),
+                    is_bridge: *is_bridge,
+                    subnet,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn list_neighbours(&mut self, names: &Names, kernel: &mut Kernel) -> Result<(), Error> {
+        let ours = |index: u32| Some(names.get(&index)?.0.clone()).filter(|name| is_ours(name));
+        let list = route::list(kind::GET_NEIGHBOUR);
+        self.route.dump("list neighbours", &list, |_, body| {
+            if let Some((index, address, mac)) = route::neighbour(body)
+                && let Some(name) = ours(index)
+            {
+                kernel.neighbours.insert((name, address), mac);
+            }
+        })?;
+        let list = route::list_forwarding();
+        self.route
+            .dump("list forwarding entries", &list, |_, body| {
+                if let Some((index, mac, place, target)) = route::forwarding(body)
+                    && let Some(link) = ours(index)
+                {
+                    kernel
+                        .forwarding
+                        .insert(Forwarding { link, mac, place }, target);
+                }
+            })?;
+        Ok(())
+    }
+
+    fn list_routes(&mut self, names: &Names, kernel: &mut Kernel) -> Result<(), Error> {
+        let list = route::list(kind::GET_ROUTE);
+        self.route.dump("list routes", &list, |_, body| {
+            if let Some((table, to, gateway, index)) = route::route(body)
+                && table & MARK_MASK == MARK
+            {
+                let link = names
+                    .get(&index)
+                    .map(|(name, _)| name.clone())
+                    .unwrap_or_default();
+                kernel.routes.insert((table, to), Route { gateway, link });
+            }
+        })?;
+        let list = route::list(kind::GET_RULE);
+        self.route.dump("list rules", &list, |_, body| {
+            kernel.rules.extend(route::rule(body).filter(is_our_rule));
+        })?;
+        Ok(())
+    }
+
+    fn list_tables(&mut self) -> Result<Ruleset, Error> {
+        let mut ruleset = Ruleset::new();
+        for family in [Family::Ip, Family::Bridge] {
+            let mut is_there = false;
+            let list = decode::list(family, Listed::Tables, &[]);
+            self.filter.dump("list tables", &list, |_, body| {
+                is_there |= decode::name(body, 1) == TABLE
+            })?;
+            if is_there {
+                let name = TABLE.to_owned();
+                let table = self.list_table(family)?;
+                ruleset.insert(TableName { family, name }, table);
+            }
+        }
+        Ok(ruleset)
+    }
+
+    fn list_table(&mut self, family: Family) -> Result<Table, Error> {
+        let mut table = Table::default();
+        let list = decode::list(family, Listed::Chains, &[]);
+        self.filter.dump("list chains", &list, |_, body| {
+            if decode::name(body, 1) == TABLE {
+                table.chains.extend([decode::chain(body)]);
+            }
+        })?;
+        let list = decode::list(family, Listed::Rules, &[TABLE]);
+        self.filter.dump("list rules", &list, |_, body| {
+            let listed = decode::rule(body);
+            if let Some(chain) = table.chains.get_mut(&listed.chain)
+                && decode::name(body, 1) == TABLE
+            {
+                chain.rules.push(listed.rule);
+            }
+        })?;
+        let list = decode::list(family, Listed::Sets, &[TABLE]);
+        self.filter.dump("list sets", &list, |_, body| {
+            table.sets.extend([decode::set(body)])
+        })?;
+        for (name, set) in &mut table.sets {
+            let list = decode::list(family, Listed::Elements, &[TABLE, name]);
+            let mut raw = Vec::new();
+            self.filter.dump("list elements", &list, |_, body| {
+                raw.extend(decode::elements(body))
+            })?;
+            set.elements = decode::joined(set.shape, raw);
+        }
+        Ok(table)
+    }
+
+    /// Chains of Docker's that are there.
+    fn list_guests(&mut self, kernel: &mut Kernel) -> Result<(), Error> {
+        let mut chains = Vec::new();
+        let list = decode::list(Family::Ip, Listed::Chains, &[]);
+        self.filter.dump("list chains", &list, |_, body| {
+            chains.push((decode::name(body, 1), decode::name(body, 3)));
+        })?;
+        let is_there = |chain: &guest::Chain| {
+            let name = (chain.table().to_owned(), chain.name().to_owned());
+            chains.contains(&name)
+        };
+        for chain in guest::Chain::ALL.into_iter().filter(is_there) {
+            let list = decode::list(Family::Ip, Listed::Rules, &[chain.table(), chain.name()]);
+            let mut rules = Vec::new();
+            self.filter.dump("list rules", &list, |_, body| {
+                if decode::name(body, 1) == chain.table() && decode::name(body, 2) == chain.name() {
+                    rules.push(decode::rule(body));
+                }
+            })?;
+            kernel.guests.insert(chain, guest::find(chain, &rules));
+        }
+        Ok(())
+    }
+
+    fn put_link(&mut self, name: &str, link: &Link) -> Result<(), Error> {
+        let index = self.index(name)?;
+        let bridge = match &link.bridge {
+            Some(bridge) => self.index(bridge)?,
+            None => 0,
+        };
+        self.route.request(
+            &format!("change the link {name}"),
+            route::set_link(index, link, bridge),
+        )?;
+        if bridge != 0 {
+            let switch = route::set_port(index, route::LEARNING, link.is_learned_from);
+            self.route
+                .request(&format!("change the port {name}"), switch)?;
+        }
+        Ok(())
+    }
+}
+
+/// The names of links by index, and whether they are bridges.
+type Names = BTreeMap<u32, (String, bool)>;
+
+fn is_our_rule(rule: &Rule) -> bool {
+    match rule.action {
+        Action::Table(table) => table & MARK_MASK == MARK,
+        Action::Goto(to) => rule.priority == RULE_PAST && to == RULE_BEHIND,
+        Action::Nothing => rule.priority == RULE_BEHIND,
+    }
+}
+
+/// What belongs to the links: ours, and the ports of ours.
+fn sort(links: BTreeMap<u32, route::Listed>, kernel: &mut Kernel) -> Names {
+    let is_bridge = |link: &route::Listed| link.link.kind == LinkKind::Bridge;
+    let names: Names = links
+        .values()
+        .map(|link| (link.index, (link.name.clone(), is_bridge(link))))
+        .collect();
+    for listed in links.into_values() {
+        let parent = names.get(&listed.parent).map(|(name, _)| name.clone());
+        if is_ours(&listed.name) {
+            let link = Link {
+                bridge: parent,
+                ..listed.link
+            };
+            kernel.links.insert(listed.name, link);
+        } else if let (Some(hairpin), Some(true)) =
+            (listed.hairpin, parent.map(|name| is_ours(&name)))
+        {
+            kernel.hairpins.insert(listed.name, hairpin);
+        }
+    }
+    names
+}
+
+/// Where a setting is.
+fn file(path: &str) -> std::path::PathBuf {
+    Path::new("/proc/sys").join(path)
+}
+
+fn read_settings(kernel: &mut Kernel) {
+    let ours = kernel
+        .links
+        .iter()
+        .filter(|(_, link)| link.kind == LinkKind::Bridge);
+    let ours = ours.flat_map(|(bridge, _)| BRIDGE_SETTINGS.map(|(name, _)| setting(bridge, name)));
+    let global = GLOBAL_SETTINGS.map(|(path, _)| path.to_owned());
+    let paths: Vec<String> = ours.chain(global).collect();
+    for path in paths {
+        // One that cannot be read is not as it should be: writing it says why.
+        if let Ok(value) = std::fs::read_to_string(file(&path)) {
+            kernel.settings.insert(path, value.trim().to_owned());
+        }
+    }
+}
+
+impl Host for Linux {
+    fn look(&mut self) -> Result<Kernel, Error> {
+        let mut kernel = Kernel::default();
+        let links = self.links()?;
+        let names = sort(links, &mut kernel);
+        self.list_addresses(&names, &mut kernel)?;
+        self.list_neighbours(&names, &mut kernel)?;
+        self.list_routes(&names, &mut kernel)?;
+        read_settings(&mut kernel);
+        kernel.tables = self.list_tables()?;
+        self.list_guests(&mut kernel)?;
+        Ok(kernel)
+    }
+
+    fn act(&mut self, operation: &Operation) -> Result<(), Error> {
+        let (doing, message) = match operation {
+            Operation::Tables(changes) => {
+                let batch = encode::batch(changes);
+                return Ok(self.filter.batch("change nf_tables", &batch)?);
+            }
+            Operation::AddLink(name, link) => {
+                self.route.request(
+                    &format!("make the link {name}"),
+                    route::add_link(name, link),
+                )?;
+                self.links()?;
+                return self.put_link(name, link);
+            }
+            Operation::SetLink(name, link) => return self.put_link(name, link),
+            Operation::Set(path, value) => {
+                return std::fs::write(file(path), value).map_err(|source| Error::Setting {
+                    path: path.clone(),
+                    source,
+                });
+            }
+            Operation::DeleteLink(name) => ("delete a link", route::delete_link(self.index(name)?)),
+            Operation::AddAddress(link, address) => (
+                "add an address",
+                route::set_address(self.index(link)?, *address, true),
+            ),
+            Operation::DeleteAddress(link, address) => (
+                "delete an address",
+                route::set_address(self.index(link)?, *address, false),
+            ),
+            Operation::PutForwarding(key, target) => {
+                let index = self.index(&key.link)?;
+                (
+                    "put a forwarding entry",
+                    route::put_forwarding(index, key.mac, *target),
+                )
+            }
+            Operation::DeleteForwarding(key) => {
+                let index = self.index(&key.link)?;
+                (
+                    "delete a forwarding entry",
+                    route::delete_forwarding(index, key.mac, key.place),
+                )
+            }
+            Operation::PutNeighbour(link, address, mac) => (
+                "put a neighbour",
+                route::put_neighbour(self.index(link)?, *address, *mac),
+            ),
+            Operation::DeleteNeighbour(link, address) => (
+                "delete a neighbour",
+                route::delete_neighbour(self.index(link)?, *address),
+            ),
+            Operation::PutRoute(table, to, route) => {
+                let through = (route.gateway, self.index(&route.link)?);
+                ("put a route", route::set_route(*table, *to, through, true))
+            }
+            Operation::DeleteRoute(table, to, route) => {
+                let through = (route.gateway, self.index(&route.link)?);
+                (
+                    "delete a route",
+                    route::set_route(*table, *to, through, false),
+                )
+            }
+            Operation::AddRule(rule) => ("add a rule", route::set_rule(rule, true)),
+            Operation::DeleteRule(rule) => ("delete a rule", route::set_rule(rule, false)),
+            Operation::SetHairpin(port) => (
+                "change a port",
+                route::set_port(self.index(port)?, route::HAIRPIN, true),
+            ),
+        };
+        Ok(self.route.request(doing, message)?)
+    }
+
+    fn connections(&mut self) -> Result<Vec<Connection>, Error> {
+        let mut found = Vec::new();
+        self.filter
+            .dump("list connections", &conntrack::list(), |_, body| {
+                found.extend(conntrack::connection(body));
+            })?;
+        Ok(found)
+    }
+
+    fn cut(&mut self, connection: &Connection) -> Result<(), Error> {
+        match self
+            .filter
+            .request("forget a connection", conntrack::delete(connection))
+        {
+            Err(netlink::Error {
+                errno: Errno::NOENT,
+                ..
+            }) => Ok(()),
+            result => Ok(result?),
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! A kernel in memory, with the manners of a real one that plans must respect.
+//!
+//! What belongs to a link goes with it; a new hardware address takes even permanent neighbours along; nothing can be put
+//! on a link that is not there, and nothing that is there can be made again.
+
+use super::{Error, Host};
+use crate::dataplane::connections::Connection;
+use crate::dataplane::kernel::{Kernel, Link, Place};
+use crate::dataplane::netlink;
+use crate::dataplane::nftables::diff::{Change, Step};
+use crate::dataplane::nftables::ruleset::{Chain, Set, Table};
+use crate::dataplane::plan::Operation;
+use rustix::io::Errno;
+use std::collections::BTreeMap;
+
+/// A kernel in memory.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// What it holds.
+    pub kernel: Kernel,
+    /// Connections that it tracks.
+    pub tracked: Vec<Connection>,
+    /// Operations that it still does before it refuses everything; `None`: it never does.
+    pub budget: Option<usize>,
+}
+
+fn refused(doing: &str, errno: Errno) -> Error {
+    let doing = doing.to_owned();
+    netlink::Error { doing, errno }.into()
+}
+
+fn exists(doing: &str, is_there: bool) -> Result<(), Error> {
+    match is_there {
+        true => Err(refused(doing, Errno::EXIST)),
+        false => Ok(()),
+    }
+}
+
+impl Host for Memory {
+    fn look(&mut self) -> Result<Kernel, Error> {
+        Ok(self.kernel.clone())
+    }
+
+    fn act(&mut self, operation: &Operation) -> Result<(), Error> {
+        if let Some(left) = &mut self.budget {
+            *left = left
+                .checked_sub(1)
+                .ok_or_else(|| refused("go on", Errno::INTR))?;
+        }
+        let kernel = &mut self.kernel;
+        match operation {
+            Operation::Tables(changes) => return tables(kernel, changes),
+            Operation::AddLink(name, link) => return add_link(kernel, name, link),
+            Operation::SetLink(name, link) => return set_link(kernel, name, link),
+            Operation::DeleteLink(name) => {
+                has(kernel, name)?;
+                kernel.forget(name);
+            }
+            Operation::AddAddress(link, address) => {
+                has(kernel, link)?;
+                let is_new = kernel.addresses.insert((link.clone(), *address));
+                return exists("add an address", !is_new);
+            }
+            Operation::DeleteAddress(link, address) => {
+                kernel.addresses.remove(&(link.clone(), *address));
+            }
+            Operation::PutForwarding(key, target) => {
+                let port = kernel.links.get(&key.link);
+                let port = port.ok_or_else(|| Error::NoLink(key.link.clone()))?;
+                if key.place == Place::Bridge && port.bridge.is_none() {
+                    return Err(refused("put an entry of a bridge", Errno::INVAL));
+                }
+                kernel.forwarding.insert(key.clone(), *target);
+            }
+            Operation::DeleteForwarding(key) => {
+                kernel.forwarding.remove(key);
+            }
+            Operation::PutNeighbour(link, address, mac) => {
+                has(kernel, link)?;
+                kernel.neighbours.insert((link.clone(), *address), *mac);
+            }
+            Operation::DeleteNeighbour(link, address) => {
+                kernel.neighbours.remove(&(link.clone(), *address));
+            }
+            Operation::PutRoute(table, to, route) => {
+                let link = kernel.links.get(&route.link);
+                let link = link.ok_or_else(|| Error::NoLink(route.link.clone()))?;
+                if !link.is_up {
+                    return Err(refused("put a route", Errno::NETDOWN));
+                }
+                kernel.routes.insert((*table, *to), route.clone());
+            }
+            Operation::DeleteRoute(table, to, _) => {
+                kernel.routes.remove(&(*table, *to));
+            }
+            Operation::AddRule(rule) => {
+                let is_new = kernel.rules.insert(*rule);
+                return exists("add a rule", !is_new);
+            }
+            Operation::DeleteRule(rule) => {
+                kernel.rules.remove(rule);
+            }
+            Operation::Set(path, value) => {
+                kernel.settings.insert(path.clone(), value.clone());
+            }
+            Operation::SetHairpin(port) => {
+                kernel.hairpins.insert(port.clone(), true);
+            }
+        }
+        Ok(())
+    }
+
+    fn connections(&mut self) -> Result<Vec<Connection>, Error> {
+        Ok(self.tracked.clone())
+    }
+
+    fn cut(&mut self, connection: &Connection) -> Result<(), Error> {
+        self.tracked.retain(|tracked| tracked != connection);
+        Ok(())
+    }
+}
+
+fn has(kernel: &Kernel, link: &str) -> Result<(), Error> {
+    match kernel.links.contains_key(link) {
+        true => Ok(()),
+        false => Err(Error::NoLink(link.to_owned())),
+    }
+}
+
+fn add_link(kernel: &mut Kernel, name: &str, link: &Link) -> Result<(), Error> {
+    exists("add a link", kernel.links.contains_key(name))?;
+    if let Some(bridge) = &link.bridge {
+        has(kernel, bridge)?;
+    }
+    kernel.links.insert(name.to_owned(), link.clone());
+    Ok(())
+}
+
+fn set_link(kernel: &mut Kernel, name: &str, link: &Link) -> Result<(), Error> {
+    let present = kernel.links.get(name);
+    let present = present.ok_or_else(|| Error::NoLink(name.to_owned()))?;
+    if present.kind != link.kind {
+        return Err(refused("change what a link is", Errno::OPNOTSUPP));
+    }
+    if present.mac != link.mac || !present.is_up {
+        kernel.neighbours.retain(|(of, _), _| of != name);
+        kernel.routes.retain(|_, route| route.link != name);
+    }
+    if present.bridge != link.bridge {
+        kernel
+            .forwarding
+            .retain(|key, _| key.link != name || key.place != Place::Bridge);
+    }
+    kernel.links.insert(name.to_owned(), link.clone());
+    Ok(())
+}
+
+/// All changes or none.
+fn tables(kernel: &mut Kernel, changes: &[Change]) -> Result<(), Error> {
+    let mut next = kernel.tables.clone();
+    for Change { table, step } in changes {
+        match step {
+            Step::AddTable => {
+                next.entry(table.clone()).or_default();
+            }
+            Step::DeleteTable => {
+                next.remove(table).ok_or_else(missing)?;
+            }
+            Step::PrependRule(..) | Step::DeleteRule(..) => guests(kernel, step),
+            _ => within(next.get_mut(table).ok_or_else(missing)?, step)?,
+        }
+    }
+    kernel.tables = next;
+    Ok(())
+}
+
+fn missing() -> Error {
+    refused("change tables", Errno::NOENT)
+}
+
+/// The handle of a rule of ours that was put into one of Docker's chains.
+const HANDLE: u64 = 1;
+
+/// Docker's chains are not kept whole: only what there is of ours.
+fn guests(kernel: &mut Kernel, step: &Step) {
+    for (chain, found) in &mut kernel.guests {
+        match step {
+            Step::PrependRule(name, _) if name == chain.name() => found.first = Some(HANDLE),
+            Step::DeleteRule(name, handle) if name == chain.name() => {
+                found.others.retain(|other| other != handle);
+                found.first = found.first.filter(|first| first != handle);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn within(table: &mut Table, step: &Step) -> Result<(), Error> {
+    match step {
+        Step::AddChain(name, hook) => {
+            exists("add a chain", table.chains.contains_key(name))?;
+            let hook = hook.clone();
+            let rules = Vec::new();
+            table.chains.insert(name.clone(), Chain { hook, rules });
+        }
+        Step::EmptyChain(name) => table
+            .chains
+            .get_mut(name)
+            .ok_or_else(missing)?
+            .rules
+            .clear(),
+        Step::DeleteChain(name) => {
+            table.chains.remove(name).ok_or_else(missing)?;
+        }
+        Step::AppendRule(name, rule) => {
+            let chain = table.chains.get_mut(name).ok_or_else(missing)?;
+            chain.rules.push(rule.clone());
+        }
+        Step::AddSet(name, shape) => {
+            exists("add a set", table.sets.contains_key(name))?;
+            let (shape, elements) = (*shape, BTreeMap::new());
+            table.sets.insert(name.clone(), Set { shape, elements });
+        }
+        Step::DeleteSet(name) => {
+            table.sets.remove(name).ok_or_else(missing)?;
+        }
+        Step::AddElements(name, _, new) => {
+            let set = table.sets.get_mut(name).ok_or_else(missing)?;
+            let twice = new.keys().any(|key| set.elements.contains_key(key));
+            exists("add elements", twice)?;
+            set.elements.extend(new.clone());
+        }
+        Step::DeleteElements(name, _, gone) => {
+            let set = table.sets.get_mut(name).ok_or_else(missing)?;
+            for key in gone.keys() {
+                set.elements.remove(key).ok_or_else(missing)?;
+            }
+        }
+        Step::AddTable | Step::DeleteTable | Step::PrependRule(..) | Step::DeleteRule(..) => {}
+    }
+    Ok(())
+}

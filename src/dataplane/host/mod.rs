@@ -1,0 +1,46 @@
+//! The door [`Host`]: a node's kernel.
+//!
+//! [`Linux`] is the real one, over netlink, for the network namespace that it was opened in; [`Memory`] is one in memory
+//! with the same manners, for tests and the simulator. Calls return within milliseconds and wait for nobody, so they are
+//! not asynchronous.
+
+mod error;
+mod events;
+mod linux;
+mod memory;
+
+pub use error::Error;
+pub use events::Events;
+pub use linux::Linux;
+pub use memory::Memory;
+
+use super::connections::Connection;
+use super::kernel::Kernel;
+use super::plan::Operation;
+
+/// A node's kernel.
+pub trait Host: Send {
+    /// What is there.
+    ///
+    /// # Errors
+    /// The kernel could not be read.
+    fn look(&mut self) -> Result<Kernel, Error>;
+
+    /// Does one thing.
+    ///
+    /// # Errors
+    /// The kernel refused it: nothing of it was done.
+    fn act(&mut self, operation: &Operation) -> Result<(), Error>;
+
+    /// The connections that it tracks.
+    ///
+    /// # Errors
+    /// They could not be read.
+    fn connections(&mut self) -> Result<Vec<Connection>, Error>;
+
+    /// Forgets a connection; one that is gone already is no error.
+    ///
+    /// # Errors
+    /// The kernel refused it.
+    fn cut(&mut self, connection: &Connection) -> Result<(), Error>;
+}

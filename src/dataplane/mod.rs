@@ -1,0 +1,51 @@
+//! Layer 3: the data plane of a node: what its kernel does with the packets of tasks.
+//!
+//! Overlays between nodes, virtual addresses of services, and ports that every node answers on. An [`agent`] on each node is
+//! given the node's [`state`], looks at the [`kernel`], and does what the [`plan`] says through the door [`host::Host`].
+//! Nobody learns anything from packets: every entry is computed and put.
+//!
+//! | # | The datum | Where |
+//! |---|---|---|
+//! | 1 | what should be: a state, or a change of one | `state.rs` |
+//! | 2 | the kernel that it means | `wanted.rs`, `nftables/elements.rs`, `nftables/rules.rs` |
+//! | 3 | the kernel that is there | `host/linux.rs`, `netlink/`, `nftables/decode.rs` |
+//! | 4 | operations from one to the other | `plan.rs`, `nftables/diff.rs` |
+//! | 5 | messages to the kernel | `netlink/route.rs`, `nftables/encode.rs` |
+//! | 6 | what is programmed, mended, refused | `agent/` |
+//!
+//! Pure are all files but `agent/`, `host/` and `netlink/socket.rs`.
+//!
+//! # How packets go
+//!
+//! *Router.* Each node is a router for its overlays, with one hardware address for all of them that holds the node's own
+//! address. Bridges do not forward between tasks: every frame of a task is lifted into the node's IP stack, which sends it on
+//! to the local task or, in VXLAN, to the router of the task's node. So a node needs one forwarding entry for each other
+//! node, however many tasks there are, and address translation works whether bridges call iptables or not. The price is a
+//! pass through two IP stacks between nodes.
+//!
+//! *Virtual addresses* are nobody's: the VXLAN device answers for them with the node's router, and maps of nf_tables choose
+//! a task. *Published ports* keep the client's address; `nftables/rules.rs` says how answers find their way back.
+//!
+//! # Invariants
+//!
+//! - Networks are isolated before the first link of one exists, and a way is there before anybody is sent on it.
+//! - Entries are replaced, never added beside each other; a plan for what is there already is empty.
+//! - Only what is ours by name or number is touched; of Docker's tables, one rule in the chain that is there for it.
+//! - What was made can be taken away without a trace, and settings of the namespace are put back.
+//!
+//! Deliberately absent, for now: the managers' half (who allocates addresses, starts agents and tells them states), names
+//! (DNS), IPv6, iptables-legacy, encryption, and the faster form in which frames between tasks stay on the bridges.
+
+pub mod address;
+pub mod agent;
+pub mod connections;
+mod constants;
+pub mod host;
+pub mod kernel;
+mod netlink;
+pub mod nftables;
+pub mod plan;
+pub mod state;
+#[cfg(test)]
+mod state_tests;
+pub mod wanted;

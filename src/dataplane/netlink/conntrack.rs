@@ -1,0 +1,65 @@
+//! Tracked connections as messages of ctnetlink. Pure. The numbers are those of linux/netfilter/nfnetlink_conntrack.h.
+
+use super::message::{Attributes, Message, attribute, be32};
+use crate::api::unit::Port;
+use crate::dataplane::connections::Connection;
+use std::net::Ipv4Addr;
+
+/// NFNL_SUBSYS_CTNETLINK, as the upper half of message types, with IPCTNL_MSG_CT_GET and IPCTNL_MSG_CT_DELETE.
+const GET: u16 = 1 << 8 | 1;
+const DELETE: u16 = 1 << 8 | 2;
+
+/// The header: IPv4.
+const HEADER: [u8; 4] = [2, 0, 0, 0];
+
+/// The attributes that name a connection: CTA_TUPLE_ORIG, CTA_ID, CTA_ZONE.
+const NAMES: [u16; 3] = [1, 12, 18];
+
+/// IPS_DST_NAT.
+const TRANSLATED: u32 = 0x20;
+
+/// Asks for all connections of IPv4.
+pub(in crate::dataplane) fn list() -> Message {
+    Message::new(GET, 0, &HEADER, Attributes::new())
+}
+
+/// Forgets a connection.
+pub(in crate::dataplane) fn delete(connection: &Connection) -> Message {
+    let mut message = Message::new(DELETE, 0, &HEADER, Attributes::new());
+    message.body.extend(&connection.handle);
+    message
+}
+
+/// A connection.
+pub(in crate::dataplane) fn connection(body: &[u8]) -> Option<Connection> {
+    let attributes = body.get(HEADER.len()..)?;
+    let (original, reply) = (attribute(attributes, 1)?, attribute(attributes, 2)?);
+    let number = |kind| {
+        attribute(attributes, kind)
+            .and_then(be32)
+            .unwrap_or_default()
+    };
+    let protocol = attribute(original, 2).unwrap_or_default();
+    let port = attribute(protocol, 3).and_then(|port| port.first_chunk());
+    let address = |tuple, kind| {
+        let octets = attribute(attribute(tuple, 1)?, kind)?;
+        Some(Ipv4Addr::from(*octets.first_chunk::<4>()?))
+    };
+    let mut handle = Attributes::new();
+    for kind in NAMES {
+        if let Some(value) = attribute(attributes, kind) {
+            // Only the tuple is a nest.
+            let nested = if kind == 1 { 0x8000 } else { 0 };
+            handle = handle.bytes(kind | nested, value);
+        }
+    }
+    Some(Connection {
+        protocol: *attribute(protocol, 1)?.first()?,
+        destination: address(original, 2)?,
+        port: Port(port.copied().map(u16::from_be_bytes).unwrap_or_default()),
+        target: address(reply, 1)?,
+        is_translated: number(3) & TRANSLATED != 0,
+        mark: number(8),
+        handle: handle.as_slice().to_vec(),
+    })
+}

@@ -1,0 +1,439 @@
+//! Links, addresses, neighbours, routes and rules as messages of rtnetlink. Pure. The numbers are those of
+//! linux/rtnetlink.h, if_link.h, neighbour.h and fib_rules.h.
+
+use super::message::{Attributes, Message, attribute, flag, text, u16_at, u32_at};
+use crate::api::unit::Port;
+use crate::dataplane::address::{Cidr, Mac};
+use crate::dataplane::kernel::{Action, Link, LinkKind, Place, Rule, Tunnel};
+use crate::dataplane::state::Vni;
+use std::net::Ipv4Addr;
+
+/// Message types.
+pub(in crate::dataplane) mod kind {
+    pub(in crate::dataplane) const NEW_LINK: u16 = 16;
+    pub(in crate::dataplane) const DELETE_LINK: u16 = 17;
+    pub(in crate::dataplane) const GET_LINK: u16 = 18;
+    pub(in crate::dataplane) const NEW_ADDRESS: u16 = 20;
+    pub(in crate::dataplane) const DELETE_ADDRESS: u16 = 21;
+    pub(in crate::dataplane) const GET_ADDRESS: u16 = 22;
+    pub(in crate::dataplane) const NEW_ROUTE: u16 = 24;
+    pub(in crate::dataplane) const DELETE_ROUTE: u16 = 25;
+    pub(in crate::dataplane) const GET_ROUTE: u16 = 26;
+    pub(in crate::dataplane) const NEW_NEIGHBOUR: u16 = 28;
+    pub(in crate::dataplane) const DELETE_NEIGHBOUR: u16 = 29;
+    pub(in crate::dataplane) const GET_NEIGHBOUR: u16 = 30;
+    pub(in crate::dataplane) const NEW_RULE: u16 = 32;
+    pub(in crate::dataplane) const DELETE_RULE: u16 = 33;
+    pub(in crate::dataplane) const GET_RULE: u16 = 34;
+}
+
+const INET: u8 = 2;
+const BRIDGE: u8 = 7;
+
+/// IFF_UP.
+const UP: u32 = 1;
+/// NUD_PERMANENT and NUD_NOARP.
+const PERMANENT: u16 = 0x80;
+const STATIC: u16 = 0x40;
+/// NTF_SELF and NTF_MASTER.
+const SELF: u8 = 0x02;
+const MASTER: u8 = 0x04;
+/// Who made a route, for those who print it: a number that nobody else has.
+const PROTOCOL: u8 = 100;
+/// RTNH_F_ONLINK: the next hop is there, whatever addresses say.
+const ONLINK: u32 = 4;
+/// FIB_RULE_INVERT.
+const INVERTED: u32 = 2;
+
+/// The length of each kind's header.
+const LINK_HEADER: usize = 16;
+const ADDRESS_HEADER: usize = 8;
+const ENTRY_HEADER: usize = 12;
+
+fn link_header(index: u32, is_up: bool) -> [u8; LINK_HEADER] {
+    let mut header = [0; LINK_HEADER];
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    if is_up {
+        header[8..12].copy_from_slice(&UP.to_ne_bytes());
+        header[12..16].copy_from_slice(&UP.to_ne_bytes());
+    }
+    header
+}
+
+/// Asks for all of a kind.
+pub(in crate::dataplane) fn list(kind: u16) -> Message {
+    let header: &[u8] = match kind {
+        kind::GET_LINK => &[0; LINK_HEADER],
+        kind::GET_ADDRESS => &[INET, 0, 0, 0, 0, 0, 0, 0],
+        _ => &[INET, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+    };
+    Message::new(kind, 0, header, Attributes::new())
+}
+
+/// Asks for the entries of bridges and VXLAN devices.
+pub(in crate::dataplane) fn list_forwarding() -> Message {
+    let header = [BRIDGE, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    Message::new(kind::GET_NEIGHBOUR, 0, &header, Attributes::new())
+}
+
+/// Makes a link, switched off and in no bridge.
+pub(in crate::dataplane) fn add_link(name: &str, link: &Link) -> Message {
+    let info = match &link.kind {
+        LinkKind::Bridge => Attributes::new().text(1, "bridge"),
+        LinkKind::Tunnel(tunnel) => Attributes::new().text(1, "vxlan").nest(2, vxlan(tunnel)),
+        LinkKind::Foreign(kind) => Attributes::new().text(1, kind),
+    };
+    let attributes = Attributes::new()
+        .text(3, name)
+        .bytes(1, &link.mac.0)
+        .nest(18, info);
+    let flags = flag::CREATE | flag::EXCL;
+    Message::new(kind::NEW_LINK, flags, &link_header(0, false), attributes)
+}
+
+fn vxlan(tunnel: &Tunnel) -> Attributes {
+    let device = Attributes::new()
+        .u32(1, tunnel.vni.0)
+        .bytes(4, &tunnel.local.octets());
+    let device = device
+        .u8(7, tunnel.learns.into())
+        .u8(11, tunnel.is_proxy.into());
+    device.be16(15, tunnel.port.0)
+}
+
+/// Changes what can be changed of a link; `bridge` is the index of the bridge that it is a port of, 0 for none.
+pub(in crate::dataplane) fn set_link(index: u32, link: &Link, bridge: u32) -> Message {
+    let attributes = Attributes::new()
+        .bytes(1, &link.mac.0)
+        .u32(27, link.group)
+        .u32(10, bridge);
+    let attributes = link
+        .mtu
+        .into_iter()
+        .fold(attributes, |all, mtu| all.u32(4, mtu));
+    Message::new(
+        kind::NEW_LINK,
+        0,
+        &link_header(index, link.is_up),
+        attributes,
+    )
+}
+
+/// Changes one switch of a port of a bridge: [`HAIRPIN`] or [`LEARNING`].
+pub(in crate::dataplane) fn set_port(index: u32, switch: u16, is_on: bool) -> Message {
+    let data = Attributes::new().u8(switch, is_on.into());
+    let info = Attributes::new().text(4, "bridge").nest(5, data);
+    Message::new(
+        kind::NEW_LINK,
+        0,
+        &link_header(index, false),
+        Attributes::new().nest(18, info),
+    )
+}
+
+/// IFLA_BRPORT_MODE and IFLA_BRPORT_LEARNING.
+pub(in crate::dataplane) const HAIRPIN: u16 = 4;
+pub(in crate::dataplane) const LEARNING: u16 = 8;
+
+pub(in crate::dataplane) fn delete_link(index: u32) -> Message {
+    Message::new(
+        kind::DELETE_LINK,
+        0,
+        &link_header(index, false),
+        Attributes::new(),
+    )
+}
+
+/// A link as it was listed.
+#[derive(Clone, Debug)]
+pub(in crate::dataplane) struct Listed {
+    pub(in crate::dataplane) index: u32,
+    pub(in crate::dataplane) name: String,
+    /// The index of the bridge or whatever else it belongs to; 0: none.
+    pub(in crate::dataplane) parent: u32,
+    /// Without the name of its bridge.
+    pub(in crate::dataplane) link: Link,
+    /// Whether its bridge lets frames out where they came in; `None`: it is no port of a bridge.
+    pub(in crate::dataplane) hairpin: Option<bool>,
+}
+
+pub(in crate::dataplane) fn link(body: &[u8]) -> Option<Listed> {
+    let attributes = body.get(LINK_HEADER..)?;
+    let number = |kind| {
+        attribute(attributes, kind)
+            .and_then(|value| u32_at(value, 0))
+            .unwrap_or(0)
+    };
+    let info = attribute(attributes, 18).unwrap_or_default();
+    let what = attribute(info, 1).map(text).unwrap_or_default();
+    let port = attribute(info, 4).filter(|kind| text(kind) == "bridge");
+    let port = port.and_then(|_| attribute(info, 5));
+    let switch = |kind| {
+        port.and_then(|port| attribute(port, kind))
+            .map(|value| value.first() == Some(&1))
+    };
+    let kind = match what.as_str() {
+        "bridge" => LinkKind::Bridge,
+        "vxlan" => LinkKind::Tunnel(tunnel(attribute(info, 2).unwrap_or_default())),
+        _ => LinkKind::Foreign(what),
+    };
+    let mtu = matches!(kind, LinkKind::Tunnel(_)).then(|| number(4));
+    let mac = attribute(attributes, 1).and_then(|mac| mac.first_chunk());
+    Some(Listed {
+        index: u32_at(body, 4)?,
+        name: attribute(attributes, 3).map(text)?,
+        parent: number(10),
+        hairpin: switch(HAIRPIN),
+        link: Link {
+            kind,
+            mac: Mac(mac.copied().unwrap_or_default()),
+            mtu,
+            group: number(27),
+            bridge: None,
+            is_learned_from: switch(LEARNING).unwrap_or(true),
+            is_up: u32_at(body, 8)? & UP != 0,
+        },
+    })
+}
+
+fn tunnel(data: &[u8]) -> Tunnel {
+    let byte = |kind| attribute(data, kind).is_some_and(|value| value.first() == Some(&1));
+    let port = attribute(data, 15).and_then(|port| port.first_chunk());
+    Tunnel {
+        vni: Vni(attribute(data, 1)
+            .and_then(|vni| u32_at(vni, 0))
+            .unwrap_or(0)),
+        local: attribute(data, 4)
+            .and_then(address)
+            .unwrap_or(Ipv4Addr::UNSPECIFIED),
+        port: Port(port.copied().map(u16::from_be_bytes).unwrap_or_default()),
+        learns: byte(7),
+        is_proxy: byte(11),
+    }
+}
+
+fn address(bytes: &[u8]) -> Option<Ipv4Addr> {
+    Some(Ipv4Addr::from(*bytes.first_chunk::<4>()?))
+}
+
+/// Adds or removes an address of a link.
+pub(in crate::dataplane) fn set_address(index: u32, subnet: Cidr, is_there: bool) -> Message {
+    let mut header = [INET, subnet.length, 0, 0, 0, 0, 0, 0];
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    let octets = subnet.address.octets();
+    let attributes = Attributes::new().bytes(2, &octets).bytes(1, &octets);
+    match is_there {
+        true => Message::new(
+            kind::NEW_ADDRESS,
+            flag::CREATE | flag::EXCL,
+            &header,
+            attributes,
+        ),
+        false => Message::new(kind::DELETE_ADDRESS, 0, &header, attributes),
+    }
+}
+
+/// The link's index and the address with its subnet.
+pub(in crate::dataplane) fn listed_address(body: &[u8]) -> Option<(u32, Cidr)> {
+    let attributes = body.get(ADDRESS_HEADER..)?;
+    // IFA_LOCAL, which differs from IFA_ADDRESS on links between two points.
+    let found = attribute(attributes, 2).or_else(|| attribute(attributes, 1))?;
+    let subnet = Cidr {
+        address: address(found)?,
+        length: *body.get(1)?,
+    };
+    Some((u32_at(body, 4)?, subnet))
+}
+
+fn entry(family: u8, index: u32, state: u16, flags: u8) -> [u8; ENTRY_HEADER] {
+    let mut header = [0; ENTRY_HEADER];
+    header[0] = family;
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    header[8..10].copy_from_slice(&state.to_ne_bytes());
+    header[10] = flags;
+    header
+}
+
+pub(in crate::dataplane) fn put_neighbour(index: u32, of: Ipv4Addr, mac: Mac) -> Message {
+    let attributes = Attributes::new().bytes(1, &of.octets()).bytes(2, &mac.0);
+    let flags = flag::CREATE | flag::REPLACE;
+    Message::new(
+        kind::NEW_NEIGHBOUR,
+        flags,
+        &entry(INET, index, PERMANENT, 0),
+        attributes,
+    )
+}
+
+pub(in crate::dataplane) fn delete_neighbour(index: u32, of: Ipv4Addr) -> Message {
+    let attributes = Attributes::new().bytes(1, &of.octets());
+    Message::new(
+        kind::DELETE_NEIGHBOUR,
+        0,
+        &entry(INET, index, 0, 0),
+        attributes,
+    )
+}
+
+/// A permanent neighbour: its link's index, address, hardware address.
+pub(in crate::dataplane) fn neighbour(body: &[u8]) -> Option<(u32, Ipv4Addr, Mac)> {
+    let attributes = body.get(ENTRY_HEADER..)?;
+    if body[0] != INET || u16_at(body, 8)? & PERMANENT == 0 {
+        return None;
+    }
+    let mac = attribute(attributes, 2)?.first_chunk()?;
+    Some((
+        u32_at(body, 4)?,
+        address(attribute(attributes, 1)?)?,
+        Mac(*mac),
+    ))
+}
+
+pub(in crate::dataplane) fn put_forwarding(
+    index: u32,
+    mac: Mac,
+    target: Option<Ipv4Addr>,
+) -> Message {
+    let attributes = Attributes::new().bytes(2, &mac.0);
+    let (state, flags, attributes) = match target {
+        Some(target) => (
+            PERMANENT | STATIC,
+            SELF,
+            attributes.bytes(1, &target.octets()),
+        ),
+        None => (STATIC, MASTER, attributes),
+    };
+    let put = flag::CREATE | flag::REPLACE;
+    Message::new(
+        kind::NEW_NEIGHBOUR,
+        put,
+        &entry(BRIDGE, index, state, flags),
+        attributes,
+    )
+}
+
+pub(in crate::dataplane) fn delete_forwarding(index: u32, mac: Mac, place: Place) -> Message {
+    let flags = match place {
+        Place::Tunnel => SELF,
+        Place::Bridge => MASTER,
+    };
+    let attributes = Attributes::new().bytes(2, &mac.0);
+    Message::new(
+        kind::DELETE_NEIGHBOUR,
+        0,
+        &entry(BRIDGE, index, 0, flags),
+        attributes,
+    )
+}
+
+/// An entry that somebody put: its link's index, its key without the link, where it leads.
+pub(in crate::dataplane) fn forwarding(body: &[u8]) -> Option<(u32, Mac, Place, Option<Ipv4Addr>)> {
+    let attributes = body.get(ENTRY_HEADER..)?;
+    let (index, state) = (u32_at(body, 4)?, u16_at(body, 8)?);
+    let mac = Mac(*attribute(attributes, 2)?.first_chunk()?);
+    // NDA_MASTER: the bridge's.
+    if attribute(attributes, 9).is_some() {
+        // A port's own address is permanent; what was learned is neither.
+        let is_put = state & STATIC != 0 && state & PERMANENT == 0;
+        return is_put.then_some((index, mac, Place::Bridge, None));
+    }
+    let target = attribute(attributes, 1).and_then(address);
+    Some((index, mac, Place::Tunnel, Some(target?)))
+}
+
+fn route_header(length: u8, table: u32, flags: u32) -> ([u8; 12], Attributes) {
+    // RT_TABLE_UNSPEC: the attribute says it. RT_SCOPE_UNIVERSE, RTN_UNICAST.
+    let mut header = [INET, length, 0, 0, 0, PROTOCOL, 0, 1, 0, 0, 0, 0];
+    header[8..12].copy_from_slice(&flags.to_ne_bytes());
+    (header, Attributes::new().u32(15, table))
+}
+
+/// Puts or deletes a route through a link.
+pub(in crate::dataplane) fn set_route(
+    table: u32,
+    to: Cidr,
+    (gateway, index): (Ipv4Addr, u32),
+    is_there: bool,
+) -> Message {
+    let (header, attributes) = route_header(to.length, table, ONLINK);
+    let attributes = match to.length {
+        0 => attributes,
+        _ => attributes.bytes(1, &to.address.octets()),
+    };
+    let attributes = attributes.bytes(5, &gateway.octets()).u32(4, index);
+    match is_there {
+        true => Message::new(
+            kind::NEW_ROUTE,
+            flag::CREATE | flag::REPLACE,
+            &header,
+            attributes,
+        ),
+        false => Message::new(kind::DELETE_ROUTE, 0, &header, attributes),
+    }
+}
+
+/// A route: its table, where to, the next hop, its link's index.
+pub(in crate::dataplane) fn route(body: &[u8]) -> Option<(u32, Cidr, Ipv4Addr, u32)> {
+    let attributes = body.get(ENTRY_HEADER..)?;
+    let number = |kind| attribute(attributes, kind).and_then(|value| u32_at(value, 0));
+    let to = Cidr {
+        address: attribute(attributes, 1)
+            .and_then(address)
+            .unwrap_or(Ipv4Addr::UNSPECIFIED),
+        length: *body.get(1)?,
+    };
+    let gateway = attribute(attributes, 5).and_then(address);
+    Some((
+        number(15)?,
+        to,
+        gateway.unwrap_or(Ipv4Addr::UNSPECIFIED),
+        number(4).unwrap_or(0),
+    ))
+}
+
+/// Adds or removes a rule of policy routing.
+pub(in crate::dataplane) fn set_rule(rule: &Rule, is_there: bool) -> Message {
+    let attributes = Attributes::new().u32(6, rule.priority);
+    let attributes = match rule.mark {
+        Some((mark, mask)) => attributes.u32(10, mark).u32(16, mask),
+        None => attributes,
+    };
+    // FR_ACT_TO_TBL, FR_ACT_GOTO, FR_ACT_NOP.
+    let (action, attributes) = match rule.action {
+        Action::Table(table) => (1, attributes.u32(15, table)),
+        Action::Goto(priority) => (2, attributes.u32(4, priority)),
+        Action::Nothing => (3, attributes),
+    };
+    let mut header = [INET, 0, 0, 0, 0, 0, 0, action, 0, 0, 0, 0];
+    if rule.is_inverted {
+        header[8..12].copy_from_slice(&INVERTED.to_ne_bytes());
+    }
+    match is_there {
+        true => Message::new(
+            kind::NEW_RULE,
+            flag::CREATE | flag::EXCL,
+            &header,
+            attributes,
+        ),
+        false => Message::new(kind::DELETE_RULE, 0, &header, attributes),
+    }
+}
+
+/// A rule of policy routing; `None`: one that does what ours never do.
+pub(in crate::dataplane) fn rule(body: &[u8]) -> Option<Rule> {
+    let attributes = body.get(ENTRY_HEADER..)?;
+    let number = |kind| attribute(attributes, kind).and_then(|value| u32_at(value, 0));
+    let action = match body[7] {
+        1 => Action::Table(number(15)?),
+        2 => Action::Goto(number(4)?),
+        3 => Action::Nothing,
+        _ => return None,
+    };
+    let mark = number(10).zip(number(16));
+    Some(Rule {
+        priority: number(6).unwrap_or(0),
+        mark: mark.filter(|(_, mask)| *mask != 0),
+        is_inverted: u32_at(body, 8)? & INVERTED != 0,
+        action,
+    })
+}

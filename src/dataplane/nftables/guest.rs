@@ -1,0 +1,130 @@
+//! Our one rule in a chain of Docker's: what has our mark passes. Pure.
+//!
+//! Engines up to 28, and 29 with iptables, have the chain DOCKER-USER for it, before their own rules that would drop what
+//! comes to a task from anywhere but its bridge. iptables made that chain, so the rule is in iptables' own form: a native
+//! expression there makes iptables call the whole chain incompatible, and engines then move the jump to it. Engine 29 with
+//! nftables has a table of its own, where a native rule stands first.
+//!
+//! Deliberately absent: iptables-legacy, which nf_tables does not see.
+
+use super::decode::ListedRule;
+use super::diff::{Change, Step};
+use super::expression::*;
+use super::ruleset::{Family, Rule, TableName};
+use crate::dataplane::constants::{MARK, MARK_MASK};
+use crate::dataplane::netlink::message::{attribute, attributes, text};
+
+/// A chain of Docker's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Chain {
+    /// DOCKER-USER of iptables.
+    DockerUser,
+    /// `filter-FORWARD` of Engine 29's own table.
+    DockerBridges,
+}
+
+impl Chain {
+    /// All of them.
+    pub(in crate::dataplane) const ALL: [Self; 2] = [Self::DockerUser, Self::DockerBridges];
+
+    /// Its table's name.
+    pub(in crate::dataplane) fn table(self) -> &'static str {
+        match self {
+            Self::DockerUser => "filter",
+            Self::DockerBridges => "docker-bridges",
+        }
+    }
+
+    /// Its name.
+    pub(in crate::dataplane) fn name(self) -> &'static str {
+        match self {
+            Self::DockerUser => "DOCKER-USER",
+            Self::DockerBridges => "filter-FORWARD",
+        }
+    }
+
+    /// Our rule.
+    fn rule(self) -> Rule {
+        let accept = verdict(&Verdict::Accept);
+        match self {
+            // iptables shows no comment that is not a match of its own.
+            Self::DockerUser => Rule {
+                tag: String::new(),
+                body: body([connmark(MARK, MARK_MASK), counter(), accept]),
+            },
+            Self::DockerBridges => {
+                let ours = [
+                    ct(ct::MARK, R0),
+                    bitwise(R0, &MARK_MASK.to_ne_bytes(), &[0; 4]),
+                    compare(Operator::Equal, R0, &MARK.to_ne_bytes()),
+                    accept,
+                ];
+                Rule::new("skep", body(ours))
+            }
+        }
+    }
+
+    /// Whether a listed rule is ours.
+    fn is_ours(self, listed: &ListedRule) -> bool {
+        match self {
+            Self::DockerUser => attributes(&listed.body).any(|(_, one)| is_connmark(one)),
+            Self::DockerBridges => listed.rule == self.rule(),
+        }
+    }
+}
+
+/// Whether a listed expression is iptables' match of our mark.
+fn is_connmark(expression: &[u8]) -> bool {
+    let inner = |bytes, kind| attribute(bytes, kind).unwrap_or_default();
+    let data = inner(expression, 2);
+    // The mark, the mask, and that it is not inverted; what pads them may hold anything.
+    let info = [&MARK.to_ne_bytes()[..], &MARK_MASK.to_ne_bytes(), &[0]].concat();
+    text(inner(expression, 1)) == "match"
+        && text(inner(data, 1)) == "connmark"
+        && inner(data, 3).starts_with(&info)
+}
+
+/// What was found of a chain that is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The first rule by its handle, if it is ours.
+    pub first: Option<u64>,
+    /// Our rules that are not the first.
+    pub others: Vec<u64>,
+}
+
+/// What there is of ours in a chain of which these are the rules.
+pub(in crate::dataplane) fn find(chain: Chain, rules: &[ListedRule]) -> Found {
+    let ours = |rule: &&ListedRule| chain.is_ours(rule);
+    let first = rules.first().filter(ours).map(|rule| rule.handle);
+    let others = rules.iter().skip(usize::from(first.is_some()));
+    Found {
+        first,
+        others: others.filter(ours).map(|rule| rule.handle).collect(),
+    }
+}
+
+/// The changes that make our rule the first of the chain and the only one of ours, or take all away.
+pub(in crate::dataplane) fn mend(chain: Chain, found: &Found, is_wanted: bool) -> Vec<Change> {
+    let gone = found
+        .first
+        .iter()
+        .filter(|_| !is_wanted)
+        .chain(&found.others);
+    let name = || chain.name().to_owned();
+    let mut steps: Vec<Step> = gone
+        .map(|handle| Step::DeleteRule(name(), *handle))
+        .collect();
+    if is_wanted && found.first.is_none() {
+        steps.push(Step::PrependRule(name(), chain.rule()));
+    }
+    let table = TableName {
+        family: Family::Ip,
+        name: chain.table().to_owned(),
+    };
+    let change = |step| Change {
+        table: table.clone(),
+        step,
+    };
+    steps.into_iter().map(change).collect()
+}

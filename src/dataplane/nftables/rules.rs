@@ -1,0 +1,340 @@
+//! The static chains of a node: the packet's way, in order. Pure.
+//!
+//! # Overlay, virtual addresses, published ports
+//!
+//! *Lift.* Frames of overlay addresses are readdressed to this node's router before the bridge looks at them, so connection
+//! tracking and address translation see both directions, whether bridges call iptables or not; and a task that remembers
+//! a router by another address, of a node that moved, loses nothing.
+//!
+//! *Entry.* A packet for a published port enters at node X, which sends it to a task, its source untouched. The task's
+//! node Y sees X's router as the sender of the frame and remembers X in the connection's mark; the answer goes to the
+//! task's gateway, Y, which sends it back to X by a routing table of X's own, and X restores the port. Connections through
+//! different entry nodes live in zones of their own: the same client port through two of them must not clash.
+//!
+//! The mark is `0x64FFNNNN`: 0x64 says that it is ours, N is the entry node's index (0: this node), and F
+//! [`OWN_SOURCE`] or nothing.
+
+use super::expression::*;
+use super::parts::*;
+use super::ruleset::Rule;
+use super::tables::name;
+use crate::dataplane::address::Mac;
+use crate::dataplane::constants::{GROUP, MARK, MARK_MASK, NODE_MASK, OWN_SOURCE};
+use crate::dataplane::state::State;
+use std::net::Ipv4Addr;
+
+pub(super) fn pre_raw(state: &State) -> Vec<Rule> {
+    let zone = vec![ct_set_original(ct::ZONE, R0)];
+    let (mask, net) = LOOPBACK;
+    let port = vec![
+        payload(Base::Transport, 2, 2, R0),
+        compare(Operator::Equal, R0, &state.vxlan_port.0.to_be_bytes()),
+    ];
+    vec![
+        rule(
+            "each entry node has its zone",
+            [
+                from_overlay(),
+                field_not_in(SOURCE, name::NETWORKS),
+                entry_mark(),
+                zone,
+            ],
+        ),
+        rule(
+            "of overlays only the loopback is guarded",
+            [
+                from_overlay(),
+                field_masked(Operator::Unequal, DESTINATION, mask, net),
+                end(&Verdict::Accept),
+            ],
+        ),
+        // ARPHRD_LOOPBACK.
+        rule(
+            "the node itself",
+            [
+                is(meta::IIFTYPE, &772_u16.to_ne_bytes()),
+                end(&Verdict::Accept),
+            ],
+        ),
+        rule(
+            "route_localnet opens the loopback to nobody else",
+            [
+                field_masked(Operator::Equal, DESTINATION, mask, net),
+                end(&Verdict::Drop),
+            ],
+        ),
+        rule(
+            "only members send VXLAN",
+            [
+                is(meta::L4PROTO, &[17]),
+                port,
+                field_not_in(SOURCE, name::MEMBERS),
+                end(&Verdict::Drop),
+            ],
+        ),
+    ]
+}
+
+pub(super) fn pre_mangle() -> Vec<Rule> {
+    let reply = vec![ct(ct::DIRECTION, R0), compare(Operator::Equal, R0, &[1])];
+    let route = vec![ct(ct::MARK, R0), meta_set(meta::MARK, R0)];
+    vec![
+        rule(
+            "answers go back through the entry node",
+            [
+                ct_mark(Operator::Equal, MARK_MASK, MARK),
+                ct_mark(Operator::Unequal, NODE_MASK, 0),
+                reply,
+                field_not_in(DESTINATION, name::NETWORKS),
+                route,
+                end(&Verdict::Accept),
+            ],
+        ),
+        rule(
+            "remember the entry node",
+            [
+                ct_bits(ct::STATE, NEW),
+                from_overlay(),
+                field_not_in(SOURCE, name::NETWORKS),
+                entry_mark(),
+                vec![ct_set(ct::MARK, R0)],
+            ],
+        ),
+    ]
+}
+
+fn to_service() -> Rule {
+    let chosen = vec![
+        payload(Base::Network, DESTINATION, 4, R0),
+        look_up(name::SERVICES, R0, 0),
+    ];
+    rule("virtual addresses", [chosen])
+}
+
+/// The node's own addresses but those of gateways and link-local ones, where names are asked for.
+fn node_address() -> Part {
+    let (mask, net) = LINK_LOCAL;
+    let mut parts = is_local(Side::Destination).to_vec();
+    parts.extend(field_not_in(DESTINATION, name::NETWORKS));
+    parts.extend(field_masked(Operator::Unequal, DESTINATION, mask, net));
+    parts
+}
+
+fn to_port() -> [Rule; 2] {
+    let at = vec![
+        payload(Base::Network, DESTINATION, 4, R0),
+        meta(meta::L4PROTO, R1),
+        payload(Base::Transport, 2, 2, R2),
+        look_up(name::PORTS_AT, R0, 0),
+    ];
+    let any = vec![
+        meta(meta::L4PROTO, R0),
+        payload(Base::Transport, 2, 2, R1),
+        look_up(name::PORTS, R0, 0),
+    ];
+    [
+        rule("ports of one address", [node_address(), at]),
+        rule("ports of all addresses", [node_address(), any]),
+    ]
+}
+
+pub(super) fn pre_nat() -> Vec<Rule> {
+    [to_service()].into_iter().chain(to_port()).collect()
+}
+
+/// What the node itself asks.
+pub(super) fn out_nat() -> Vec<Rule> {
+    pre_nat()
+}
+
+pub(super) fn forward() -> Vec<Rule> {
+    let unmarked = || ct_mark(Operator::Equal, u32::MAX, 0);
+    let flagged = vec![
+        ct(ct::MARK, R0),
+        bitwise(R0, &(!OWN_SOURCE).to_ne_bytes(), &OWN_SOURCE.to_ne_bytes()),
+        ct_set(ct::MARK, R0),
+    ];
+    let asked_another = vec![
+        ct_original(ct::DESTINATION, R0),
+        is_not_in(name::VIRTUAL, R0),
+    ];
+    let from_internal = vec![meta(meta::IIFNAME, R0), is_in(name::INTERNAL, R0)];
+    vec![
+        rule(
+            "what is established",
+            [ct_bits(ct::STATE, GOING), end(&Verdict::Accept)],
+        ),
+        rule(
+            "a service without tasks refuses TCP",
+            [
+                field_in(DESTINATION, name::VIRTUAL),
+                is_tcp(),
+                vec![reset()],
+            ],
+        ),
+        rule(
+            "a service without tasks refuses",
+            [field_in(DESTINATION, name::VIRTUAL), vec![unreachable()]],
+        ),
+        rule(
+            "within an overlay: the mark that Docker's chain lets pass",
+            [inside(is_in), unmarked(), mark(MARK)],
+        ),
+        rule("within an overlay", [inside(is_in), end(&Verdict::Accept)]),
+        rule(
+            "containers of other networks: the answer must come back here",
+            [
+                to_overlay(),
+                ct_mark(Operator::Equal, MARK_MASK | NODE_MASK, MARK),
+                ct_bits(ct::STATUS, TRANSLATED),
+                field_in(SOURCE, name::LOCAL_SOURCES),
+                flagged,
+            ],
+        ),
+        rule(
+            "published ports",
+            [
+                to_overlay(),
+                ct_mark(Operator::Equal, MARK_MASK, MARK),
+                end(&Verdict::Accept),
+            ],
+        ),
+        rule(
+            "ports that the engine published",
+            [
+                to_overlay(),
+                ct_bits(ct::STATUS, TRANSLATED),
+                asked_another,
+                end(&Verdict::Accept),
+            ],
+        ),
+        rule("networks are isolated", [to_overlay(), end(&Verdict::Drop)]),
+        rule(
+            "internal networks have no way out",
+            [from_internal, end(&Verdict::Drop)],
+        ),
+    ]
+}
+
+pub(super) fn output() -> Vec<Rule> {
+    // ICMP, redirect.
+    let redirect = vec![
+        payload(Base::Transport, 0, 1, R0),
+        compare(Operator::Equal, R0, &[5]),
+    ];
+    vec![
+        rule(
+            "a bridge that is routed back out of is no wrong way",
+            [
+                to_overlay(),
+                is(meta::L4PROTO, &[1]),
+                redirect,
+                end(&Verdict::Drop),
+            ],
+        ),
+        rule(
+            "a service without tasks refuses the node TCP",
+            [
+                field_in(DESTINATION, name::VIRTUAL),
+                is_tcp(),
+                vec![reset()],
+            ],
+        ),
+        rule(
+            "a service without tasks refuses the node",
+            [field_in(DESTINATION, name::VIRTUAL), vec![unreachable()]],
+        ),
+    ]
+}
+
+pub(super) fn post_mangle() -> Vec<Rule> {
+    let ours = vec![
+        meta(meta::MARK, R0),
+        bitwise(R0, &MARK_MASK.to_ne_bytes(), &[0; 4]),
+        compare(Operator::Equal, R0, &MARK.to_ne_bytes()),
+    ];
+    let clear = vec![load(R0, &[0; 4]), meta_set(meta::MARK, R0)];
+    vec![rule(
+        "VXLAN would take the mark for its outer packet's",
+        [ours, clear],
+    )]
+}
+
+pub(super) fn post_nat(own: Ipv4Addr) -> Vec<Rule> {
+    let translated = || ct_bits(ct::STATUS, TRANSLATED);
+    let published = || {
+        let mut parts = to_overlay();
+        parts.extend(ct_mark(Operator::Equal, MARK_MASK | NODE_MASK, MARK));
+        parts.extend(translated());
+        parts
+    };
+    let itself = vec![
+        payload(Base::Network, SOURCE, 4, R0),
+        payload(Base::Network, DESTINATION, 4, R1),
+        is_in(name::LOOPS, R0),
+        masquerade(),
+    ];
+    let flagged = ct_mark(Operator::Equal, MARK_MASK | OWN_SOURCE, MARK | OWN_SOURCE);
+    let local = is_local(Side::Source).to_vec();
+    vec![
+        rule(
+            "a task that reaches itself by its service",
+            [translated(), itself],
+        ),
+        rule(
+            "the answer must come back here",
+            [published(), flagged, from_here(own)],
+        ),
+        rule(
+            "this node as its own client",
+            [published(), local, from_here(own)],
+        ),
+        rule(
+            "another node as client",
+            [published(), field_in(SOURCE, name::MEMBERS), from_here(own)],
+        ),
+        rule(
+            "every node has the gateway's address: it is no source",
+            [
+                to_overlay(),
+                field_in(SOURCE, name::GATEWAYS),
+                from_here(own),
+            ],
+        ),
+        rule(
+            "the way out",
+            [
+                isnt(meta::OIFGROUP, &GROUP.to_ne_bytes()),
+                field_in(SOURCE, name::NETWORKS),
+                field_not_in(DESTINATION, name::NETWORKS),
+                vec![masquerade()],
+            ],
+        ),
+    ]
+}
+
+pub(super) fn lift(router: Mac) -> Rule {
+    let unicast = vec![
+        payload(Base::Link, 0, 1, R0),
+        bitwise(R0, &[1], &[0]),
+        compare(Operator::Equal, R0, &[0]),
+    ];
+    let elsewhere = vec![
+        payload(Base::Link, 0, 6, R0),
+        compare(Operator::Unequal, R0, &router.0),
+    ];
+    // PACKET_HOST.
+    let host = vec![load(R0, &[0]), meta_set(meta::PKTTYPE, R0)];
+    let readdress = vec![load(R0, &router.0), payload_set(Base::Link, 0, 6, R0)];
+    rule(
+        "what tasks send passes the router",
+        [
+            is(meta::PROTOCOL, &[0x08, 0x00]),
+            field_in(SOURCE, name::NETWORKS),
+            unicast,
+            elsewhere,
+            host,
+            readdress,
+        ],
+    )
+}

@@ -1,0 +1,250 @@
+//! The operations that make of one kernel another. Pure.
+//!
+//! # Order
+//!
+//! 1. The chains, if there are none yet: they isolate networks before there is one.
+//! 2. Links, addresses, settings, then where frames and answers go: before anybody is sent there.
+//! 3. The elements of sets and maps, all in one batch: new connections go by them from here on.
+//! 4. What nobody is sent to any more goes.
+//!
+//! A state that was reached needs no operation, and a plan that was cut off anywhere is finished by the next: nothing is
+//! remembered, everything is looked at.
+
+use super::address::{Cidr, Mac};
+use super::kernel::{Forwarding, Kernel, Link, LinkKind, Route, Rule};
+use super::nftables::diff::{Change, diff};
+use super::nftables::guest;
+use super::nftables::ruleset::Ruleset;
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+/// One thing to do; the kernel does it whole or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Changes of nf_tables, all or none.
+    Tables(Vec<Change>),
+    /// A link is made, and becomes all that it should be.
+    AddLink(String, Link),
+    /// What can be changed of a link becomes what it should be.
+    SetLink(String, Link),
+    /// A link goes, and all that belongs to it.
+    DeleteLink(String),
+    /// An address comes.
+    AddAddress(String, Cidr),
+    /// An address goes.
+    DeleteAddress(String, Cidr),
+    /// Frames for an address go somewhere, whatever was before.
+    PutForwarding(Forwarding, Option<Ipv4Addr>),
+    /// They no longer do.
+    DeleteForwarding(Forwarding),
+    /// A neighbour is at a hardware address, whatever was before.
+    PutNeighbour(String, Ipv4Addr, Mac),
+    /// It is not.
+    DeleteNeighbour(String, Ipv4Addr),
+    /// A route leads somewhere, whatever was before.
+    PutRoute(u32, Cidr, Route),
+    /// It goes.
+    DeleteRoute(u32, Cidr, Route),
+    /// A rule of policy routing comes.
+    AddRule(Rule),
+    /// It goes.
+    DeleteRule(Rule),
+    /// A setting gets a value.
+    Set(String, String),
+    /// Frames may leave a port that they came from: br_netfilter sends back there what a task sends to itself.
+    SetHairpin(String),
+}
+
+impl Operation {
+    /// The kind of thing that it is about, as drift is counted by.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Tables(_) => "nftables",
+            Self::AddLink(..) | Self::SetLink(..) | Self::DeleteLink(_) => "link",
+            Self::AddAddress(..) | Self::DeleteAddress(..) => "address",
+            Self::PutForwarding(..) | Self::DeleteForwarding(_) => "forwarding",
+            Self::PutNeighbour(..) | Self::DeleteNeighbour(..) => "neighbour",
+            Self::PutRoute(..) | Self::DeleteRoute(..) => "route",
+            Self::AddRule(_) | Self::DeleteRule(_) => "rule",
+            Self::Set(..) => "setting",
+            Self::SetHairpin(_) => "port",
+        }
+    }
+}
+
+/// The kinds that [`Operation::kind`] tells apart.
+pub const KINDS: [&str; 9] = [
+    "nftables",
+    "link",
+    "address",
+    "forwarding",
+    "neighbour",
+    "route",
+    "rule",
+    "setting",
+    "port",
+];
+
+/// The operations that make `wanted` of `found`; none: it is so.
+pub fn plan(found: &Kernel, wanted: &Kernel) -> Vec<Operation> {
+    let mut operations = Vec::new();
+    let mut found = found.clone();
+    let skeleton = without_elements(&wanted.tables);
+    if wanted
+        .tables
+        .keys()
+        .any(|table| !found.tables.contains_key(table))
+    {
+        tables(&found.tables, &skeleton, &mut operations);
+        found.tables = skeleton;
+    }
+    links(&mut found, wanted, &mut operations);
+    let add = &mut operations;
+    for (link, address) in wanted.addresses.difference(&found.addresses) {
+        add.push(Operation::AddAddress(link.clone(), *address));
+    }
+    for (path, value) in changed(&found.settings, &wanted.settings) {
+        add.push(Operation::Set(path.clone(), value.clone()));
+    }
+    for (key, target) in changed(&found.forwarding, &wanted.forwarding) {
+        add.push(Operation::PutForwarding(key.clone(), *target));
+    }
+    for ((link, address), mac) in changed(&found.neighbours, &wanted.neighbours) {
+        add.push(Operation::PutNeighbour(link.clone(), *address, *mac));
+    }
+    for ((table, to), route) in changed(&found.routes, &wanted.routes) {
+        add.push(Operation::PutRoute(*table, *to, route.clone()));
+    }
+    for rule in wanted.rules.difference(&found.rules) {
+        add.push(Operation::AddRule(*rule));
+    }
+    for (port, _) in found.hairpins.iter().filter(|(_, is_on)| !**is_on) {
+        if wanted.hairpins.contains_key(port) {
+            add.push(Operation::SetHairpin(port.clone()));
+        }
+    }
+    guests(&found, wanted, add);
+    tables(&found.tables, &wanted.tables, add);
+    removals(&found, wanted, add);
+    operations
+}
+
+fn tables(found: &Ruleset, wanted: &Ruleset, operations: &mut Vec<Operation>) {
+    let changes = diff(found, wanted);
+    if !changes.is_empty() {
+        operations.push(Operation::Tables(changes));
+    }
+}
+
+fn without_elements(ruleset: &Ruleset) -> Ruleset {
+    let mut ruleset = ruleset.clone();
+    for table in ruleset.values_mut() {
+        for set in table.sets.values_mut() {
+            set.elements.clear();
+        }
+    }
+    ruleset
+}
+
+/// What is not the same, or not there.
+fn changed<'a, K: Ord, V: PartialEq>(
+    found: &'a BTreeMap<K, V>,
+    wanted: &'a BTreeMap<K, V>,
+) -> impl Iterator<Item = (&'a K, &'a V)> {
+    wanted
+        .iter()
+        .filter(|(key, value)| found.get(*key) != Some(*value))
+}
+
+fn links(found: &mut Kernel, wanted: &Kernel, operations: &mut Vec<Operation>) {
+    for (name, link) in &wanted.links {
+        match found.links.get(name).cloned() {
+            Some(present) if present == *link => {}
+            Some(present) if present.kind == link.kind => {
+                operations.push(Operation::SetLink(name.clone(), link.clone()));
+                if present.mac != link.mac || !present.is_up {
+                    // The kernel drops even permanent neighbours with the address, and routes with the switch.
+                    found.neighbours.retain(|(of, _), _| of != name);
+                    found.routes.retain(|_, route| route.link != *name);
+                }
+                if present.bridge != link.bridge {
+                    let place = super::kernel::Place::Bridge;
+                    found
+                        .forwarding
+                        .retain(|key, _| key.link != *name || key.place != place);
+                }
+            }
+            Some(_) => {
+                operations.push(Operation::DeleteLink(name.clone()));
+                replace(found, name, link, operations);
+            }
+            None => replace(found, name, link, operations),
+        }
+    }
+}
+
+fn replace(found: &mut Kernel, name: &str, link: &Link, operations: &mut Vec<Operation>) {
+    found.forget(name);
+    operations.push(Operation::AddLink(name.to_owned(), link.clone()));
+    if link.kind != LinkKind::Bridge {
+        return;
+    }
+    // Its ports lost it: they join again, and what their entries in its table said is gone.
+    let lost =
+        |(_, port): &(&String, &Link)| port.bridge.is_none() && port.kind != LinkKind::Bridge;
+    let lost: Vec<String> = found
+        .links
+        .iter()
+        .filter(lost)
+        .map(|(name, _)| name.clone())
+        .collect();
+    for port in lost {
+        found
+            .forwarding
+            .retain(|key, _| key.link != port || key.place != super::kernel::Place::Bridge);
+    }
+}
+
+/// Our rule in Docker's chains, if there is anything else of ours.
+fn guests(found: &Kernel, wanted: &Kernel, operations: &mut Vec<Operation>) {
+    let is_wanted = !wanted.tables.is_empty();
+    for (chain, present) in &found.guests {
+        let changes = guest::mend(*chain, present, is_wanted);
+        if !changes.is_empty() {
+            operations.push(Operation::Tables(changes));
+        }
+    }
+}
+
+/// What is not wanted any more, what leads to something before that.
+fn removals(found: &Kernel, wanted: &Kernel, operations: &mut Vec<Operation>) {
+    let stays = |link: &str| wanted.links.contains_key(link);
+    for rule in found.rules.difference(&wanted.rules) {
+        operations.push(Operation::DeleteRule(*rule));
+    }
+    for ((table, to), route) in &found.routes {
+        // What belongs to a link goes with it.
+        if !wanted.routes.contains_key(&(*table, *to)) && stays(&route.link) {
+            operations.push(Operation::DeleteRoute(*table, *to, route.clone()));
+        }
+    }
+    for (link, address) in found.neighbours.keys() {
+        if !wanted.neighbours.contains_key(&(link.clone(), *address)) && stays(link) {
+            operations.push(Operation::DeleteNeighbour(link.clone(), *address));
+        }
+    }
+    for key in found.forwarding.keys() {
+        if !wanted.forwarding.contains_key(key) && stays(&key.link) {
+            operations.push(Operation::DeleteForwarding(key.clone()));
+        }
+    }
+    for (link, address) in found.addresses.difference(&wanted.addresses) {
+        if stays(link) {
+            operations.push(Operation::DeleteAddress(link.clone(), *address));
+        }
+    }
+    // Tunnels before the bridges that they are ports of.
+    for link in found.links.keys().rev().filter(|link| !stays(link)) {
+        operations.push(Operation::DeleteLink(link.clone()));
+    }
+}

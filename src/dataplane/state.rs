@@ -1,0 +1,389 @@
+//! What a node's data plane should be: one value, whole or as changes between two revisions. Pure.
+//!
+//! Whoever manages the node computes it; the agent programs exactly this and learns nothing from packets. Everything has
+//! a key, so a change names what it puts or removes and nothing else moves.
+
+use super::address::Cidr;
+use crate::api::service::{Locality, Protocol, SessionAffinity, Source};
+use crate::api::unit::Port;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::str::FromStr;
+
+/// The port of VXLAN that IANA assigned. Others use it too (Docker's own overlay, Calico): the agent drops what comes
+/// to its port from addresses that are no members, so where they run on the same nodes take another.
+pub const VXLAN_PORT: Port = Port(4789);
+
+/// A node's number within its cluster, 1 to [`NodeIndex::MOST`]: it stands in packet marks, conntrack zones and next hops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct NodeIndex(pub u16);
+
+impl NodeIndex {
+    /// As many as there are addresses for next hops in 169.254.64.0/18.
+    pub const MOST: u16 = 0x3fff;
+}
+
+/// The number of an overlay on the wire, 1 to [`Vni::MOST`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Vni(pub u32);
+
+impl Vni {
+    /// VXLAN has 24 bits for it.
+    pub const MOST: u32 = 0xff_ffff;
+}
+
+/// The number of a state: the agent answers with the one that it has programmed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StateRevision(pub u64);
+
+/// All that a node's data plane should be.
+///
+/// A field that an agent does not know is an error: it must not take a state for programmed of which it left a part out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct State {
+    /// Counts states.
+    pub revision: StateRevision,
+    /// This node.
+    pub node: NodeIndex,
+    /// Where VXLAN arrives; the same on every node.
+    #[serde(default = "vxlan_port")]
+    pub vxlan_port: Port,
+    /// The nodes of the cluster, this one too, with the addresses that they reach each other at.
+    pub members: BTreeMap<NodeIndex, Ipv4Addr>,
+    /// The overlays that this node has.
+    #[serde(default)]
+    pub networks: BTreeMap<Vni, Network>,
+    /// Virtual addresses of services.
+    #[serde(default)]
+    pub virtual_addresses: BTreeMap<Ipv4Addr, VirtualAddress>,
+    /// Ports that every node answers on.
+    #[serde(default)]
+    pub ports: BTreeMap<PublishedKey, PublishedPort>,
+}
+
+fn vxlan_port() -> Port {
+    VXLAN_PORT
+}
+
+/// An overlay network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Network {
+    /// Its addresses.
+    pub subnet: Cidr,
+    /// The router's address, the same on every node.
+    pub gateway: Ipv4Addr,
+    /// The largest packet in bytes: what the underlay carries less 50 for VXLAN's headers.
+    pub mtu: u32,
+    /// Without a way out.
+    #[serde(default)]
+    pub internal: bool,
+    /// The nodes that have this network; this one need not be named.
+    pub nodes: BTreeSet<NodeIndex>,
+    /// The address of each of its tasks and attached containers, with the node where it is.
+    #[serde(default)]
+    pub tasks: BTreeMap<Ipv4Addr, NodeIndex>,
+}
+
+/// What stands behind a virtual address.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VirtualAddress {
+    /// Addresses of serving tasks; none: connections are refused.
+    pub backends: BTreeSet<Ipv4Addr>,
+    /// Which of them a connection gets.
+    #[serde(default)]
+    pub affinity: SessionAffinity,
+}
+
+/// What a published port is found by: the protocol, the port, and the one address if it is not open on all. As text
+/// `tcp/8080` or `udp/192.0.2.1:53`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PublishedKey {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// The only address of nodes that it is open on; `None`: all.
+    pub address: Option<Ipv4Addr>,
+    /// The port.
+    pub port: Port,
+}
+
+impl fmt::Display for PublishedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let protocol = self.protocol.as_str();
+        match self.address {
+            Some(address) => write!(f, "{protocol}/{address}:{}", self.port),
+            None => write!(f, "{protocol}/{}", self.port),
+        }
+    }
+}
+
+impl FromStr for PublishedKey {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is no published port: write tcp/8080 or udp/192.0.2.1:53");
+        let (protocol, rest) = text.split_once('/').ok_or_else(wrong)?;
+        let protocol = match protocol {
+            "tcp" => Protocol::Tcp,
+            "udp" => Protocol::Udp,
+            _ => return Err(wrong()),
+        };
+        let (address, port) = match rest.split_once(':') {
+            Some((address, port)) => (Some(address.parse().map_err(|_| wrong())?), port),
+            None => (None, rest),
+        };
+        let port = port.parse().ok().filter(|port| *port != 0).map(Port);
+        Ok(Self {
+            protocol,
+            address,
+            port: port.ok_or_else(wrong)?,
+        })
+    }
+}
+
+impl Serialize for PublishedKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for PublishedKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+/// A port that every node answers on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PublishedPort {
+    /// The port of the tasks.
+    pub target: Port,
+    /// Addresses of serving tasks; none: connections are refused.
+    pub backends: BTreeSet<Ipv4Addr>,
+    /// Whether tasks see the client's address.
+    #[serde(default)]
+    pub source: Source,
+    /// Whose tasks answer on this node.
+    #[serde(default)]
+    pub locality: Locality,
+    /// Which of them a connection gets.
+    #[serde(default)]
+    pub affinity: SessionAffinity,
+}
+
+/// What leads from one state to the next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Delta {
+    /// The state that it changes.
+    pub from: StateRevision,
+    /// The state that it makes.
+    pub to: StateRevision,
+    /// What changes.
+    pub changes: Vec<Change>,
+}
+
+/// One thing is put, or with `None` removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Change {
+    /// A node of the cluster.
+    Member(NodeIndex, Option<Ipv4Addr>),
+    /// A network, whole.
+    Network(Vni, Option<Network>),
+    /// A task of a network.
+    Task(Vni, Ipv4Addr, Option<NodeIndex>),
+    /// A virtual address.
+    VirtualAddress(Ipv4Addr, Option<VirtualAddress>),
+    /// A published port.
+    Port(PublishedKey, Option<PublishedPort>),
+}
+
+/// Why a state or a change is not taken. The state in force stays.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The change belongs to another state: the whole one is needed.
+    #[error("a change from revision {from} does not fit revision {at}", from = from.0, at = at.0)]
+    Gap {
+        /// What the change is from.
+        from: StateRevision,
+        /// What there is.
+        at: StateRevision,
+    },
+    /// It contradicts itself.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+impl Error {
+    /// Whether the whole state helps.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Gap { .. } => true,
+            Self::Invalid(_) => false,
+        }
+    }
+}
+
+impl State {
+    /// This node's address.
+    pub fn address(&self) -> Ipv4Addr {
+        let own = self.members.get(&self.node);
+        own.copied().unwrap_or(Ipv4Addr::UNSPECIFIED)
+    }
+
+    /// The other members.
+    pub fn others(&self) -> impl Iterator<Item = (NodeIndex, Ipv4Addr)> {
+        let own = self.node;
+        let members = self.members.iter().map(|(index, at)| (*index, *at));
+        members.filter(move |(index, _)| *index != own)
+    }
+
+    /// The node of a task, by its address.
+    pub fn place(&self, task: Ipv4Addr) -> Option<NodeIndex> {
+        let mut places = self.networks.values();
+        places.find_map(|network| network.tasks.get(&task).copied())
+    }
+
+    /// The state after `delta`.
+    ///
+    /// # Errors
+    /// The delta belongs to another revision, or what it leads to contradicts itself.
+    pub fn after(&self, delta: Delta) -> Result<Self, Error> {
+        if delta.from != self.revision {
+            return Err(Error::Gap {
+                from: delta.from,
+                at: self.revision,
+            });
+        }
+        let mut next = self.clone();
+        next.revision = delta.to;
+        for change in delta.changes {
+            next.take(change)?;
+        }
+        next.check()?;
+        Ok(next)
+    }
+
+    fn take(&mut self, change: Change) -> Result<(), Error> {
+        match change {
+            Change::Member(index, value) => put(&mut self.members, index, value),
+            Change::Network(vni, value) => put(&mut self.networks, vni, value),
+            Change::Task(vni, address, value) => {
+                let network = self.networks.get_mut(&vni);
+                let network = network
+                    .ok_or_else(|| Error::Invalid(format!("there is no network {}", vni.0)))?;
+                put(&mut network.tasks, address, value);
+            }
+            Change::VirtualAddress(address, value) => {
+                put(&mut self.virtual_addresses, address, value);
+            }
+            Change::Port(key, value) => put(&mut self.ports, key, value),
+        }
+        Ok(())
+    }
+
+    /// Whether the state can be programmed as it stands.
+    ///
+    /// # Errors
+    /// It contradicts itself; the message says where.
+    pub fn check(&self) -> Result<(), Error> {
+        let refuse = |wrong: bool, why: String| match wrong {
+            true => Err(Error::Invalid(why)),
+            false => Ok(()),
+        };
+        refuse(
+            !self.members.contains_key(&self.node),
+            format!("this node, {}, is no member", self.node.0),
+        )?;
+        for index in self.members.keys() {
+            let fits = (1..=NodeIndex::MOST).contains(&index.0);
+            refuse(!fits, format!("node {} has no place in marks", index.0))?;
+        }
+        for (vni, network) in &self.networks {
+            let named = |why: String| format!("network {}: {why}", vni.0);
+            refuse(
+                !(1..=Vni::MOST).contains(&vni.0),
+                named("not a number of VXLAN".into()),
+            )?;
+            if let Some(why) = network.contradiction() {
+                return Err(Error::Invalid(named(why)));
+            }
+            let later = self.networks.range(Vni(vni.0 + 1)..);
+            for (other, rival) in later {
+                refuse(
+                    network.subnet.overlaps(rival.subnet),
+                    named(format!("its subnet overlaps that of network {}", other.0)),
+                )?;
+            }
+            for address in self.virtual_addresses.keys() {
+                refuse(
+                    network.tasks.contains_key(address) || network.gateway == *address,
+                    named(format!("{address} is a virtual address too")),
+                )?;
+            }
+        }
+        self.check_backends()
+    }
+
+    fn check_backends(&self) -> Result<(), Error> {
+        let tasks: BTreeSet<_> = self
+            .networks
+            .values()
+            .flat_map(|network| network.tasks.keys())
+            .collect();
+        let sets = self.virtual_addresses.iter();
+        let sets = sets.map(|(address, value)| (address.to_string(), &value.backends));
+        let ports = self.ports.iter();
+        let ports = ports.map(|(key, value)| (key.to_string(), &value.backends));
+        for (name, backends) in sets.chain(ports) {
+            if let Some(stranger) = backends.iter().find(|backend| !tasks.contains(backend)) {
+                let why = format!("{name}: {stranger} is no task of a network of this node");
+                return Err(Error::Invalid(why));
+            }
+        }
+        for address in self.virtual_addresses.keys() {
+            let mut networks = self.networks.values();
+            if !networks.any(|network| network.subnet.holds(*address)) {
+                let why = format!("{address} is in no network of this node");
+                return Err(Error::Invalid(why));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Network {
+    /// What contradicts itself.
+    fn contradiction(&self) -> Option<String> {
+        if !self.subnet.is_subnet() {
+            return Some(format!("{} has bits behind its length", self.subnet));
+        }
+        // What an IPv4 host must take whole, and the largest packet that there is.
+        if !(576..=65_535).contains(&self.mtu) {
+            return Some(format!("no packet is {} bytes long", self.mtu));
+        }
+        let mut addresses = self.tasks.keys().chain([&self.gateway]);
+        if let Some(outside) = addresses.find(|address| !self.subnet.holds(**address)) {
+            return Some(format!("{outside} is not in {}", self.subnet));
+        }
+        let is_task = self.tasks.contains_key(&self.gateway);
+        is_task.then(|| format!("{} is the gateway's and a task's", self.gateway))
+    }
+}
+
+fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
+    match value {
+        Some(value) => map.insert(key, value),
+        None => map.remove(&key),
+    };
+}

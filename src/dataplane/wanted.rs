@@ -1,0 +1,257 @@
+//! What a kernel should be for a state. Pure.
+
+use super::address::{Cidr, Mac};
+use super::constants::{GROUP, MARK, MARK_MASK, NODE_MASK, RULE_BEHIND, RULE_ENTRY, RULE_PAST};
+use super::kernel::{
+    Action, Forwarding, Kernel, Link, LinkKind, Place, Route, Rule, Tunnel, bridge_name,
+    tunnel_name,
+};
+use super::nftables::elements;
+use super::state::{Network, NodeIndex, State, Vni};
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+/// What should be, and what cannot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// The kernel.
+    pub kernel: Kernel,
+    /// Networks that clash with what the node has, and why.
+    pub refused: BTreeMap<Vni, String>,
+    /// The state without them.
+    pub state: Option<State>,
+}
+
+/// What the kernel should be; `found` says what else is there.
+pub fn wanted(state: &State, found: &Kernel) -> Wanted {
+    let refused = refusals(state, found);
+    let state = possible(state, &refused);
+    let is_bridge = found.others.iter().filter(|other| other.is_bridge);
+    let local: Vec<Cidr> = is_bridge.map(|other| other.subnet).collect();
+    let mut kernel = Kernel {
+        tables: elements::ruleset(&state, &local),
+        others: found.others.clone(),
+        hairpins: found
+            .hairpins
+            .keys()
+            .map(|port| (port.clone(), true))
+            .collect(),
+        ..Kernel::default()
+    };
+    for (vni, network) in &state.networks {
+        overlay(&mut kernel, &state, *vni, network);
+    }
+    entries(&mut kernel, &state);
+    settings(&mut kernel);
+    Wanted {
+        kernel,
+        refused,
+        state: Some(state),
+    }
+}
+
+/// The networks whose subnets are somebody else's on this node. One that is there already stays: an address that somebody
+/// adds must not take a running network down.
+fn refusals(state: &State, found: &Kernel) -> BTreeMap<Vni, String> {
+    let is_there = |(vni, network): &(&Vni, &Network)| {
+        let bridge = bridge_name(**vni);
+        found.addresses.contains(&(bridge, gateway(network)))
+    };
+    let clash = |network: &Network| {
+        let mut others = found.others.iter();
+        let other = others.find(|other| other.subnet.overlaps(network.subnet));
+        let by_link = other.map(|other| {
+            let (own, subnet, link) = (network.subnet, other.subnet, &other.link);
+            format!("{own} overlaps {subnet} of {link}")
+        });
+        let mut members = state.members.values();
+        let member = members.find(|member| network.subnet.holds(**member));
+        let by_member = member.map(|member| format!("{} holds the node {member}", network.subnet));
+        by_link.or(by_member)
+    };
+    let new = state.networks.iter().filter(|network| !is_there(network));
+    new.filter_map(|(vni, network)| Some((*vni, clash(network)?)))
+        .collect()
+}
+
+/// The router's address as its links have it.
+fn gateway(network: &Network) -> Cidr {
+    Cidr {
+        address: network.gateway,
+        length: network.subnet.length,
+    }
+}
+
+/// The state without the networks that are refused, and without what needs them.
+fn possible(state: &State, refused: &BTreeMap<Vni, String>) -> State {
+    let mut state = state.clone();
+    if refused.is_empty() {
+        return state;
+    }
+    state.networks.retain(|vni, _| !refused.contains_key(vni));
+    let networks = state.networks.clone();
+    let is_there = |address: Ipv4Addr| {
+        networks
+            .values()
+            .any(|network| network.subnet.holds(address))
+    };
+    state
+        .virtual_addresses
+        .retain(|address, _| is_there(*address));
+    for service in state.virtual_addresses.values_mut() {
+        service.backends.retain(|backend| is_there(*backend));
+    }
+    for port in state.ports.values_mut() {
+        port.backends.retain(|backend| is_there(*backend));
+    }
+    state
+}
+
+fn overlay(kernel: &mut Kernel, state: &State, vni: Vni, network: &Network) {
+    let (bridge, tunnel) = (bridge_name(vni), tunnel_name(vni));
+    let router = Mac::of_router(state.address());
+    let link = Link {
+        kind: LinkKind::Bridge,
+        mac: router,
+        mtu: None,
+        group: GROUP,
+        bridge: None,
+        is_learned_from: true,
+        is_up: true,
+    };
+    let device = Tunnel {
+        vni,
+        local: state.address(),
+        port: state.vxlan_port,
+        learns: false,
+        is_proxy: true,
+    };
+    let port = Link {
+        kind: LinkKind::Tunnel(device),
+        mtu: Some(network.mtu),
+        group: 0,
+        bridge: Some(bridge.clone()),
+        is_learned_from: false,
+        ..link.clone()
+    };
+    kernel.links.insert(bridge.clone(), link);
+    kernel.links.insert(tunnel.clone(), port);
+    kernel.addresses.insert((bridge.clone(), gateway(network)));
+    for (index, address) in state
+        .others()
+        .filter(|(index, _)| network.nodes.contains(index))
+    {
+        let mac = Mac::of_router(address);
+        for (place, target) in [(Place::Tunnel, Some(address)), (Place::Bridge, None)] {
+            let link = tunnel.clone();
+            kernel
+                .forwarding
+                .insert(Forwarding { link, mac, place }, target);
+        }
+        kernel
+            .neighbours
+            .insert((bridge.clone(), next_hop(index)), mac);
+    }
+    for (task, node) in network
+        .tasks
+        .iter()
+        .filter(|(_, node)| **node != state.node)
+    {
+        // A task of a node that is no member (any more) is nowhere.
+        if let Some(address) = state.members.get(node) {
+            kernel.neighbours.insert((tunnel.clone(), *task), router);
+            kernel
+                .neighbours
+                .insert((bridge.clone(), *task), Mac::of_router(*address));
+        }
+    }
+    let inside = state.virtual_addresses.keys();
+    for address in inside.filter(|address| network.subnet.holds(**address)) {
+        kernel.neighbours.insert((tunnel.clone(), *address), router);
+    }
+}
+
+/// The address by which routes name a node's router: link-local, of no interface, answered by a permanent neighbour.
+fn next_hop(index: NodeIndex) -> Ipv4Addr {
+    let [high, low] = index.0.to_be_bytes();
+    Ipv4Addr::new(169, 254, 64 + high, low)
+}
+
+/// The ways back to entry nodes: for each a table with one route, through the first overlay that it has too.
+fn entries(kernel: &mut Kernel, state: &State) {
+    for (index, _) in state.others() {
+        let mut networks = state.networks.iter();
+        let Some((vni, _)) = networks.find(|(_, network)| network.nodes.contains(&index)) else {
+            continue;
+        };
+        let table = MARK | u32::from(index.0);
+        let everywhere = Cidr {
+            address: Ipv4Addr::UNSPECIFIED,
+            length: 0,
+        };
+        let route = Route {
+            gateway: next_hop(index),
+            link: bridge_name(*vni),
+        };
+        kernel.routes.insert((table, everywhere), route);
+        kernel.rules.insert(Rule {
+            priority: RULE_ENTRY,
+            mark: Some((table, MARK_MASK | NODE_MASK)),
+            is_inverted: false,
+            action: Action::Table(table),
+        });
+    }
+    if kernel.routes.is_empty() {
+        return;
+    }
+    // What is not marked is spared a rule for each node, and goes on where it would have without us.
+    kernel.rules.insert(Rule {
+        priority: RULE_PAST,
+        mark: Some((MARK, MARK_MASK)),
+        is_inverted: true,
+        action: Action::Goto(RULE_BEHIND),
+    });
+    kernel.rules.insert(Rule {
+        priority: RULE_BEHIND,
+        mark: None,
+        is_inverted: false,
+        action: Action::Nothing,
+    });
+}
+
+/// Settings of the whole namespace: routers forward, and do not tell tasks to go another way (which also eats what the
+/// kernel allows itself of ICMP errors). What was found is put back on removal.
+pub(super) const GLOBAL_SETTINGS: [(&str, &str); 2] = [
+    ("net/ipv4/ip_forward", "1"),
+    ("net/ipv4/conf/all/send_redirects", "0"),
+];
+
+/// Settings of each bridge of ours: ports answer on the loopback too; a client's way back may be another one (2: loose,
+/// which wins over a strict setting of the namespace); no redirects.
+pub(super) const BRIDGE_SETTINGS: [(&str, &str); 3] = [
+    ("route_localnet", "1"),
+    ("rp_filter", "2"),
+    ("send_redirects", "0"),
+];
+
+/// The path of a bridge's setting.
+pub(super) fn setting(bridge: &str, name: &str) -> String {
+    format!("net/ipv4/conf/{bridge}/{name}")
+}
+
+fn settings(kernel: &mut Kernel) {
+    for (path, value) in GLOBAL_SETTINGS {
+        kernel.settings.insert(path.to_owned(), value.to_owned());
+    }
+    let bridges = kernel
+        .links
+        .iter()
+        .filter(|(_, link)| link.kind == LinkKind::Bridge);
+    for (bridge, _) in bridges {
+        for (name, value) in BRIDGE_SETTINGS {
+            kernel
+                .settings
+                .insert(setting(bridge, name), value.to_owned());
+        }
+    }
+}

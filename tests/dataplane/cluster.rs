@@ -1,0 +1,426 @@
+//! A cluster of three nodes on one wire, with an outside client and a stranger.
+
+use super::namespace::Namespace;
+use super::process::{self, Process};
+use super::traffic;
+use skep::api::unit::Port;
+use skep::dataplane::agent::Report;
+use skep::dataplane::kernel::bridge_name;
+use skep::dataplane::state::{
+    Network, NodeIndex, PublishedKey, PublishedPort, State, StateRevision, VXLAN_PORT,
+    VirtualAddress, Vni,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+/// The overlays.
+pub(crate) const BLUE: Vni = Vni(4097);
+pub(crate) const GREEN: Vni = Vni(4098);
+
+/// An address of the wire.
+pub(crate) fn outside(last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(172, 31, 0, last)
+}
+
+/// An address of an overlay.
+pub(crate) fn inside(vni: Vni, last: u8) -> Ipv4Addr {
+    let third = u8::try_from(vni.0 - BLUE.0 + 1).unwrap();
+    Ipv4Addr::new(10, 100, third, last)
+}
+
+/// The address of a node.
+pub(crate) fn node_address(index: u16) -> Ipv4Addr {
+    outside(10 + u8::try_from(index).unwrap())
+}
+
+pub(crate) fn at(address: Ipv4Addr, port: u16) -> SocketAddrV4 {
+    SocketAddrV4::new(address, port)
+}
+
+/// A node with its agent.
+pub(crate) struct Node {
+    pub(crate) space: Namespace,
+    pub(crate) index: NodeIndex,
+    /// The kernel before the first agent.
+    pub(crate) before: String,
+    folder: PathBuf,
+    agent: Option<Process>,
+    starts: usize,
+}
+
+/// Everything.
+pub(crate) struct Cluster {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) client: Namespace,
+    pub(crate) tasks: BTreeMap<Ipv4Addr, Namespace>,
+    pub(crate) wanted: State,
+    wire: Namespace,
+    folder: tempfile::TempDir,
+}
+
+impl Cluster {
+    /// Nodes 1 to `count` with an agent each, both overlays on all of them, and nothing else yet.
+    pub(crate) fn new(count: u16, bridges_call_iptables: bool) -> Self {
+        let wire = Namespace::new();
+        wire.ip("link add wire type bridge");
+        wire.ip("link set wire up");
+        let folder = tempfile::tempdir().unwrap();
+        let mut cluster = Self {
+            nodes: Vec::new(),
+            client: Namespace::new(),
+            tasks: BTreeMap::new(),
+            wanted: state(count),
+            wire,
+            folder,
+        };
+        cluster.plug(&cluster.client, outside(50));
+        for index in 1..=count {
+            let space = Namespace::new();
+            cluster.plug(&space, node_address(index));
+            engine(&space);
+            let call = if bridges_call_iptables { "1" } else { "0" };
+            space.set("bridge/bridge-nf-call-iptables", call);
+            let folder = cluster.folder.path().join(format!("node{index}"));
+            std::fs::create_dir_all(&folder).unwrap();
+            cluster.nodes.push(Node {
+                before: snapshot(&space),
+                space,
+                index: NodeIndex(index),
+                folder,
+                agent: None,
+                starts: 0,
+            });
+        }
+        cluster.program();
+        for node in &mut cluster.nodes {
+            node.start();
+        }
+        cluster.settle();
+        cluster
+    }
+
+    /// Connects a namespace to the wire.
+    pub(crate) fn plug(&self, space: &Namespace, address: Ipv4Addr) {
+        let [.., last] = address.octets();
+        space.cable("eth0", &self.wire, &format!("port{last}"));
+        self.wire.ip(&format!("link set port{last} master wire"));
+        space.ip(&format!("addr add {address}/24 dev eth0"));
+    }
+
+    pub(crate) fn node(&self, index: u16) -> &Node {
+        &self.nodes[usize::from(index) - 1]
+    }
+
+    pub(crate) fn task(&self, address: Ipv4Addr) -> &Namespace {
+        &self.tasks[&address]
+    }
+
+    /// Starts a task as an engine would: known to all nodes first, then a namespace behind the overlay's bridge that
+    /// serves port 80, then sent to.
+    pub(crate) fn start(&mut self, vni: Vni, last: u8, index: u16) {
+        let address = inside(vni, last);
+        let network = self.wanted.networks.get_mut(&vni).unwrap();
+        network.tasks.insert(address, NodeIndex(index));
+        self.settle();
+        let task = Namespace::new();
+        let space = &self.node(index).space;
+        let port = port(vni, last);
+        task.cable("eth0", space, &port);
+        // As an engine does by the network's option.
+        for (space, link) in [(&task, "eth0"), (space, &port)] {
+            space.ip(&format!("link set {link} mtu 1450"));
+        }
+        let bridge = bridge_name(vni);
+        // Engine 28 and newer.
+        space.run(&format!(
+            "iptables -t raw -A PREROUTING -d {address} ! -i {bridge} -j DROP"
+        ));
+        space.ip(&format!("link set {port} master {bridge}"));
+        task.ip(&format!("addr add {address}/24 dev eth0"));
+        task.ip(&format!("route add default via {}", inside(vni, 1)));
+        traffic::serve(&task, &address.to_string(), 80);
+        self.tasks.insert(address, task);
+    }
+
+    /// Ends a task: nobody is sent to it, then it is gone, then unknown.
+    pub(crate) fn stop(&mut self, vni: Vni, last: u8) {
+        let address = inside(vni, last);
+        for service in self.wanted.virtual_addresses.values_mut() {
+            service.backends.remove(&address);
+        }
+        for port in self.wanted.ports.values_mut() {
+            port.backends.remove(&address);
+        }
+        self.settle();
+        self.unplug(vni, last);
+        let network = self.wanted.networks.get_mut(&vni).unwrap();
+        network.tasks.remove(&address);
+        self.settle();
+    }
+
+    /// Takes a task from its bridge.
+    pub(crate) fn unplug(&mut self, vni: Vni, last: u8) {
+        let address = inside(vni, last);
+        let index = self.wanted.place(address).unwrap();
+        let space = &self.node(index.0).space;
+        let bridge = bridge_name(vni);
+        space.run(&format!(
+            "iptables -t raw -D PREROUTING -d {address} ! -i {bridge} -j DROP"
+        ));
+        space.ip(&format!("link del {}", port(vni, last)));
+        self.tasks.remove(&address);
+    }
+
+    /// A virtual address in a network.
+    pub(crate) fn serve(&mut self, vni: Vni, last: u8, backends: &[u8]) -> Ipv4Addr {
+        let backends = backends.iter().map(|last| inside(vni, *last)).collect();
+        let address = inside(vni, last);
+        let service = VirtualAddress {
+            backends,
+            ..VirtualAddress::default()
+        };
+        self.wanted.virtual_addresses.insert(address, service);
+        address
+    }
+
+    /// Publishes a port as `tcp/8080`, for port 80 of the backends.
+    pub(crate) fn publish(&mut self, key: &str, backends: &[Ipv4Addr]) -> &mut PublishedPort {
+        let key: PublishedKey = key.parse().unwrap();
+        let port = PublishedPort {
+            target: Port(80),
+            backends: backends.iter().copied().collect(),
+            source: Default::default(),
+            locality: Default::default(),
+            affinity: Default::default(),
+        };
+        self.wanted.ports.entry(key).or_insert(port)
+    }
+
+    /// Tells all agents what is wanted, and waits until they have it.
+    pub(crate) fn settle(&mut self) {
+        self.wanted.revision.0 += 1;
+        self.program();
+        for node in &mut self.nodes {
+            node.wait(self.wanted.revision);
+        }
+    }
+
+    fn program(&self) {
+        for node in &self.nodes {
+            node.program(&self.wanted);
+        }
+    }
+}
+
+impl Node {
+    fn program(&self, wanted: &State) {
+        let state = State {
+            node: self.index,
+            ..wanted.clone()
+        };
+        let new = self.folder.join("state.new");
+        std::fs::write(&new, serde_json::to_vec(&state).unwrap()).unwrap();
+        std::fs::rename(new, self.folder.join("state")).unwrap();
+    }
+
+    fn command(&self, arguments: &[&str]) -> std::process::Command {
+        let directory = self.folder.join("agent");
+        let directory = directory.to_str().unwrap();
+        let mut all = vec!["agent", "--directory", directory];
+        all.extend(arguments);
+        process::skep(&all)
+    }
+
+    /// Starts the agent.
+    pub(crate) fn start(&mut self) {
+        self.starts += 1;
+        let file = self.folder.join("state");
+        let command = self.command(&["--state", file.to_str().unwrap(), "--audit", "1s"]);
+        self.run(command);
+    }
+
+    /// Starts the agent with nobody to tell it anything.
+    pub(crate) fn start_alone(&mut self) {
+        self.starts += 1;
+        let command = self.command(&["--audit", "1s"]);
+        self.run(command);
+    }
+
+    fn run(&mut self, command: std::process::Command) {
+        let name = format!("agent{}", self.starts);
+        let folder = &self.folder;
+        self.agent = Some(
+            self.space
+                .within(move || Process::spawn(&name, command, folder)),
+        );
+    }
+
+    /// `kill -9` of the agent.
+    pub(crate) fn kill(&mut self) {
+        self.agent.take().unwrap().kill();
+    }
+
+    /// Removes all that the agent made.
+    pub(crate) fn remove(&mut self) {
+        self.kill();
+        let mut command = self.command(&["--remove"]);
+        let output = self.space.within(move || command.output()).unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
+    /// What the agent said last.
+    pub(crate) fn report(&self) -> Option<Report> {
+        let log = self.folder.join(format!("agent{}.log", self.starts));
+        let text = std::fs::read_to_string(log).unwrap_or_default();
+        let mut lines = text.lines().rev();
+        lines.find_map(|line| serde_json::from_str(line).ok())
+    }
+
+    /// Waits until the agent's last word is as it should be.
+    pub(crate) fn until(&mut self, what: &str, is_so: impl Fn(&Report) -> bool) -> Report {
+        for _ in 0..600 {
+            let report = self.report().filter(|report| is_so(report));
+            if let Some(report) = report {
+                return report;
+            }
+            let agent = self.agent.as_mut().expect("an agent runs");
+            assert!(
+                agent.is_running(),
+                "the agent of node {} has ended",
+                self.index.0
+            );
+            thread::sleep(Duration::from_millis(50));
+        }
+        panic!("node {}: {what}: {:?}", self.index.0, self.report());
+    }
+
+    /// Waits until a state is programmed.
+    pub(crate) fn wait(&mut self, revision: StateRevision) {
+        self.until("is not programmed", |report| {
+            report.programmed == Some(revision) && report.trouble.is_none()
+        });
+    }
+
+    /// How often the agent mended something of a kind.
+    pub(crate) fn drift(&self, kind: &str) -> u64 {
+        let report = self.report().unwrap_or_default();
+        report.drift.get(kind).copied().unwrap_or(0)
+    }
+}
+
+/// The name of a task's port of its bridge.
+fn port(vni: Vni, last: u8) -> String {
+    format!("veth{}x{last}", vni.0)
+}
+
+/// The state of a cluster without tasks.
+pub(crate) fn state(count: u16) -> State {
+    let indexes: BTreeSet<NodeIndex> = (1..=count).map(NodeIndex).collect();
+    let network = |vni| Network {
+        subnet: format!("{}/24", inside(vni, 0)).parse().unwrap(),
+        gateway: inside(vni, 1),
+        mtu: 1450,
+        internal: false,
+        nodes: indexes.clone(),
+        tasks: BTreeMap::new(),
+    };
+    State {
+        revision: StateRevision(0),
+        node: NodeIndex(1),
+        vxlan_port: VXLAN_PORT,
+        members: (1..=count)
+            .map(|index| (NodeIndex(index), node_address(index)))
+            .collect(),
+        networks: [BLUE, GREEN]
+            .into_iter()
+            .map(|vni| (vni, network(vni)))
+            .collect(),
+        virtual_addresses: BTreeMap::new(),
+        ports: BTreeMap::new(),
+    }
+}
+
+/// What an engine 28 does to a node: it drops what it forwards unless a rule of its own lets it pass, and has a bridge of
+/// its own with a container.
+fn engine(space: &Namespace) {
+    let rules = [
+        "-P FORWARD DROP",
+        "-N DOCKER-USER",
+        "-A FORWARD -j DOCKER-USER",
+        "-A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+        "-A FORWARD -i docker0 ! -o docker0 -j ACCEPT",
+        "-t nat -A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE",
+        // For a container's own address: those of tasks come with them.
+        "-t raw -A PREROUTING -d 172.17.0.200 ! -i docker0 -j DROP",
+    ];
+    for rule in rules {
+        space.run(&format!("iptables {rule}"));
+    }
+    // As engine 29 leaves it.
+    space.set("ipv4/ip_forward", "0");
+    for vni in [BLUE, GREEN] {
+        let bridge = bridge_name(vni);
+        let subnet = format!("{}/24", inside(vni, 0));
+        let rules = [
+            format!("-A FORWARD -o {bridge} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"),
+            format!("-A FORWARD -i {bridge} ! -o {bridge} -j ACCEPT"),
+            format!("-A FORWARD -i {bridge} -o {bridge} -j ACCEPT"),
+            format!("-A FORWARD ! -i {bridge} -o {bridge} -j DROP"),
+            format!("-t nat -A POSTROUTING -s {subnet} ! -o {bridge} -j MASQUERADE"),
+        ];
+        for rule in rules {
+            space.run(&format!("iptables {rule}"));
+        }
+    }
+    space.ip("link add docker0 type bridge");
+    space.ip("link set docker0 up");
+    space.ip("addr add 172.17.0.1/16 dev docker0");
+}
+
+/// A container of the engine's own bridge.
+pub(crate) fn container(node: &Node, last: u8) -> Namespace {
+    let task = Namespace::new();
+    let port = format!("vethd{last}");
+    task.cable("eth0", &node.space, &port);
+    node.space.ip(&format!("link set {port} master docker0"));
+    task.ip(&format!("addr add 172.17.0.{last}/16 dev eth0"));
+    task.ip("route add default via 172.17.0.1");
+    task
+}
+
+/// All of a kernel that an agent could have left something in.
+pub(crate) fn snapshot(space: &Namespace) -> String {
+    let links = space.ip("-br link");
+    // Peers in other namespaces have numbers of their own.
+    let links: Vec<&str> = links
+        .lines()
+        .filter_map(|line| line.split(['@', ' ']).next())
+        .collect();
+    let mut text = format!("{links:?}\n");
+    let lines = [
+        "ip -4 -br addr",
+        "ip rule",
+        "ip -4 route show table all",
+        "ip neigh show nud permanent",
+        "nft -s list ruleset",
+    ];
+    for line in lines {
+        let (_, said) = space.attempt(line);
+        text += &said;
+    }
+    for path in [
+        "ipv4/ip_forward",
+        "ipv4/conf/all/send_redirects",
+        "ipv4/conf/all/rp_filter",
+    ] {
+        text += &format!("{path} {}\n", space.get(path));
+    }
+    text
+}

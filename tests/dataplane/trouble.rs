@@ -1,0 +1,315 @@
+//! What goes wrong: strangers, hands, crashes, tasks that end, subnets that clash.
+
+use super::cluster::{BLUE, Cluster, GREEN, at, inside, node_address, outside};
+use super::namespace::Namespace;
+use super::traffic::{Talk, ask_udp, tcp};
+use skep::dataplane::address::Mac;
+use skep::dataplane::kernel::{bridge_name, tunnel_name};
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::time::Duration;
+
+/// Two nodes with a task each, a service, and a published port.
+fn small() -> Cluster {
+    let mut cluster = Cluster::new(2, true);
+    cluster.start(BLUE, 11, 1);
+    cluster.start(BLUE, 21, 2);
+    cluster.serve(BLUE, 200, &[11, 21]);
+    let backends = [inside(BLUE, 11), inside(BLUE, 21)];
+    cluster.publish("tcp/8080", &backends);
+    cluster.publish("udp/8080", &backends);
+    cluster.settle();
+    cluster
+}
+
+/// Whether all that the small cluster has works.
+fn works(cluster: &Cluster) {
+    let (first, second) = (inside(BLUE, 11), inside(BLUE, 21));
+    let reached = |from: &Namespace, to: Ipv4Addr, port: u16| {
+        let answer = tcp(from, at(to, port));
+        answer
+            .unwrap_or_else(|error| panic!("{to}:{port}: {error}"))
+            .name
+    };
+    assert_eq!(reached(cluster.task(first), second, 80), second.to_string());
+    assert_eq!(reached(cluster.task(second), first, 80), first.to_string());
+    for _ in 0..4 {
+        reached(cluster.task(first), inside(BLUE, 200), 80);
+        reached(&cluster.client, node_address(1), 8080);
+        reached(&cluster.client, node_address(2), 8080);
+    }
+}
+
+/// A datagram for a task in an Ethernet frame in VXLAN, as a node that routes for `from` would send it.
+fn frame(router: Mac, from: Ipv4Addr, to: Ipv4Addr, text: &[u8]) -> Vec<u8> {
+    let length = |extra: usize| u16::try_from(extra + text.len()).unwrap().to_be_bytes();
+    let mut packet = vec![0x45, 0];
+    packet.extend(length(28));
+    packet.extend([0, 1, 0, 0, 64, 17, 0, 0]);
+    packet.extend(from.octets());
+    packet.extend(to.octets());
+    let words = packet
+        .chunks(2)
+        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]));
+    let sum: u32 = words.sum();
+    let sum = (sum & 0xffff) + (sum >> 16);
+    packet[10..12].copy_from_slice(&(!u16::try_from(sum).unwrap()).to_be_bytes());
+    // UDP from port 7 to 9000, without a checksum.
+    packet.extend([0, 7, 0x23, 0x28]);
+    packet.extend(length(8));
+    packet.extend([0, 0]);
+    let vni = (BLUE.0 << 8).to_be_bytes();
+    let ethernet = [&router.0[..], &[2, 0, 0, 0, 0, 9], &[8, 0]].concat();
+    [&[8, 0, 0, 0], &vni[..], &ethernet, &packet, text].concat()
+}
+
+#[test]
+fn only_members_send_vxlan() {
+    let cluster = small();
+    let stranger = Namespace::new();
+    cluster.plug(&stranger, outside(66));
+    let task = cluster.task(inside(BLUE, 11));
+    let listener = task
+        .within(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 9_000)))
+        .unwrap();
+    listener
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let send = |from: &Namespace, text: &[u8]| {
+        let router = Mac::of_router(node_address(1));
+        let bytes = frame(router, inside(BLUE, 21), inside(BLUE, 11), text);
+        let socket = from
+            .within(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))
+            .unwrap();
+        socket.send_to(&bytes, (node_address(1), 4_789)).unwrap();
+    };
+    // The wire is in order: had the stranger's arrived, it would have been the first.
+    send(&stranger, b"stranger");
+    send(&cluster.node(2).space, b"member");
+    let mut buffer = [0; 64];
+    let length = listener.recv(&mut buffer).unwrap();
+    assert_eq!(&buffer[..length], b"member");
+}
+
+#[test]
+fn what_hands_change_is_mended_and_counted() {
+    let mut cluster = small();
+    let (bridge, tunnel) = (bridge_name(BLUE), tunnel_name(BLUE));
+    let other = Mac::of_router(node_address(2));
+    let by_hand = [
+        ("link", format!("ip link del {tunnel}")),
+        ("link", format!("ip link set {tunnel} nomaster")),
+        (
+            "link",
+            format!("ip link set {bridge} address 02:00:00:00:00:01"),
+        ),
+        ("address", format!("ip addr flush dev {bridge}")),
+        (
+            "neighbour",
+            format!("ip neigh flush dev {bridge} nud permanent"),
+        ),
+        (
+            "neighbour",
+            format!("ip neigh del {} dev {tunnel}", inside(BLUE, 21)),
+        ),
+        (
+            "forwarding",
+            format!("bridge fdb del {other} dev {tunnel} self"),
+        ),
+        (
+            "forwarding",
+            format!("bridge fdb del {other} dev {tunnel} master"),
+        ),
+        ("rule", "ip rule del pref 6301".to_owned()),
+        ("route", "ip route flush table 1677721602".to_owned()),
+        (
+            "setting",
+            format!("set ipv4/conf/{bridge}/route_localnet 0"),
+        ),
+        ("setting", "set ipv4/ip_forward 0".to_owned()),
+        ("nftables", "nft delete table ip skep".to_owned()),
+        ("nftables", "nft delete table bridge skep".to_owned()),
+        ("nftables", "nft flush chain ip skep pre_nat".to_owned()),
+        (
+            "nftables",
+            "nft insert rule ip skep forward drop".to_owned(),
+        ),
+        (
+            "nftables",
+            format!(
+                "nft delete element ip skep services {{ {} }}",
+                inside(BLUE, 200)
+            ),
+        ),
+        ("nftables", "iptables -F DOCKER-USER".to_owned()),
+        ("nftables", "iptables -I DOCKER-USER -j RETURN".to_owned()),
+    ];
+    for (kind, line) in by_hand {
+        let before = cluster.node(1).drift(kind);
+        let space = &cluster.node(1).space;
+        match line
+            .strip_prefix("set ")
+            .and_then(|rest| rest.split_once(' '))
+        {
+            Some((path, value)) => space.set(path, value),
+            None => drop(space.run(&line)),
+        }
+        cluster.nodes[0].until(&line, |report| {
+            report.drift.get(kind).copied().unwrap_or(0) > before && report.trouble.is_none()
+        });
+        works(&cluster);
+    }
+}
+
+#[test]
+fn removal_leaves_what_was_found() {
+    let mut cluster = small();
+    works(&cluster);
+    for last in [11, 21] {
+        cluster.unplug(BLUE, last);
+    }
+    for node in &mut cluster.nodes {
+        let before = node.before.clone();
+        assert_ne!(super::cluster::snapshot(&node.space), before);
+        node.remove();
+        assert_eq!(super::cluster::snapshot(&node.space), before);
+    }
+}
+
+#[test]
+fn the_last_state_is_restored_without_anybody() {
+    let mut cluster = small();
+    cluster.nodes[0].kill();
+    // As after a reboot; docker makes the bridge again, with an address of its own choice, before the agent runs.
+    let space = &cluster.node(1).space;
+    for vni in [BLUE, GREEN] {
+        space.ip(&format!("link del {}", tunnel_name(vni)));
+        let bridge = bridge_name(vni);
+        space.ip(&format!(
+            "link set {bridge} address 02:42:00:00:00:01 group 0"
+        ));
+    }
+    space.run("nft delete table ip skep");
+    space.run("nft delete table bridge skep");
+    space.run("iptables -F DOCKER-USER");
+    let revision = cluster.wanted.revision;
+    cluster.nodes[0].start_alone();
+    cluster.nodes[0].wait(revision);
+    works(&cluster);
+}
+
+#[test]
+fn connections_live_as_long_as_their_tasks() {
+    let mut cluster = Cluster::new(2, true);
+    let all = [11, 12, 21, 22];
+    for last in all {
+        cluster.start(BLUE, last, u16::from(last) / 10);
+    }
+    let service = cluster.serve(BLUE, 200, &all);
+    let backends = all.map(|last| inside(BLUE, last));
+    cluster.publish("tcp/8080", &backends);
+    cluster.publish("udp/8080", &backends);
+    cluster.start(BLUE, 13, 1);
+    let mut talks = vec![
+        Talk::open(&cluster.client, at(node_address(1), 8080)).unwrap(),
+        Talk::open(&cluster.client, at(node_address(2), 8080)).unwrap(),
+        Talk::open(cluster.task(inside(BLUE, 13)), at(service, 80)).unwrap(),
+    ];
+    let datagrams = cluster
+        .client
+        .within(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))
+        .unwrap();
+    datagrams.connect(at(node_address(1), 8080)).unwrap();
+    let (served, _) = ask_udp(&datagrams, 10).unwrap();
+    let mut partners: BTreeSet<String> = talks
+        .iter_mut()
+        .map(|talk| talk.ask().unwrap().name)
+        .collect();
+    let first: Vec<_> = talks.iter_mut().map(|talk| talk.ask().unwrap()).collect();
+    partners.insert(served.name.clone());
+    // Others come and go.
+    let bystanders = all
+        .iter()
+        .filter(|last| !partners.contains(&inside(BLUE, **last).to_string()));
+    for last in bystanders {
+        cluster.stop(BLUE, *last);
+    }
+    cluster.start(BLUE, 23, 2);
+    let behind = cluster.wanted.virtual_addresses.get_mut(&service);
+    behind.unwrap().backends.insert(inside(BLUE, 23));
+    for port in cluster.wanted.ports.values_mut() {
+        port.backends.insert(inside(BLUE, 23));
+    }
+    cluster.settle();
+    let again: Vec<_> = talks.iter_mut().map(|talk| talk.ask().unwrap()).collect();
+    assert_eq!(again, first);
+    assert_eq!(ask_udp(&datagrams, 10).unwrap().0, served);
+    // Their own end.
+    for partner in partners {
+        let last = partner.rsplit('.').next().unwrap().parse().unwrap();
+        cluster.stop(BLUE, last);
+    }
+    for talk in &mut talks {
+        let end = talk.ask();
+        assert!(end.is_err(), "somebody answered: {end:?}");
+        let kind = end.unwrap_err().kind();
+        // At once, not when patience ends.
+        assert!(
+            !matches!(
+                kind,
+                std::io::ErrorKind::TimedOut | std::io::ErrorKind::WouldBlock
+            ),
+            "{kind:?}"
+        );
+    }
+    assert_eq!(
+        ask_udp(&datagrams, 10).unwrap().0.name,
+        inside(BLUE, 23).to_string()
+    );
+}
+
+#[test]
+fn a_subnet_of_the_hosts_is_refused_and_the_rest_goes_on() {
+    let mut cluster = small();
+    let green = cluster.wanted.networks.get_mut(&GREEN).unwrap();
+    green.subnet = "172.17.4.0/24".parse().unwrap();
+    green.gateway = Ipv4Addr::new(172, 17, 4, 1);
+    cluster.settle();
+    for node in &cluster.nodes {
+        let report = node.report().unwrap();
+        assert_eq!(
+            report.refused[&GREEN],
+            "172.17.4.0/24 overlaps 172.17.0.1/16 of docker0"
+        );
+        let (is_there, _) = node
+            .space
+            .attempt(&format!("ip link show {}", bridge_name(GREEN)));
+        assert!(!is_there);
+    }
+    works(&cluster);
+}
+
+#[test]
+fn a_node_that_changes_its_address_is_found_again() {
+    let mut cluster = small();
+    let moved = outside(99);
+    let space = &cluster.node(2).space;
+    space.ip(&format!("addr del {}/24 dev eth0", node_address(2)));
+    space.ip(&format!("addr add {moved}/24 dev eth0"));
+    let index = cluster.node(2).index;
+    cluster.wanted.members.insert(index, moved);
+    cluster.settle();
+    let (first, second) = (inside(BLUE, 11), inside(BLUE, 21));
+    assert_eq!(
+        tcp(cluster.task(first), at(second, 80)).unwrap().name,
+        second.to_string()
+    );
+    assert_eq!(
+        tcp(cluster.task(second), at(first, 80)).unwrap().name,
+        first.to_string()
+    );
+    for _ in 0..8 {
+        let answer = tcp(&cluster.client, at(moved, 8080)).unwrap();
+        assert_eq!(answer.client, outside(50));
+    }
+}
