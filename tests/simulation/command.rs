@@ -114,7 +114,8 @@ pub(crate) fn seeds() -> ExitCode {
             || hours.is_some_and(|hours| total.simulated >= hours)
     };
     let shows_trace = setting::<u64>("SEED").is_some();
-    play(first, &scenario, shows_trace, is_enough)
+    let last = count.map(|count| first + count.max(1) - 1);
+    play(first, last, &scenario, shows_trace, is_enough)
 }
 
 /// Whether each of these seeds has the same trace when it is played again.
@@ -150,7 +151,7 @@ pub(crate) fn slice() -> ExitCode {
         "fresh seeds from {first} on; replay one with: make simulate SCENARIO=calm SEED=<seed>"
     );
     // Other troubles have open findings (TRACK_RECORD.md), so they are not part of every test run yet.
-    play(first, "calm", false, |_, wall| wall >= SLICE)
+    play(first, None, "calm", false, |_, wall| wall >= SLICE)
 }
 
 /// A seed that was played.
@@ -187,6 +188,7 @@ impl Played {
 /// Plays seeds on all processors until it is enough, or somebody presses Ctrl-C.
 fn play(
     first: u64,
+    last: Option<u64>,
     scenario: &str,
     shows_trace: bool,
     is_enough: impl Fn(&Total, Duration) -> bool,
@@ -197,7 +199,7 @@ fn play(
     let (mut told, mut newest) = (Duration::ZERO, first);
     let named = scenario.to_owned();
     let act = move |seed| Played::of(seed, &named, shows_trace);
-    pool::in_order(first, act, |played| {
+    pool::in_order(first, last, act, |played| {
         if let Some(played) = played {
             total.add(&played.plan, &played.report);
             newest = played.seed;

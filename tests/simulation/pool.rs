@@ -16,11 +16,12 @@ pub(crate) enum Next {
     Enough,
 }
 
-/// Does `act` with each number from `first` on, on all processors. `each` hears of the results in the order of numbers,
+/// Does `act` with each number from `first` on, up to `last` if there is one, on all processors. `each` hears of the results in the order of numbers,
 /// and of nothing now and then, until it has enough: what it hears does not depend on how many processors there are. Work
 /// that is under way then is left alone: it ends with the program.
 pub(crate) fn in_order<R: Send + 'static>(
     first: u64,
+    last: Option<u64>,
     act: impl Fn(u64) -> R + Send + Sync + 'static,
     mut each: impl FnMut(Option<R>) -> Next,
 ) {
@@ -31,7 +32,8 @@ pub(crate) fn in_order<R: Send + 'static>(
         std::thread::spawn(move || {
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
-                if results.send((number, act(number))).is_err() {
+                let is_beyond = last.is_some_and(|last| number > last);
+                if is_beyond || results.send((number, act(number))).is_err() {
                     return;
                 }
             }
@@ -44,7 +46,7 @@ pub(crate) fn in_order<R: Send + 'static>(
         match done.recv_timeout(TICK) {
             Ok((number, result)) => early.insert(number, result),
             Err(RecvTimeoutError::Timeout) => continue,
-            // A thread that panicked has said why.
+            // All is done, or threads panicked and have said why.
             Err(RecvTimeoutError::Disconnected) => return,
         };
         while let Some(result) = early.remove(&wanted) {
