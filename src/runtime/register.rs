@@ -1,12 +1,13 @@
 //! Registration: `managers/<name>` tells that a manager lives, for as long as its lease does.
 
 use super::backoff::Backoff;
+use super::cache::Cache;
 use super::context::Context;
 use super::outage;
 use super::plan::encode;
 use crate::api::cluster::Manager;
 use crate::api::key::Key;
-use crate::api::unit::LeaseId;
+use crate::api::unit::{LeaseId, Revision};
 use crate::store::session::Session;
 use crate::store::{Compare, Error, LEASE_TTL, Op, Outcome, Txn};
 use std::time::Duration;
@@ -41,7 +42,7 @@ pub async fn register(context: Context, manager: Manager, mut stop: watch::Recei
     }
 }
 
-/// Registers and waits until the lease is lost. `former` is the lease of the registration before, which may outlive its
+/// Registers and waits until the lease is lost or somebody deleted the record. `former` is the lease of the registration before, which may outlive its
 /// session: a store that starts again prolongs all leases. It ends here, so that nobody takes the own name for another's.
 async fn hold(
     context: &Context,
@@ -68,7 +69,13 @@ async fn hold(
         otherwise: Vec::new(),
     };
     match context.kv.txn(txn).await? {
-        Outcome::Committed { .. } => guard.lost().await,
+        Outcome::Committed { revision, .. } => {
+            tokio::select! {
+                biased;
+                () = guard.lost() => {}
+                () = gone(context, &manager.name, revision) => {}
+            }
+        }
         Outcome::Refused { .. } => {
             warn!(
                 name = manager.name,
@@ -80,6 +87,17 @@ async fn hold(
         Outcome::Unknown { error } => return Err(error),
     }
     Ok(())
+}
+
+/// Waits until the record that was written at `revision` is gone from the local copy: deleted by hand, its lease lives on.
+async fn gone(context: &Context, name: &str, revision: Revision) {
+    let mut progress = context.cache.follow();
+    let is_gone = || {
+        let read = |cache: &Cache| cache.revision >= revision && !cache.managers.contains_key(name);
+        context.cache.read(read)
+    };
+    // The cache is read outside the channel's lock. Its sender lives as long as the context: waiting cannot fail.
+    while !is_gone() && progress.changed().await.is_ok() {}
 }
 
 /// Revokes the lease when registration ends, also in the middle.
@@ -115,8 +133,10 @@ impl Drop for Guard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::time::Timestamp;
     use crate::embedded::memory::Memory;
     use crate::runtime::fixture;
+    use crate::runtime::watcher::Watcher;
     use crate::sim::clock::SimClock;
     use crate::store::Kv;
     use std::sync::Arc;
@@ -142,17 +162,21 @@ mod tests {
         (store, lease)
     }
 
-    /// Whose the name is after a manager whose former lease is this one tried to register.
-    async fn holder(store: &Memory, mut former: Option<LeaseId>) -> LeaseId {
-        let context = fixture::context(store, Arc::new(SimClock::new(1)));
-        let manager = Manager {
+    fn manager() -> Manager {
+        Manager {
             name: "m1".into(),
             hostname: "h".into(),
             version: "0.1.0".into(),
             controllers: Vec::new(),
             metrics: None,
-            started_at: context.clock.now().wall,
-        };
+            started_at: Timestamp(0),
+        }
+    }
+
+    /// Whose the name is after a manager whose former lease is this one tried to register.
+    async fn holder(store: &Memory, mut former: Option<LeaseId>) -> LeaseId {
+        let context = fixture::context(store, Arc::new(SimClock::new(1)));
+        let manager = manager();
         let trying = hold(&context, &manager, &mut former);
         // Long enough for one attempt, and for a session to be kept alive.
         let _ = tokio::time::timeout(2 * LEASE_TTL, trying).await;
@@ -164,6 +188,21 @@ mod tests {
         let (store, lease) = held().await;
         assert_ne!(holder(&store, Some(lease)).await, lease);
         assert!(!store.leases().contains(&lease));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_record_that_somebody_deleted_comes_back_though_its_lease_lives() {
+        let store = Memory::new();
+        let context = fixture::context(&store, Arc::new(SimClock::new(1)));
+        let (_stop, stopped) = watch::channel(false);
+        let watcher = Watcher::new(context.kv.clone(), context.cache.clone(), 1);
+        tokio::spawn(watcher.run(stopped.clone()));
+        tokio::spawn(register(context, manager(), stopped));
+        tokio::time::sleep(2 * LEASE_TTL).await;
+        assert!(store.get(KEY).is_some());
+        store.delete(KEY);
+        tokio::time::sleep(2 * LEASE_TTL).await;
+        assert!(store.get(KEY).is_some());
     }
 
     #[tokio::test(start_paused = true)]
