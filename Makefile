@@ -33,7 +33,7 @@ test-store: ## Runs the tests on real etcd
 test-fleet: ## Runs the tests on several real Docker Engines
 	@scripts/run-tests fleet
 
-simulate: ## Breaks a simulated fleet: SEEDS= HOURS= FIRST= SCENARIO=, or SEED= to replay one
+simulate: ## Breaks a simulated fleet: SEEDS= HOURS= FIRST= SCENARIO=, SEED= to replay one, or FAMILIES=all
 	@scripts/simulate seeds
 
 same-trace: ## Shows that a seed has one trace, in debug and in release builds

@@ -15,12 +15,12 @@ use tokio::time::Instant;
 /// Where the trace is kept and the judge sits; clones are the same court.
 #[derive(Clone)]
 pub struct Court {
-    store: Memory,
     start: Instant,
     session: Arc<Mutex<Session>>,
 }
 
 struct Session {
+    store: Memory,
     judge: Judge,
     accused: Vec<Broken>,
     trace: Vec<String>,
@@ -42,6 +42,7 @@ impl Court {
     /// A court over this store, from now on.
     pub fn new(store: Memory) -> Self {
         let session = Session {
+            store,
             judge: Judge::new(),
             accused: Vec::new(),
             trace: Vec::new(),
@@ -51,7 +52,6 @@ impl Court {
             is_frozen: false,
         };
         Self {
-            store,
             start: timer_now(),
             session: Arc::new(Mutex::new(session)),
         }
@@ -101,16 +101,25 @@ impl Court {
     /// Shows the judge the store, if it has changed.
     pub fn look_at_store(&self, is_disaster: bool) {
         let mut session = self.session();
-        let revision = self.store.revision();
+        let revision = session.store.revision();
         if revision == session.revision && !is_disaster {
             return;
         }
         session.revision = revision;
         let before = session.judge.broken().len();
-        session
-            .judge
-            .stored(&self.store.dump("/skep/"), is_disaster);
+        let kvs = session.store.dump("/skep/");
+        session.judge.stored(&kvs, is_disaster);
         session.note_broken(self.elapsed(), before);
+    }
+
+    /// The cluster lives in another store from now on; what was true of it still is.
+    pub(super) fn move_to(&self, store: Memory) {
+        {
+            let mut session = self.session();
+            session.store = store;
+            session.revision = Revision(0);
+        }
+        self.look_at_store(false);
     }
 
     /// What engines tell.

@@ -41,7 +41,8 @@ pub struct World {
     pub engines: BTreeSet<u64>,
     /// The clocks of the engines' machines, by node.
     pub clocks: BTreeMap<u64, Arc<SimClock>>,
-    clock: SimClock,
+    /// What is asked where nobody's own clock is meant.
+    pub clock: SimClock,
     latency: Duration,
     /// How many managers were ever started, for their names.
     started: u64,
@@ -158,6 +159,12 @@ impl World {
     pub fn delete(&self, key: &str) {
         self.store.delete(&format!("/skep/{key}"));
         self.court.look_at_store(false);
+    }
+
+    /// The cluster lives in another store from now on: managers that start go there.
+    pub fn move_to(&mut self, store: Memory) {
+        self.store = store.clone();
+        self.court.move_to(store);
     }
 
     /// Tells the judge that a node cannot be reached by somebody, or can be again.

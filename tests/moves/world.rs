@@ -1,87 +1,12 @@
-//! Runs `skep store` in process, over stores in memory by their names and over real ones by their addresses.
+//! A cluster's store as controllers leave it, and what is to be found of it elsewhere.
 
-use clap::Parser;
-use futures::FutureExt;
+pub(crate) use crate::support::stores::Stores;
 use skep::api::cluster::Cluster;
-use skep::cli::store::{Cli, code};
-use skep::cli::{Doors, Terminal};
 use skep::embedded::memory::Memory;
-use skep::runtime::clock::SystemClock;
-use skep::sim::SimFleet;
-use skep::store::etcd::Etcd;
 use skep::store::{Kv, RangeRequest};
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::Arc;
 
 /// The cluster of all these tests.
 pub(crate) const ID: &str = "0000000000000000000000001";
-
-/// Stores in memory, by the endpoint that names them.
-#[derive(Clone, Default)]
-pub(crate) struct Stores(BTreeMap<String, Arc<dyn Kv>>);
-
-/// What a verb said.
-#[derive(Debug)]
-pub(crate) struct Said {
-    pub(crate) code: u8,
-    pub(crate) out: String,
-    pub(crate) err: String,
-}
-
-impl Stores {
-    pub(crate) fn with(mut self, name: &str, kv: impl Kv) -> Self {
-        self.0.insert(format!("http://{name}"), Arc::new(kv));
-        self
-    }
-
-    /// Runs `skep store WORDS`.
-    pub(crate) async fn run(&self, words: &[&str]) -> Said {
-        let words = std::iter::once("skep-store").chain(words.iter().copied());
-        let cli = Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{error}"));
-        let (terminal, captured) = Terminal::captured(b"");
-        let stores = self.0.clone();
-        let doors = Doors {
-            store: Box::new(move |config| {
-                let known = stores.get(&config.endpoints[0]).cloned();
-                async move {
-                    Ok(match known {
-                        Some(kv) => kv,
-                        None => Arc::new(Etcd::new(&config)?),
-                    })
-                }
-                .boxed()
-            }),
-            connector: Arc::new(SimFleet::new()),
-            clock: Arc::new(SystemClock),
-            terminal,
-            environment: BTreeMap::new(),
-            directory: PathBuf::from("/"),
-            interrupted: std::future::pending().boxed(),
-            grammar: clap::Command::new("skep"),
-        };
-        let code = code(cli, doors).await;
-        Said {
-            code,
-            out: captured.take_out(),
-            err: captured.take_err(),
-        }
-    }
-
-    /// Runs a verb that has to succeed.
-    pub(crate) async fn ok(&self, words: &[&str]) -> Said {
-        let said = self.run(words).await;
-        assert_eq!(said.code, 0, "{words:?}: {said:?}");
-        said
-    }
-
-    /// Runs a verb that has to be refused, and says why.
-    pub(crate) async fn refused(&self, words: &[&str]) -> String {
-        let said = self.run(words).await;
-        assert!(said.code > 0, "{words:?}: {said:?}");
-        said.err
-    }
-}
 
 /// A cluster with a service and what controllers wrote for it, in its second life.
 pub(crate) fn cluster() -> Memory {

@@ -22,7 +22,7 @@ const TWICE: u64 = 3;
 const MUTANT_SEEDS: u64 = 40;
 
 /// One setting of the environment.
-fn setting<T: std::str::FromStr>(name: &str) -> Option<T> {
+pub(crate) fn setting<T: std::str::FromStr>(name: &str) -> Option<T> {
     let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
     match text.parse() {
         Ok(value) => Some(value),
@@ -91,7 +91,7 @@ impl Total {
     }
 }
 
-fn elapsed(start: Duration) -> Duration {
+pub(crate) fn elapsed(start: Duration) -> Duration {
     SystemClock.now().since_boot.saturating_sub(start)
 }
 

@@ -32,17 +32,21 @@ pub(crate) struct Report {
 
 /// Plays the plan on one thread in virtual time.
 pub(crate) fn run(plan: &Plan, mutant: Option<Mutant>) -> Report {
+    runtime(plan.seed).block_on(play(plan, mutant))
+}
+
+/// One thread with virtual time.
+pub(crate) fn runtime(seed: u64) -> tokio::runtime::Runtime {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     builder.enable_time().start_paused(true);
     // Those who wait for a `watch` channel wake in an order that the runtime draws.
     #[cfg(tokio_unstable)]
-    builder.rng_seed(RngSeed::from_bytes(&plan.seed.to_be_bytes()));
+    builder.rng_seed(RngSeed::from_bytes(&seed.to_be_bytes()));
     #[cfg(not(tokio_unstable))]
     compile_error!("RUSTFLAGS hides .cargo/config.toml: add `--cfg tokio_unstable` to it");
-    let runtime = builder
+    builder
         .build()
-        .expect("a runtime without threads can always be made");
-    runtime.block_on(play(plan, mutant))
+        .expect("a runtime without threads can always be made")
 }
 
 async fn play(plan: &Plan, mutant: Option<Mutant>) -> Report {

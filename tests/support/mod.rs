@@ -20,4 +20,5 @@ pub(crate) mod frozen;
 pub(crate) mod image;
 pub(crate) mod node;
 pub(crate) mod process;
+pub(crate) mod stores;
 pub(crate) mod wait;
