@@ -396,7 +396,9 @@ impl Connection {
                 ..Status::default()
             };
             let is_news = before.is_none_or(|before| *before.value != status);
-            is_news.then(|| Step::default().put(Key::Status(object.clone(), TASK.into()), &status))
+            // Whoever forgets a node deletes what was said of it: what came later would stay for ever.
+            let step = Step::default().if_unchanged(cache, Key::Accepted(object.clone()));
+            is_news.then(|| step.put(Key::Status(object.clone(), TASK.into()), &status))
         });
         match step {
             Some(step) => driver.writer.write_and_see(&[step]).await.map(|_| ()),

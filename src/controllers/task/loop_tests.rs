@@ -285,6 +285,25 @@ async fn a_strangers_container_with_our_name_is_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_a_node_that_was_forgotten_meanwhile_nothing_is_reported() {
+    let scene = Scene::new().known().await;
+    let _manager = scene.manager();
+    let node = ObjectKey::node(&"n1".into());
+    let report = Key::Status(node.clone(), "task".into()).full("/skep/");
+    until("reported", || scene.kv.get(&report).is_some()).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    // This process does not see it before it has something to report.
+    scene.kv.cut_watches();
+    scene.kv.delete(&Key::Accepted(node).full("/skep/"));
+    scene.kv.delete(&report);
+    let labels = [("dev.skep.cluster", "another"), ("dev.skep.task", "theirs")];
+    let made = scene.engine.make_by_hand("other.1.theirs", &labels, true);
+    made.expect("the name is free");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(scene.kv.get(&report), None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn ends_and_removals_by_hand_are_seen() {
     let scene = Scene::new().known().await;
     scene.engine.set_behaviour("busybox", Behaviour::Run);
