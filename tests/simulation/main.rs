@@ -18,11 +18,11 @@ mod run;
 mod scenarios;
 mod shrink;
 mod stage;
-mod suffer;
-mod trouble;
 #[allow(dead_code, reason = "no test program uses all of it")]
 #[path = "../support/stores.rs"]
 mod stores;
+mod suffer;
+mod trouble;
 
 use std::process::ExitCode;
 
