@@ -55,7 +55,7 @@ pub(crate) fn points(family: Family, scenario: &Scenario, reference: &Played) ->
         }),
         Family::Restart => at(family, moments, |moment| {
             (moment.place.kind == Kind::Batch)
-                .then(|| (Trick::DieAndLag, Act::Restart(moment.place.process)))
+                .then_some((Trick::DieAndLag, Act::Restart(moment.place.process)))
         }),
         Family::Lost => events(family, moments, Trick::Drop),
         Family::Missed => at(family, moments, |moment| {
