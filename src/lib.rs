@@ -30,7 +30,7 @@
 //!
 //! | Layer | Modules |
 //! |---|---|
-//! | 0, pure | [`api`]: objects, keys, parsing, defaults, validation |
+//! | 0, pure | [`api`]: objects, keys, parsing, defaults, validation; `planted`: switches for bugs, off in all that is shipped |
 //! | 1 | [`store`] (door `Kv`), [`engine`] (door `Engine`), [`embedded`] (a store of our own), [`metrics`], [`spawn`] (where tasks begin) |
 //! | 2 | [`runtime`]: what every controller runs on (door `Clock`) |
 //! | 3 | [`controllers`]: independent of each other; [`dataplane`]: a node's kernel (door `Host`) |
@@ -69,6 +69,8 @@ pub mod dataplane;
 pub mod embedded;
 pub mod engine;
 pub mod metrics;
+#[doc(hidden)]
+pub mod planted;
 #[doc = include_str!("rules.md")]
 pub mod rules {}
 pub mod runtime;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// The top-level modules by layer, lowest first. A module uses lower layers, and others of its own without a cycle.
 const LAYERS: &[&[&str]] = &[
-    &["api"],
+    &["api", "planted"],
     &["store", "embedded", "engine", "metrics", "spawn"],
     &["runtime"],
     &["controllers", "dataplane"],
@@ -755,6 +755,30 @@ fn charts_name_only_metrics_of_the_list() {
     }
     none_of("not in src/metrics/list.rs", violations);
     assert!(used > 0, "charts/ names no metric at all: is it empty?");
+}
+
+#[test]
+fn every_planted_bug_is_planted_and_listed_and_nothing_else_knows_of_them() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).expect("the package has it");
+    let (home, table) = ("src/planted.rs", read("tests/simulation/mutants/README.md"));
+    let mut sources = rust("src");
+    sources.retain(|file| file.path != home);
+    let code: String = sources.iter().map(File::code).collect();
+    let is_shown = |bug: &String| {
+        code.contains(&format!("planted(Bug::{bug})")) && table.contains(&format!("| {bug} |"))
+    };
+    let home = read(home);
+    let lines = home.lines().filter(|line| line.contains(": \""));
+    let bugs: Vec<String> = lines.map(|line| word(line.trim_start())).collect();
+    assert!(bugs.len() >= 40, "only {} bugs were found", bugs.len());
+    let mut violations: Vec<String> = bugs.into_iter().filter(|bug| !is_shown(bug)).collect();
+    // Written in two pieces, so that this file does not name it.
+    let feature = concat!("feature = \"", "planted\"");
+    sources.extend(rust("tests"));
+    sources.retain(|file| !file.path.starts_with("tests/simulation/mutants/"));
+    let others = sources.iter().filter(|file| file.text.contains(feature));
+    violations.extend(others.map(|file| file.path.clone()));
+    none_of("planted nowhere, in no table, or beside them", violations);
 }
 
 #[test]

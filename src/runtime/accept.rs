@@ -22,6 +22,7 @@ use crate::api::status::{Condition, Truth};
 use crate::api::time::Timestamp;
 use crate::api::uid::Ids;
 use crate::api::unit::{Generation, Incarnation};
+use crate::planted::{Bug, planted};
 use std::sync::Arc;
 
 /// The type of the condition that every kind has.
@@ -138,6 +139,9 @@ pub fn decide<S: Clone + PartialEq>(
                 next(written.stored, wanted, &old.value, context),
                 good(context),
             ),
+            Err(_) if planted(Bug::TakesGarbageForDeletion) => {
+                (tombstone(&old.value, context.now), deleted(context))
+            }
             Err(refused) => (
                 Record::Kept(old.value.clone()),
                 bad(&refused, Some(old.generation), context),
@@ -192,6 +196,7 @@ fn is_recreated<S>(user: &Stored<Vec<u8>>, old: &Accepted<S>, context: &Context<
     old.incarnation == context.incarnation
         && user.create_revision != old.create_revision
         && user.create_revision > old.mod_revision
+        && !planted(Bug::ForgetsRecreation)
 }
 
 fn first<S>(
@@ -222,12 +227,14 @@ fn next<S: Clone + PartialEq>(
     let is_same_history =
         old.incarnation == context.incarnation && user.create_revision == old.create_revision;
     let is_same_spec = spec == old.spec;
-    if is_same_history && is_same_spec && metadata == old.metadata {
+    let is_same = is_same_history && is_same_spec && metadata == old.metadata;
+    if is_same && !planted(Bug::RewritesTheSame) {
         return Record::Kept(old.clone());
     }
+    let is_next = !is_same_spec && !planted(Bug::KeepsGeneration);
     Record::Written(Accepted {
         uid: old.uid.clone(),
-        generation: Generation(old.generation.0 + u64::from(!is_same_spec)),
+        generation: Generation(old.generation.0 + u64::from(is_next)),
         metadata,
         spec,
         create_revision: user.create_revision,

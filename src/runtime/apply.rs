@@ -10,6 +10,7 @@ use super::plan::{Expect, Plan, Step, Write};
 use super::shared::SharedCache;
 use crate::api::unit::Revision;
 use crate::metrics::Metrics;
+use crate::planted::{Bug, planted};
 use crate::store::batch::{Committed, Unit, commit};
 use crate::store::{Compare, Error, Kv, Op};
 use futures::StreamExt;
@@ -67,6 +68,11 @@ impl Writer {
         fence: Vec<Compare>,
         metrics: Arc<Metrics>,
     ) -> Self {
+        let fence = if planted(Bug::SkipsFence) {
+            Vec::new()
+        } else {
+            fence
+        };
         let (requests, receiver) = mpsc::channel(WAITING_PLANS);
         crate::spawn::task(write_all(kv, controller, fence, receiver, metrics));
         Self { requests, cache }
@@ -122,6 +128,7 @@ impl Writer {
         let compares = step
             .expects
             .iter()
+            .filter(|_| !planted(Bug::DropsCompares))
             .map(|expect| match expect {
                 Expect::Missing(key) => Compare::Missing(key.full(prefix)),
                 Expect::Unchanged(key, revision) => {
@@ -254,6 +261,9 @@ fn answer(outcomes: impl Iterator<Item = Committed>) -> Result<Revision, WriteEr
             Committed::Conflict => return Err(WriteError::Conflict),
             Committed::FenceLost => {
                 return Err(WriteError::TermOver("another manager leads".into()));
+            }
+            Committed::Unknown(error) if planted(Bug::OutlivesUnknownOutcome) => {
+                return Err(WriteError::Store(error));
             }
             Committed::Unknown(error) => {
                 return Err(WriteError::TermOver(format!(

@@ -15,6 +15,7 @@ use crate::api::status::Status;
 use crate::api::task::{Binding, ServiceRevision, Task, TaskStatus};
 use crate::api::uid::{TaskId, Uid};
 use crate::api::unit::{Incarnation, LeaseId, Revision, RevisionNumber};
+use crate::planted::{Bug, planted};
 use crate::store::{KeyValue, WatchBatch, WatchEvent};
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
@@ -277,6 +278,9 @@ impl Cache {
     /// Takes in a whole listing at one revision; says which keys changed, also those that are gone.
     pub fn replace(&mut self, prefix: &str, kvs: &[KeyValue], revision: Revision) -> Vec<Key> {
         let before = std::mem::take(self);
+        if planted(Bug::KeepsWhatListsLack) {
+            *self = before.clone();
+        }
         for kv in kvs {
             self.change(prefix, &kv.key, Some(kv));
         }

@@ -18,6 +18,7 @@ use super::clock::timer_now;
 use super::outage::Outage;
 use super::shared::SharedCache;
 use crate::api::unit::Revision;
+use crate::planted::{Bug, planted};
 use crate::store::list::list;
 use crate::store::{Error, KeyValue, Kv, RangeRequest, WatchEvent, WatchRequest};
 use futures::StreamExt;
@@ -205,6 +206,7 @@ impl Watcher {
         let here = self.cache.progress().revision;
         Ok(match next {
             Next::List { rewound } => Next::List { rewound },
+            Next::Watch if planted(Bug::WatchesUnseenStore) => Next::Watch,
             Next::Watch if revision < here => Next::List { rewound: true },
             Next::Watch if revision.0 - here.0 > FAR_BEHIND => Next::List { rewound: false },
             Next::Watch => match self.is_followed(here).await {

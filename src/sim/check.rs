@@ -5,13 +5,15 @@
 //!
 //! Deliberately absent: whether the goal is reached, and in what time; the one who drives the run sees that.
 
+use super::judge::Bench;
 use super::records::Records;
 use super::witness::Happening;
 use crate::api::name::NodeName;
 use crate::api::service::OnNodeLost;
 use crate::api::uid::{ContainerId, TaskId, Uid};
+use crate::api::unit::Revision;
 use crate::engine::Container;
-use crate::store::KeyValue;
+use crate::store::{KeyValue, Txn};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -59,6 +61,8 @@ pub struct Judge {
     now: Duration,
     containers: BTreeMap<ContainerId, Seen>,
     records: Records,
+    /// Rules that the store shows by itself.
+    bench: Bench,
     /// Containers that were made by hand: nobody else's to touch.
     protected: BTreeSet<ContainerId>,
     /// Nodes that cannot be reached now: how many causes there are.
@@ -80,6 +84,7 @@ impl Judge {
     /// Tells the time since the run began.
     pub fn set_time(&mut self, now: Duration) {
         self.now = now;
+        self.bench.log.now = now;
     }
 
     /// What was found broken so far, the first one first.
@@ -88,12 +93,15 @@ impl Judge {
     }
 
     /// How often each rule was looked at.
-    pub fn checked(&self) -> &BTreeMap<&'static str, u64> {
-        &self.checked
+    pub fn checked(&self) -> BTreeMap<&'static str, u64> {
+        let mut checked = self.checked.clone();
+        checked.extend(&self.bench.log.checked);
+        checked
     }
 
     /// A container is somebody else's.
     pub fn protect(&mut self, id: ContainerId) {
+        self.bench.protect(&id);
         self.protected.insert(id);
     }
 
@@ -104,9 +112,11 @@ impl Judge {
             true => *causes + 1,
             false => causes.saturating_sub(1),
         };
-        if *causes == 0 {
+        let is_cut = *causes > 0;
+        if !is_cut {
             self.back.insert(node.to_owned(), self.now);
         }
+        self.bench.set_cut(node, is_cut);
     }
 
     /// The store as it is after a step. `is_disaster`: it was wiped or set back, and nothing of this follows from what
@@ -120,10 +130,52 @@ impl Judge {
         for task in lost {
             self.check_outlived(&task);
         }
+        self.asks(|bench| bench.stored(kvs, is_disaster));
+    }
+
+    /// A manager lost its way to all engines at once, or has it again.
+    pub fn set_uplink(&mut self, manager: &str, is_cut: bool) {
+        self.bench.set_uplink(manager, is_cut);
+    }
+
+    /// A manager sends a transaction.
+    pub fn sends(&mut self, manager: &str, txn: &Txn) {
+        self.asks(|bench| bench.sends(manager, txn));
+    }
+
+    /// A transaction of a manager was committed right now, and the store was not shown since.
+    pub fn commits(&mut self, manager: &str, txn: &Txn) {
+        self.asks(|bench| bench.commits(manager, txn));
+    }
+
+    /// A manager was told that the outcome of its transaction is unknown.
+    pub fn knows_not(&mut self, manager: &str, txn: &Txn) {
+        self.asks(|bench| bench.knows_not(manager, txn));
+    }
+
+    /// A manager gives a node's engine an order that changes something: one container, or none yet.
+    pub fn orders(&mut self, manager: &str, node: &str, order: &str, container: &str) {
+        self.asks(|bench| bench.orders(manager, node, order, container));
+    }
+
+    /// A manager has the store forget what was before a revision.
+    pub fn compacts(&mut self, manager: &str, revision: Revision) {
+        self.asks(|bench| bench.compacts(manager, revision));
+    }
+
+    /// Everything is as users want it, and nothing is written any more: what is left follows from that.
+    pub fn rests(&mut self) {
+        self.asks(Bench::rests);
+    }
+
+    fn asks(&mut self, ask: impl FnOnce(&mut Bench)) {
+        ask(&mut self.bench);
+        self.broken.append(&mut self.bench.log.broken);
     }
 
     /// Something happened to a container.
     pub fn happened(&mut self, node: &str, happening: Happening, container: &Container) {
+        self.asks(|bench| bench.happened(node, happening, container));
         let id = &container.id;
         if happening == Happening::Created {
             let seen = seen(node, container);

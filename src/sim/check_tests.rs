@@ -123,12 +123,12 @@ fn two_containers_of_a_slot_are_seen_unless_one_cannot_be_reached() {
 }
 
 /// The accepted record of service `s`.
-fn service(round: i64, order: &str) -> KeyValue {
+fn service(round: i64, order: &str, generation: u64) -> KeyValue {
     let spec = serde_json::json!({
         "template": {"container": {"image": "app:1"}}, "update": {"order": order},
     });
     let record = serde_json::json!({
-        "uid": "s", "generation": 1, "incarnation": 1, "createRevision": 1, "modRevision": 1, "createdAt": Timestamp(0), "spec": spec,
+        "uid": "s", "generation": generation, "incarnation": 1, "createRevision": 1, "modRevision": 1, "createdAt": Timestamp(0), "spec": spec,
     });
     key(round, "accepted/services/default/web", &record)
 }
@@ -154,7 +154,8 @@ fn a_pair_stays_one_when_its_service_changes_the_order() {
         for (round, order) in [(1, first), (2, "stop-first")] {
             let tasks = store(1, &[("a", "running"), ("b", "running")]);
             let mut kvs = as_pair(tasks, "a", "b");
-            kvs.insert(0, service(round, order));
+            let generation = 1 + u64::from(order != first);
+            kvs.insert(0, service(round, order, generation));
             judge.stored(&kvs, false);
         }
         start(&mut judge, "n1", "a");

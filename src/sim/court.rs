@@ -68,8 +68,12 @@ impl Court {
         timer_now() - self.start
     }
 
-    /// Somebody makes a call. Where calls never end within a moment, time would never go on: they stop here.
+    /// Somebody makes a call. Where calls never end within a moment, time would never go on: they stop here. So they do
+    /// once a rule is broken, which ends the run.
     pub async fn call(&self, who: &str) {
+        if self.broken().is_some() {
+            std::future::pending().await
+        }
         let elapsed = self.elapsed();
         let count = {
             let mut session = self.session();
@@ -141,7 +145,12 @@ impl Court {
 
     /// Tells the judge something, or asks.
     pub fn judge<T>(&self, act: impl FnOnce(&mut Judge) -> T) -> T {
-        act(&mut self.session().judge)
+        let elapsed = self.elapsed();
+        let mut session = self.session();
+        let before = session.judge.broken().len();
+        let answer = act(&mut session.judge);
+        session.note_broken(elapsed, before);
+        answer
     }
 
     /// Something that only the driver of the run can see.
@@ -165,7 +174,7 @@ impl Court {
 
     /// How often each rule was looked at.
     pub fn checked(&self) -> BTreeMap<&'static str, u64> {
-        self.session().judge.checked().clone()
+        self.session().judge.checked()
     }
 
     /// The SHA-256 of the trace, its first 64 bits.

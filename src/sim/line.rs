@@ -163,7 +163,12 @@ impl Line {
         let what = describe(&txn);
         let is_of_note = txn.then.iter().any(|op| is_of_note(op.key()));
         self.out().await?;
-        let outcome = self.store.txn(txn).await;
+        // Rights that ended meanwhile.
+        self.court.look_at_store(false);
+        let outcome = self.store.txn(txn.clone()).await;
+        if matches!(outcome, Ok(Outcome::Committed { .. })) {
+            self.court.judge(|judge| judge.commits(&self.name, &txn));
+        }
         if is_of_note {
             let end = match &outcome {
                 Ok(Outcome::Committed { revision, .. }) => format!("-> r{}", revision.0),
@@ -236,9 +241,10 @@ impl Kv for Line {
     }
 
     async fn txn(&self, txn: Txn) -> Result<Outcome, Error> {
+        self.court.judge(|judge| judge.sends(&self.name, &txn));
         // Spawned: what was sent commits even when nobody waits for it any more (an unknown outcome).
-        let sent = tokio::spawn(self.clone().commit(txn));
-        match tokio::time::timeout(STORE_DEADLINE, sent).await {
+        let sent = tokio::spawn(self.clone().commit(txn.clone()));
+        let ended = match tokio::time::timeout(STORE_DEADLINE, sent).await {
             Ok(ended) => ended.expect("a commit does not panic"),
             Err(_) => Ok(Outcome::Unknown {
                 error: Error::Timeout {
@@ -246,7 +252,11 @@ impl Kv for Line {
                     deadline: STORE_DEADLINE,
                 },
             }),
+        };
+        if matches!(ended, Ok(Outcome::Unknown { .. })) {
+            self.court.judge(|judge| judge.knows_not(&self.name, &txn));
         }
+        ended
     }
 
     async fn watch(&self, request: WatchRequest) -> Result<WatchStream, Error> {
@@ -277,6 +287,8 @@ impl Kv for Line {
     }
 
     async fn compact(&self, revision: Revision) -> Result<(), Error> {
+        self.court
+            .judge(|judge| judge.compacts(&self.name, revision));
         self.ask("compact", self.store.compact(revision)).await
     }
 

@@ -2,6 +2,7 @@
 
 use super::court::Court;
 use super::fleet::SimFleet;
+use super::judge::FORCED;
 use crate::api::node::EngineSpec;
 use crate::api::uid::ContainerId;
 use crate::engine::{
@@ -103,6 +104,18 @@ impl Link {
         answer
     }
 
+    /// Shows the judge an order that is about to be sent.
+    fn show(&self, call: &str, container: &str) {
+        if self.links.cuts.borrow().is_dead {
+            return;
+        }
+        let address = self.engine.address();
+        let node = address.trim_start_matches("tcp://").split(':').next();
+        let (court, name) = (&self.links.court, &self.links.name);
+        court.look_at_store(false);
+        court.judge(|judge| judge.orders(name, node.unwrap_or(address), call, container));
+    }
+
     /// Sends an order, which arrives also if the one who sent it waits no more. On record is how it failed.
     async fn order<T, F>(
         &self,
@@ -114,6 +127,7 @@ impl Link {
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
+        self.show(call, container);
         self.out().await?;
         // A task of the network's, not of the process that sent it.
         let sent = tokio::spawn(order(self.engine.clone()));
@@ -180,7 +194,8 @@ impl Engine for Link {
     async fn remove(&self, container: &ContainerId, force: bool) -> Result<(), Error> {
         let id = container.clone();
         let order = |engine: Arc<dyn Engine>| async move { engine.remove(&id, force).await };
-        self.order("remove", container.as_str(), order).await
+        let call = if force { FORCED } else { "remove" };
+        self.order(call, container.as_str(), order).await
     }
 
     async fn image(&self, image: &str) -> Result<String, Error> {

@@ -23,6 +23,7 @@ mod engine;
 mod fault;
 mod fleet;
 mod hand;
+mod judge;
 pub mod line;
 pub mod link;
 pub mod process;

@@ -13,6 +13,7 @@ use super::session::{Boottime, Session};
 use super::{Compare, Error, KeyValue, Kv, Op, Outcome, Reply, Txn, WatchEvent, WatchRequest};
 use crate::api::key::Key;
 use crate::api::unit::{LeaseId, Revision, Term};
+use crate::planted::{Bug, planted};
 use futures::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -156,6 +157,7 @@ impl Candidate {
         let created = own.ok_or(Error::LeaseGone)?.create_revision;
         match before(&listing.kvs, created) {
             None => Ok(Some(Term(created.0))),
+            Some(_) if planted(Bug::LeadsUnelected) => Ok(Some(Term(created.0))),
             Some(other) => {
                 self.gone(&other.key, listing.revision).await?;
                 Ok(None)

@@ -9,6 +9,7 @@
 
 use super::{Error, KEEP_ALIVE_INTERVAL, Kv, LEASE_MARGIN};
 use crate::api::unit::LeaseId;
+use crate::planted::{Bug, planted};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -107,7 +108,12 @@ impl Session {
 }
 
 fn deadline(sent: Duration, ttl: Duration) -> Duration {
-    sent + ttl.saturating_sub(LEASE_MARGIN)
+    let late = if planted(Bug::OutlivesItsLease) {
+        3_600
+    } else {
+        0
+    };
+    sent + ttl.saturating_sub(LEASE_MARGIN) + Duration::from_secs(late)
 }
 
 /// The loop that keeps the lease alive.

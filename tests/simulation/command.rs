@@ -1,6 +1,6 @@
 //! What people ask of the simulation, and what they see.
 
-use crate::mutants::Mutant;
+use crate::mutants::{self, Door, Mutant, is_seen};
 use crate::plan::{Plan, SCENARIOS};
 use crate::pool::{self, Next};
 use crate::run::{Report, run};
@@ -17,9 +17,6 @@ const SLICE: Duration = Duration::from_secs(60);
 
 /// So many seeds are played twice by it: each has to have one trace.
 const TWICE: u64 = 3;
-
-/// Within so many seeds each planted bug is caught.
-const MUTANT_SEEDS: u64 = 40;
 
 /// One setting of the environment.
 pub(crate) fn setting<T: std::str::FromStr>(name: &str) -> Option<T> {
@@ -140,8 +137,8 @@ pub(crate) fn slice() -> ExitCode {
         return ExitCode::FAILURE;
     }
     println!("{TWICE} seeds from {first} on were played twice, each with one trace");
-    for mutant in [Mutant::RestartsEnded, Mutant::SkipsStop] {
-        if !is_caught(mutant) {
+    for mutant in [Door::RestartsEnded, Door::SkipsStop] {
+        if !is_seen(Mutant::Door(mutant)) {
             eprintln!("the planted bug {mutant:?} was not seen");
             return ExitCode::FAILURE;
         }
@@ -256,36 +253,10 @@ fn violation(plan: &Plan, report: &Report, scenario: &str) -> Vec<String> {
     told
 }
 
-fn is_caught(mutant: Mutant) -> bool {
-    (1..=MUTANT_SEEDS).any(|seed| run(&Plan::draw(seed, "all"), Some(mutant)).broken.is_some())
-}
-
 /// `make mutants`.
 pub(crate) fn mutants() -> ExitCode {
-    let (mut played, mut caught) = (0, 0);
     let only: Option<String> = setting("MUTANT");
-    for mutant in Mutant::ALL {
-        if only
-            .as_ref()
-            .is_some_and(|only| *only != format!("{mutant:?}"))
-        {
-            continue;
-        }
-        played += 1;
-        let found = (1..=MUTANT_SEEDS).find_map(|seed| {
-            let report = run(&Plan::draw(seed, "all"), Some(mutant));
-            report.broken.map(|broken| (seed, broken))
-        });
-        match found {
-            Some((seed, broken)) => {
-                caught += 1;
-                println!("{mutant:?}: seed {seed}: {}", broken.rule);
-            }
-            None => println!("{mutant:?}: SURVIVED {MUTANT_SEEDS} seeds"),
-        }
-    }
-    println!("mutants {played} caught {caught}");
-    match caught == played {
+    match mutants::play(only.as_deref(), setting("SEEDS")) {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     }

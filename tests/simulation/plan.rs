@@ -3,6 +3,7 @@
 use crate::chance::Chance;
 use crate::suffer::IMAGES;
 use crate::trouble::{self, Trouble};
+use skep::sim::Fault;
 use std::fmt;
 
 /// How a service is written.
@@ -26,6 +27,35 @@ pub(crate) struct Extras {
     /// A port of its node that each task takes.
     pub(crate) port: Option<u64>,
     pub(crate) has_health_check: bool,
+    pub(crate) wish: Wish,
+}
+
+/// What a service asks of its nodes beside an engine that answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Wish {
+    #[default]
+    Nothing,
+    /// Not to be on this node.
+    Not(u64),
+    /// At most so many of its tasks on one node.
+    Most(u64),
+    /// 3 GiB for each task, of the 8 GiB of each engine.
+    Memory,
+}
+
+impl Extras {
+    /// How many tasks have room on these nodes.
+    pub(crate) fn room(&self, nodes: &[u64]) -> u64 {
+        let on = |node: &u64| match (self.port, self.wish) {
+            // A port of a node is there once.
+            (Some(_), _) => 1,
+            (None, Wish::Not(other)) if *node == other => 0,
+            (None, Wish::Most(most)) => most,
+            (None, Wish::Memory) => 2,
+            (None, Wish::Nothing | Wish::Not(_)) => 1_000,
+        };
+        nodes.iter().map(on).sum()
+    }
 }
 
 /// What a manager is for.
@@ -60,11 +90,20 @@ impl Spec {
             true => ", healthcheck: {test: [CMD, check], interval: 1s}",
             false => "",
         };
+        let placement = match extras.wish {
+            Wish::Not(node) => format!(", placement: {{constraints: [\"node.name != n{node}\"]}}"),
+            Wish::Most(most) => format!(", placement: {{maxReplicasPerNode: {most}}}"),
+            Wish::Nothing | Wish::Memory => String::new(),
+        };
+        let memory = match extras.wish {
+            Wish::Memory => ", resources: {reservations: {memory: 3GiB}}",
+            Wish::Nothing | Wish::Not(_) | Wish::Most(_) => "",
+        };
         let ports = extras.port.map_or(String::new(), |port| {
             format!(", ports: [{{target: 80, published: {port}, mode: host}}]")
         });
         format!(
-            "{{{size}, update: {{parallelism: {}, order: {order}, monitor: {}s}}, template: {{onNodeLost: {lost}, container: {{image: \"{image}\", env: {{V: v{}}}{check}}}}}{ports}}}",
+            "{{{size}, update: {{parallelism: {}, order: {order}, monitor: {}s}}, template: {{onNodeLost: {lost}{placement}, container: {{image: \"{image}\", env: {{V: v{}}}{check}{memory}}}}}{ports}}}",
             self.parallelism, self.monitor, self.version
         )
     }
@@ -118,9 +157,9 @@ pub(crate) struct Plan {
 }
 
 /// Which troubles a run knows.
-/// (`rough`: all of them, and more; `fleet`: an ordinary hour of many nodes and tasks).
-pub(crate) const SCENARIOS: [&str; 8] = [
-    "all", "calm", "managers", "store", "engines", "disaster", "rough", "fleet",
+/// (`rough`: all of them, and more; `wide`: what planted bugs show in; `fleet`: an ordinary hour of many nodes and tasks).
+pub(crate) const SCENARIOS: [&str; 9] = [
+    "all", "calm", "managers", "store", "engines", "disaster", "rough", "wide", "fleet",
 ];
 
 const NAMES: [&str; 4] = ["web", "web2", "api", "agent"];
@@ -143,6 +182,7 @@ impl Plan {
             steps: Vec::new(),
         };
         let is_rough = scenario == "rough";
+        let is_wide = scenario == "wide";
         if is_rough {
             plan.managers = kinds(&mut chance, managers);
         }
@@ -150,7 +190,10 @@ impl Plan {
         let mut versions = 0;
         let services = chance.between(1, 4);
         for name in NAMES.iter().take(usize::try_from(services).unwrap_or(1)) {
-            let spec = spec(&mut chance, name, &mut versions, is_rough);
+            let mut spec = spec(&mut chance, name, &mut versions, is_rough);
+            if is_wide {
+                add_wish(&mut spec, &mut chance, name, nodes);
+            }
             let at = chance.between(0, 3_000);
             plan.add(at, Step::Act(Act::Put((*name).into(), spec)));
         }
@@ -160,15 +203,32 @@ impl Plan {
             at += chance.between(0, 500);
             let is_act = scenario == "calm" || chance.one_in(3);
             let step = match is_act {
-                true => Step::Act(act(&mut chance, nodes, services, &mut versions, is_rough)),
+                true => {
+                    let mut act = act(&mut chance, nodes, services, &mut versions, is_rough);
+                    if let (true, Act::Put(name, spec) | Act::Recreate(name, spec)) =
+                        (is_wide, &mut act)
+                    {
+                        add_wish(spec, &mut chance, name, nodes);
+                    }
+                    Step::Act(act)
+                }
                 false => match trouble::draw(&mut chance, nodes, managers, scenario) {
                     Some(trouble) => Step::Trouble(trouble),
                     None => continue,
                 },
             };
+            if is_wide && matches!(step, Step::Act(Act::Put(..))) && chance.one_in(3) {
+                plan.add_in_the_middle(&mut chance, at, managers);
+            }
             plan.add(at, step);
         }
+        if is_wide && chance.one_in(6) {
+            at = plan.add_series(&mut chance, &mut versions, at);
+        }
         plan.add_disaster(&mut chance, scenario, at);
+        if is_wide && plan.has_disaster() {
+            plan.give_up_ports();
+        }
         plan.steps.sort_by_key(|(at, _)| *at);
         plan
     }
@@ -213,15 +273,58 @@ impl Plan {
         self.steps.push((at, step));
     }
 
+    /// What an earlier life of the store left keeps its ports until a person acts.
+    fn give_up_ports(&mut self) {
+        for (_, step) in &mut self.steps {
+            if let Step::Act(Act::Put(_, spec) | Act::Recreate(_, spec)) = step {
+                spec.extras.port = None;
+            }
+        }
+    }
+
+    /// While a change is carried out whoever does it is killed, or an engine says nothing of what it did.
+    fn add_in_the_middle(&mut self, chance: &mut Chance, begin: u64, managers: u64) {
+        let at = begin + chance.between(1, 4 * self.latency + 20);
+        let trouble = match chance.one_in(2) {
+            true => Trouble::Kill(chance.between(0, managers), 8),
+            false => {
+                let node = chance.between(1, self.nodes + 1);
+                Trouble::Lie(node, "inspect", Fault::TimeoutBefore, 2)
+            }
+        };
+        self.add(at, Step::Trouble(trouble));
+    }
+
+    /// More versions of one service, one after the other, than history keeps; gives when the last one comes.
+    fn add_series(&mut self, chance: &mut Chance, versions: &mut u64, end: u64) -> u64 {
+        let mut at = end;
+        for _ in 0..8 {
+            at += 30_000;
+            let spec = Spec {
+                replicas: 1,
+                monitor: 0,
+                ..spec(chance, "web", versions, false)
+            };
+            self.add(at, Step::Act(Act::Put("web".into(), spec)));
+        }
+        at
+    }
+
     /// The store is lost or set back: once, in peace, as other troubles of managers would make it a new cluster.
     fn add_disaster(&mut self, chance: &mut Chance, scenario: &str, end: u64) {
-        if scenario != "disaster" && !(scenario == "all" && chance.one_in(6)) {
+        let may_come = scenario == "all" || scenario == "wide";
+        if scenario != "disaster" && !(may_come && chance.one_in(6)) {
             return;
         }
         let disaster = match chance.one_in(3) {
             true => Trouble::Wipe,
             false => Trouble::Rewind(chance.between(1, 120)),
         };
+        if scenario == "wide" {
+            // A node that cannot be looked at: what runs is being adopted for longer.
+            let node = chance.between(1, self.nodes + 1);
+            self.add(end + 89_000, Step::Trouble(Trouble::EngineDown(node, 45)));
+        }
         self.add(end + 90_000, Step::Trouble(disaster));
     }
 
@@ -280,7 +383,28 @@ fn extras(chance: &mut Chance, name: &str) -> Extras {
             .one_in(3)
             .then_some(8_000 + place.unwrap_or(0) as u64),
         has_health_check: chance.one_in(3),
+        wish: Wish::Nothing,
     }
+}
+
+/// Wishes that cannot keep a change from going on: where tasks are few per node, the old ones make room first, and no more
+/// are wanted than one node takes.
+fn add_wish(spec: &mut Spec, chance: &mut Chance, name: &str, nodes: u64) {
+    let kind = chance.between(0, 4);
+    let extras = &mut spec.extras;
+    match (name, kind) {
+        ("agent", _) | (_, 0) => {}
+        // n1 always stays.
+        (_, 1) => extras.wish = Wish::Not(chance.between(2, nodes + 2)),
+        // Each name its own.
+        (name, 2) => extras.port = Some(8_000 + name.bytes().map(u64::from).sum::<u64>()),
+        ("web2", _) => extras.wish = Wish::Memory,
+        _ => extras.wish = Wish::Most(chance.between(1, 3)),
+    }
+    // A single node has room for all, as others come and go: a change waits for what has no place.
+    let room = extras.room(&[1]);
+    spec.stop_first |= room < 10;
+    spec.replicas = spec.replicas.min(room);
 }
 
 fn act(chance: &mut Chance, nodes: u64, services: u64, versions: &mut u64, is_rough: bool) -> Act {

@@ -1,12 +1,14 @@
 //! One run: the plan's steps at their times, then peace, and the goal in bounded time.
 
 use crate::happen::ours;
-use crate::mutants::Mutant;
-use crate::plan::Plan;
+use crate::mutants::{Mutant, plant};
+use crate::plan::{Plan, Wish};
 use crate::stage::Stage;
 use crate::suffer::Lasting;
-use skep::sim::check::Broken;
-use std::collections::BTreeMap;
+use skep::engine::Engine;
+use skep::sim::check::{Broken, Judge};
+use skep::sim::world::url;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 #[cfg(tokio_unstable)]
 use tokio::runtime::RngSeed;
@@ -32,7 +34,10 @@ pub(crate) struct Report {
 
 /// Plays the plan on one thread in virtual time.
 pub(crate) fn run(plan: &Plan, mutant: Option<Mutant>) -> Report {
-    runtime(plan.seed).block_on(play(plan, mutant))
+    plant(mutant);
+    let report = runtime(plan.seed).block_on(play(plan, mutant));
+    plant(None);
+    report
 }
 
 /// One thread with virtual time.
@@ -104,22 +109,36 @@ async fn pass(stage: &mut Stage, until: Duration) -> Result<(), Broken> {
     }
 }
 
-/// Peace: users write again what they want, in a new version, and everything gets there and stays.
+/// All faults are over. Everything gets where users want it, without their doing, and stays there; then they write again
+/// what they want, in a new version, and it gets there too.
 async fn goal(stage: &mut Stage, plan: &Plan) -> Result<(), Broken> {
+    end_faults(stage);
+    // A store that was lost has lost what users wrote.
+    if !plan.has_disaster() {
+        settle(stage, plan, true).await?;
+    }
     make_peace(stage, plan);
+    settle(stage, plan, false).await?;
+    stage.court.judge(Judge::rests);
+    history(stage)
+}
+
+/// Waits until everything is as users want it and nothing is written any more. `may_wait`: services may wait for a user.
+async fn settle(stage: &mut Stage, plan: &Plan, may_wait: bool) -> Result<(), Broken> {
     let end = stage.court.elapsed() + BOUND;
     let mut unlike = String::new();
     while stage.court.elapsed() < end {
         let next = stage.court.elapsed() + Duration::from_secs(1);
         pass(stage, next).await?;
-        unlike = match differs(stage, plan) {
+        unlike = match differs(stage, plan, may_wait) {
             Some(how) => how,
             None => {
                 let revision = stage.store.revision();
                 let next = stage.court.elapsed() + QUIET;
                 pass(stage, next).await?;
-                match (differs(stage, plan), stage.store.revision() == revision) {
-                    (None, true) => return history(stage),
+                let is_quiet = stage.store.revision() == revision;
+                match (differs(stage, plan, may_wait), is_quiet) {
+                    (None, true) => return Ok(()),
                     (None, false) => "the store is still written to".into(),
                     (Some(how), _) => how,
                 }
@@ -131,14 +150,18 @@ async fn goal(stage: &mut Stage, plan: &Plan) -> Result<(), Broken> {
     Err(broken)
 }
 
-fn make_peace(stage: &mut Stage, plan: &Plan) {
-    stage
-        .court
-        .note("user", "peace: everything is put once more");
+fn end_faults(stage: &mut Stage) {
+    stage.court.note("fault", "all are over");
     stage.commit_late();
     for engine in stage.fleet.all() {
         engine.clear_faults();
     }
+}
+
+fn make_peace(stage: &mut Stage, plan: &Plan) {
+    stage
+        .court
+        .note("user", "peace: everything is put once more");
     for node in stage.nodes.clone() {
         stage.put_node(node, "active");
     }
@@ -163,11 +186,14 @@ fn make_peace(stage: &mut Stage, plan: &Plan) {
 }
 
 /// How the fleet differs from what users want.
-fn differs(stage: &Stage, plan: &Plan) -> Option<String> {
+fn differs(stage: &Stage, plan: &Plan, may_wait: bool) -> Option<String> {
     let tasks = stage.store.dump("/skep/tasks/");
     let is_known = |task: &str| tasks.iter().any(|kv| kv.key.ends_with(task));
     let mut running: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut drained = BTreeSet::new();
+    let nodes = active(stage);
     for engine in stage.fleet.all() {
+        let is_active = nodes.iter().any(|node| url(*node) == engine.address());
         for container in ours(&engine) {
             let label = |name: &str| container.labels.get(name).cloned().unwrap_or_default();
             // After the store was lost nothing unclaimed is removed by itself.
@@ -177,19 +203,26 @@ fn differs(stage: &Stage, plan: &Plan) -> Option<String> {
             let body = engine.body(&container.id).unwrap_or_default();
             let version = version(&body["Env"]);
             let name = label("dev.skep.name");
+            if !is_active {
+                drained.insert(name.clone());
+            }
             running.entry(name).or_default().push(version);
         }
     }
     for (name, spec) in &stage.wanted {
-        let nodes = stage.nodes.len();
-        let replicas = usize::try_from(spec.replicas).unwrap_or(0);
-        let count = match (spec.is_global, spec.extras.port) {
-            (true, _) => nodes,
-            // A port of a node is there once.
-            (false, Some(_)) => replicas.min(nodes),
-            (false, None) => replicas,
+        let count = match spec.is_global {
+            true => nodes.len() as u64,
+            false => spec.replicas.min(spec.extras.room(&nodes)),
         };
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
         let here = running.remove(name).unwrap_or_default();
+        if may_wait && is_halted(stage, name) {
+            continue;
+        }
+        let is_free = spec.extras.port.is_none() && spec.extras.wish == Wish::Nothing;
+        if is_free && drained.contains(name) {
+            return Some(format!("{name} runs on a drained node"));
+        }
         let version = format!("V=v{}", spec.version);
         let new = here.iter().filter(|has| **has == version).count();
         if here.len() != count || new != count {
@@ -201,6 +234,29 @@ fn differs(stage: &Stage, plan: &Plan) -> Option<String> {
     }
     let left = running.keys().next()?;
     Some(format!("{left} was deleted and still runs"))
+}
+
+/// The nodes that users want tasks on.
+fn active(stage: &Stage) -> Vec<u64> {
+    let takes = |node: &&u64| {
+        let manifest = stage.store.get(&format!("/skep/nodes/n{node}"));
+        let text = manifest.map(|kv| String::from_utf8_lossy(&kv.value).into_owned());
+        text.is_some_and(|text| text.contains("availability: active"))
+    };
+    stage.nodes.iter().filter(takes).copied().collect()
+}
+
+/// Whether a service waits for a user: what was written last cannot be read, or a fault has halted its change.
+fn is_halted(stage: &Stage, name: &str) -> bool {
+    let text = |key: &str| {
+        let found = stage.store.get(&format!("/skep/{key}"));
+        found.map_or_else(String::new, |kv| {
+            String::from_utf8_lossy(&kv.value).into_owned()
+        })
+    };
+    let status = text(&format!("status/services/default/{name}/service"));
+    text(&format!("services/default/{name}")).starts_with("garbage")
+        || status.contains("\"state\":\"paused\"")
 }
 
 /// The variable that tells one version of a manifest from another.

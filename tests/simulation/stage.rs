@@ -1,9 +1,10 @@
 //! A world, with what its users want of it.
 
-use crate::mutants::Mutant;
+use crate::mutants::{Door, Mutant};
 use crate::newer;
 use crate::plan::{Kind, Plan, Spec};
 use skep::app::manager::CONTROLLERS;
+use skep::sim::SimEngine;
 use skep::sim::world::{Role, World};
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
@@ -17,6 +18,10 @@ pub(crate) struct Stage {
     pub(crate) world: World,
     /// The services that users want now.
     pub(crate) wanted: BTreeMap<String, Spec>,
+    /// Engines that another machine stands in for.
+    pub(crate) swapped: BTreeMap<u64, SimEngine>,
+    /// The nodes that a manager was cut off from all at once.
+    pub(crate) uplinks: BTreeMap<String, Vec<u64>>,
     mutant: Option<Mutant>,
     managers: Vec<Kind>,
 }
@@ -31,6 +36,8 @@ impl Stage {
         let mut stage = Self {
             world,
             wanted: BTreeMap::new(),
+            swapped: BTreeMap::new(),
+            uplinks: BTreeMap::new(),
             mutant,
             managers: plan.managers.clone(),
         };
@@ -52,7 +59,7 @@ impl Stage {
         let newer = (kind == Kind::Newer).then(newer::hook);
         Role {
             controllers: CONTROLLERS.into_iter().filter(is_of).collect(),
-            hook: self.mutant.map(Mutant::hook).or(newer),
+            hook: self.mutant.and_then(Mutant::door).map(Door::hook).or(newer),
         }
     }
 }

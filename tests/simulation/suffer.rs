@@ -3,6 +3,7 @@
 use crate::happen::ours;
 use crate::stage::Stage;
 use crate::trouble::Trouble;
+use futures::FutureExt;
 use skep::api::task::Health;
 use skep::api::unit::Revision;
 use skep::sim::line::{Hearing, Way};
@@ -38,6 +39,8 @@ impl Stage {
             | Trouble::Hear(place, _, seconds)
             | Trouble::CutLink(place, _, seconds)
             | Trouble::LoseAnswers(place, _, seconds)
+            | Trouble::CutUplink(place, seconds)
+            | Trouble::Forget(place, seconds)
             | Trouble::Clock(place, _, seconds) => {
                 let manager = self.managers.get(at(*place))?.as_ref()?;
                 begin_of_manager(manager, trouble);
@@ -59,6 +62,9 @@ impl Stage {
                 }
             },
         };
+        if let (Trouble::CutUplink(..), Some(who)) = (trouble, &who) {
+            self.set_uplink(who, true);
+        }
         self.tell_judge(trouble, true);
         let trouble = trouble.clone();
         Some((seconds, Lasting { trouble, who }))
@@ -69,10 +75,57 @@ impl Stage {
         if let Trouble::EngineDown(node, _)
         | Trouble::Slow(node, ..)
         | Trouble::CutLink(_, node, _)
-        | Trouble::LoseAnswers(_, node, _) = trouble
+        | Trouble::LoseAnswers(_, node, _)
+        | Trouble::Swap(node, _) = trouble
         {
             self.set_cut(*node, is_cut);
         }
+    }
+
+    /// Cuts all of a manager's links, or mends those that it had then.
+    fn set_uplink(&mut self, who: &str, is_cut: bool) {
+        let nodes = match is_cut {
+            true => self.engines.iter().copied().collect(),
+            false => self.uplinks.remove(who).unwrap_or_default(),
+        };
+        let urls: Vec<String> = nodes.iter().map(|node| url(*node)).collect();
+        let is_it = |manager: &&Manager| manager.name == who;
+        if let Some(manager) = self.managers.iter().flatten().find(is_it) {
+            manager.cuts.send_modify(|cuts| match is_cut {
+                true => cuts.urls.extend(urls),
+                false => cuts.urls.retain(|url| !urls.contains(url)),
+            });
+        }
+        self.court.judge(|judge| judge.set_uplink(who, is_cut));
+        for node in &nodes {
+            self.set_cut(*node, is_cut);
+        }
+        if is_cut {
+            self.uplinks.insert(who.to_owned(), nodes);
+        }
+    }
+
+    /// Puts another machine at a node's address, or the first one back.
+    fn swap(&mut self, node: u64, is_back: bool) {
+        let engine = match is_back {
+            true => self.swapped.remove(&node),
+            false => Some(self.engine(node)),
+        };
+        let Some(engine) = engine else { return };
+        engine.set_reachable(is_back);
+        if is_back {
+            // Who still talks to the other machine finds nobody there.
+            self.engine(node).set_reachable(false);
+            self.fleet.replace(&url(node), engine);
+            return;
+        }
+        let other = SimEngine::at(&url(node), &format!("x{node}"));
+        for image in IMAGES {
+            other.add_image(image);
+        }
+        other.set_witness(self.court.witness());
+        self.fleet.replace(&url(node), other);
+        self.swapped.insert(node, engine);
     }
 
     /// A trouble of an engine that lasts: for so many seconds.
@@ -121,6 +174,10 @@ impl Stage {
             }
             Trouble::NodeClock(node, off, seconds) => {
                 self.clocks.get(node)?.set_ahead(off * 1_000);
+                *seconds
+            }
+            Trouble::Swap(node, seconds) if !self.swapped.contains_key(node) => {
+                self.swap(*node, false);
                 *seconds
             }
             _ => return None,
@@ -191,6 +248,11 @@ impl Stage {
 
     /// A trouble ends.
     pub(crate) fn end(&mut self, lasting: &Lasting, latency: Duration) {
+        if let Trouble::Forget(..) = lasting.trouble {
+            let revision = self.store.revision();
+            // In memory it is done at once; an unreachable store forgets nothing, which is no trouble.
+            let _ = self.store.compact(revision).now_or_never();
+        }
         let is_it = |manager: &&Manager| Some(&manager.name) == lasting.who.as_ref();
         if let Some(manager) = self.managers.iter().flatten().find(is_it) {
             end_of_manager(manager, &lasting.trouble);
@@ -200,6 +262,11 @@ impl Stage {
                 let role = self.role(at(*place));
                 self.start_manager(at(*place), role);
             }
+            Trouble::CutUplink(..) => {
+                let who = lasting.who.clone().unwrap_or_default();
+                self.set_uplink(&who, false);
+            }
+            Trouble::Swap(node, _) => self.swap(*node, true),
             Trouble::StoreDown(_) => self.store.set_reachable(true),
             Trouble::StoreFull(_) => self.store.set_full(false),
             Trouble::EngineDown(node, _) => self.engine(*node).set_reachable(true),
@@ -238,7 +305,7 @@ fn behave(engine: &SimEngine, behaviour: &Behaviour) {
 fn begin_of_manager(manager: &Manager, trouble: &Trouble) {
     match trouble {
         Trouble::Pause(..) => manager.process.stop(),
-        Trouble::CutLine(..) => manager.line.set(Way::Cut),
+        Trouble::CutLine(..) | Trouble::Forget(..) => manager.line.set(Way::Cut),
         Trouble::Stall(..) => manager.line.set(Way::Held),
         Trouble::Deaf(..) => manager.line.set(Way::Deaf),
         Trouble::SlowLine(_, delay, _) => manager.line.set_delay(Duration::from_millis(*delay)),
@@ -257,7 +324,7 @@ fn begin_of_manager(manager: &Manager, trouble: &Trouble) {
 fn end_of_manager(manager: &Manager, trouble: &Trouble) {
     match trouble {
         Trouble::Pause(..) => manager.process.wake(),
-        Trouble::CutLine(..) | Trouble::Stall(..) | Trouble::Deaf(..) => {
+        Trouble::CutLine(..) | Trouble::Forget(..) | Trouble::Stall(..) | Trouble::Deaf(..) => {
             manager.line.set(Way::Open);
         }
         Trouble::SlowLine(..) => manager.line.set_delay(Duration::ZERO),

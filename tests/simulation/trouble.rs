@@ -27,6 +27,10 @@ pub(crate) enum Trouble {
     Hear(u64, Hearing, u64),
     /// A manager's link to a node is cut.
     CutLink(u64, u64, u64),
+    /// All of a manager's links are cut at once.
+    CutUplink(u64, u64),
+    /// A manager's line is cut, and the store forgets what it missed.
+    Forget(u64, u64),
     /// What a manager sends to a node arrives, and nothing comes back.
     LoseAnswers(u64, u64, u64),
     /// A manager's wall clock goes wrong by so many seconds.
@@ -66,6 +70,8 @@ pub(crate) enum Trouble {
     Sick(u64, u64),
     /// A node's wall clock goes wrong by so many seconds.
     NodeClock(u64, i64, u64),
+    /// Another machine answers at its address.
+    Swap(u64, u64),
 }
 
 const CALLS: [&str; 6] = ["create", "start", "stop", "remove", "inspect", "list"];
@@ -87,7 +93,29 @@ pub(crate) fn draw(
             1 => rough_managers(chance, nodes, managers),
             _ => rough_engines(chance, nodes),
         }),
+        "wide" => Some(match chance.one_in(4) {
+            true => wide(chance, nodes, managers),
+            false => any(chance, nodes, managers),
+        }),
         _ => None,
+    }
+}
+
+/// What the rules ask for that nothing else brings about.
+fn wide(chance: &mut Chance, nodes: u64, managers: u64) -> Trouble {
+    let manager = chance.between(0, managers);
+    match chance.between(0, 5) {
+        0 => Trouble::CutUplink(manager, chance.between(15, 60)),
+        1 => Trouble::Forget(manager, chance.between(2, 30)),
+        2 | 3 => {
+            let lag = Duration::from_millis(chance.between(20, 2_000));
+            let hearing = Hearing {
+                lag,
+                ..Hearing::default()
+            };
+            Trouble::Hear(manager, hearing, chance.between(5, 60))
+        }
+        _ => Trouble::Swap(chance.between(1, nodes + 1), chance.between(2, 40)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! When to compact, and to which revision (rule S8). Pure.
 
 use crate::api::unit::Revision;
+use crate::planted::{Bug, planted};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -26,6 +27,9 @@ impl Compaction {
             self.samples.clear();
         }
         self.samples.push_back((now, revision));
+        if planted(Bug::CompactsTheNewest) {
+            return Some(revision);
+        }
         let is_due = self
             .last
             .is_none_or(|last| now.saturating_sub(last) >= INTERVAL);

@@ -7,6 +7,7 @@ use crate::api::key::Key;
 use crate::api::status::NodeState;
 use crate::api::uid::{Ids, Uid};
 use crate::api::unit::Incarnation;
+use crate::planted::{Bug, planted};
 use crate::runtime::cache::{Cache, Stored};
 use crate::runtime::plan::{Plan, Step};
 use std::time::Duration;
@@ -129,8 +130,9 @@ pub(super) fn plan(snapshot: &Snapshot<'_>, ids: &mut Ids) -> Plan {
 
 /// There is no record: the store is new or was wiped.
 fn make(snapshot: &Snapshot<'_>, ids: &mut Ids, plan: &mut Plan) {
+    let forgets = planted(Bug::MakesAnotherCluster);
     let (record, reason, message) = match (&snapshot.memory.known, &snapshot.told_id) {
-        (Some(known), _) => {
+        (Some(known), _) if !forgets => {
             let past = snapshot
                 .cache
                 .rewound_in
@@ -146,7 +148,7 @@ fn make(snapshot: &Snapshot<'_>, ids: &mut Ids, plan: &mut Plan) {
                 message,
             )
         }
-        (None, Some(told)) => {
+        (None, Some(told)) if !forgets => {
             let past = labels(snapshot).max().unwrap_or_default();
             let message = "the cluster was given its id: what runs is kept and adopted";
             (
@@ -155,7 +157,7 @@ fn make(snapshot: &Snapshot<'_>, ids: &mut Ids, plan: &mut Plan) {
                 message,
             )
         }
-        (None, None) => {
+        (Some(_) | None, _) => {
             let record = Cluster {
                 id: ids.uid(),
                 incarnation: Incarnation(1),
@@ -187,7 +189,8 @@ fn keep(snapshot: &Snapshot<'_>, record: &Stored<Cluster>, plan: &mut Plan) {
         return;
     }
     status::tell_of_foreign(snapshot, record, plan);
-    if let Some(past) = past_life(snapshot, record) {
+    let past = past_life(snapshot, record).filter(|_| !planted(Bug::KeepsItsLife));
+    if let Some(past) = past {
         let next = next_life(record.id.clone(), past, snapshot);
         let message = format!(
             "the store went back: its life {} begins; nothing is stopped or started until what runs is adopted",
@@ -286,7 +289,7 @@ fn next_life(id: Uid, past: Incarnation, snapshot: &Snapshot<'_>) -> Cluster {
 }
 
 fn end_adopting(snapshot: &Snapshot<'_>, record: &Stored<Cluster>, plan: &mut Plan) {
-    match wait(snapshot, record) {
+    match wait(snapshot, record).filter(|_| !planted(Bug::EndsAdoptingEarly)) {
         Some(delay) => plan.look_again(delay),
         None => {
             let next = Cluster {

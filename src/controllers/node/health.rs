@@ -7,6 +7,7 @@
 
 use crate::api::status::NodeState;
 use crate::engine::Error;
+use crate::planted::{Bug, planted};
 use std::time::Duration;
 
 /// So long failed contacts only keep the last verdict: one lost ping is no news.
@@ -116,7 +117,10 @@ pub fn judge(evidence: &Evidence<'_>) -> Verdict {
 
 fn failing(evidence: &Evidence<'_>, error: Option<&Error>) -> Verdict {
     let since = evidence.contact.failing_since().unwrap_or(evidence.now);
-    let lasted = evidence.now.saturating_sub(since);
+    let lasted = match planted(Bug::DownAtOnce) {
+        true => Duration::MAX,
+        false => evidence.now.saturating_sub(since),
+    };
     let why = error.map_or("NotContacted", reason);
     let text = error.map_or_else(
         || "its engine has not answered yet".to_owned(),
@@ -197,7 +201,7 @@ impl Doubt {
             total += 1;
             failing.extend(contact.failing_since());
         }
-        if !is_suspicious(&mut failing, total, grace) {
+        if !is_suspicious(&mut failing, total, grace) || planted(Bug::NeverDoubtsItself) {
             self.since = None;
             return false;
         }

@@ -8,6 +8,7 @@ use crate::api::status::Status;
 use crate::api::task::{Desired, Slot, Task};
 use crate::api::time::Timestamp;
 use crate::api::uid::Uid;
+use crate::planted::{Bug, planted};
 use crate::runtime::cache::{Cache, Stored};
 use crate::runtime::clock::Now;
 use crate::runtime::plan::{Plan, Step};
@@ -47,7 +48,12 @@ pub(super) fn service(snapshot: &Service<'_>) -> Plan {
     }
     for mut tasks in history.into_values() {
         tasks.sort_by_key(|task| Reverse(age_order(task)));
-        beyond.extend(tasks.into_iter().skip(PER_SLOT));
+        let kept = if planted(Bug::KeepsHistory) {
+            usize::MAX
+        } else {
+            PER_SLOT
+        };
+        beyond.extend(tasks.into_iter().skip(kept));
     }
     plan.push(let_go(snapshot.cache, snapshot.name, &beyond, snapshot.now));
     plan.push(forget_count(snapshot));
@@ -164,10 +170,12 @@ fn fate(record: &Record<'_>) -> Fate {
         },
         (Desired::Remove, Place::Nowhere | Place::Forgotten) => end(record),
         (Desired::Remove, Place::Expected) => Fate::Stays,
-        (Desired::Remove, Place::Node | Place::Leaving) => match is_removed(&record.view) {
-            true => end(record),
-            false => Fate::Stays,
-        },
+        (Desired::Remove, Place::Node | Place::Leaving) => {
+            match is_removed(&record.view) || planted(Bug::DeletesRecordsEarly) {
+                true => end(record),
+                false => Fate::Stays,
+            }
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::api::key::Key;
 use crate::api::name::{NodeName, Scoped};
 use crate::api::status::Claim;
 use crate::api::task::{Desired, Task};
+use crate::planted::{Bug, planted};
 use crate::runtime::clock::Now;
 use crate::runtime::plan::{Plan, Step};
 use std::time::Duration;
@@ -62,6 +63,7 @@ fn limit(tasks: usize) -> usize {
 fn fate<'a>(lost: &Lost<'a>) -> Fate<'a> {
     match lost.claim {
         None => Fate::Held,
+        Some(claim) if planted(Bug::ReapsEarlierLives) => Fate::Due(claim),
         Some(_) if !lost.is_of_this_life => Fate::Held,
         Some(_) if lost.is_adoptable => Fate::Waits(None),
         Some(_) if lost.age < WAIT => Fate::Waits(Some(WAIT - lost.age)),

@@ -15,6 +15,7 @@ use crate::api::time::Timestamp;
 use crate::api::uid::{Ids, Uid};
 use crate::api::unit::RevisionNumber;
 use crate::metrics::list::SCHEDULE_ATTEMPTS;
+use crate::planted::{Bug, planted};
 use crate::runtime::cache::Cache;
 use crate::runtime::clock::Now;
 use crate::runtime::pack::pack;
@@ -104,9 +105,12 @@ fn outlived(cache: &Cache) -> Vec<Step> {
             .is_some_and(|record| record.value.uid == binding.value.node);
         let is_over = match task {
             None => true,
+            Some(_) if planted(Bug::MovesTheLost) => {
+                !view::node(cache, node).is_some_and(|node| node.is_schedulable())
+            }
             Some(task) => !is_home && task.value.desired >= Desired::Shutdown,
         };
-        if is_over {
+        if is_over && !planted(Bug::KeepsBindings) {
             units.push(Step::default().delete(Key::Binding(node.clone(), id.clone())));
         }
     }

@@ -9,6 +9,7 @@ use crate::api::task::{Binding, Desired, HostPort, ServiceRevision, Task, TaskSt
 use crate::api::time::Timestamp;
 use crate::api::uid::{TaskId, Uid};
 use crate::api::unit::{Bytes, NanoCpus, RevisionNumber};
+use crate::planted::{Bug, planted};
 use crate::runtime::cache::Cache;
 use crate::runtime::view::{self, NodeView};
 use std::collections::BTreeMap;
@@ -145,7 +146,9 @@ pub(super) fn candidates(cache: &Cache, now: Timestamp) -> BTreeMap<NodeName, Ca
             }
             Some(_) | None => {
                 let is_wanted = task.is_some_and(|task| task.desired <= Desired::Running);
-                candidate.hold(binding, is_wanted);
+                if is_wanted || !planted(Bug::FreesEarly) {
+                    candidate.hold(binding, is_wanted);
+                }
             }
         }
     }

@@ -12,6 +12,7 @@ use crate::api::task::{Desired, Health, Slot, Task, TaskState, TaskStatus};
 use crate::api::time::Timestamp;
 use crate::api::uid::{Ids, TaskId};
 use crate::api::unit::RevisionNumber;
+use crate::planted::{Bug, planted};
 use crate::runtime::view::TaskView;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -185,13 +186,15 @@ impl<'a> Model<'a> {
     /// Whether lost nodes' tasks are replaced elsewhere: those of a global service have no elsewhere.
     pub(super) fn replaces_lost(&self, slot: &Slot) -> bool {
         let policy = self.spec().template.on_node_lost;
-        matches!(slot, Slot::Replica(_)) && policy == OnNodeLost::Replace
+        let replaces = policy == OnNodeLost::Replace || planted(Bug::IgnoresWait);
+        matches!(slot, Slot::Replica(_)) && replaces
     }
 
     /// Whether what the task held is free, as far as its slot is concerned: it was seen stopped, never got anywhere, or
     /// its node is gone or given up for lost (rule C6, N3).
     pub(super) fn is_released(&self, member: &Member<'_>) -> bool {
         member.is_terminal()
+            || planted(Bug::StartsBeforeTheEnd)
             || match member.place {
                 Place::Unbound | Place::Gone => true,
                 Place::Down => self.replaces_lost(&member.task.slot),

@@ -5,6 +5,7 @@ use crate::api::name::NodeName;
 use crate::api::node::Availability;
 use crate::api::service::ServiceSpec;
 use crate::api::status::NodeState;
+use crate::planted::{Bug, planted};
 use crate::runtime::view::{self, NodeView, TaskView};
 use std::collections::BTreeMap;
 
@@ -107,6 +108,7 @@ fn fault(node: &NodeView<'_>, constraints: &[Constraint]) -> Option<&'static str
         return Some("NodeDeleted");
     }
     match node.availability() {
+        Availability::Drain if planted(Bug::IgnoresDrain) => {}
         Availability::Drain => return Some("Drained"),
         Availability::Active | Availability::Pause => {}
     }

@@ -22,6 +22,7 @@ use crate::api::task::{Desired, Slot};
 use crate::api::time::Timestamp;
 use crate::api::uid::Ids;
 use crate::api::unit::{Incarnation, RevisionNumber};
+use crate::planted::{Bug, planted};
 use crate::runtime::clock::Now;
 use crate::runtime::pack::pack;
 use crate::runtime::plan::{Plan, Step, Write};
@@ -111,7 +112,7 @@ impl Draft<'_, '_> {
             false => halt(&model, &places, snapshot),
         };
         model.is_paused = halt.is_some();
-        if !snapshot.is_adopting {
+        if !snapshot.is_adopting || planted(Bug::ConvergesWhileAdopting) {
             converge(&mut model, &places, self.ids, &mut self.plan);
         }
         let wanted = slots::wanted(&model, &places);

@@ -7,6 +7,7 @@
 use super::model::Member;
 use crate::api::service::{Restart, RestartCondition};
 use crate::api::task::TaskState;
+use crate::planted::{Bug, planted};
 use std::time::Duration;
 
 /// What follows the end of a task.
@@ -29,6 +30,7 @@ pub(super) enum Verdict {
 pub(super) fn decide(policy: &Restart, member: &Member<'_>) -> Verdict {
     let is_success = member.state == TaskState::Complete;
     match policy.condition {
+        _ if planted(Bug::ForgetsRestart) => return Verdict::Done,
         RestartCondition::None => return Verdict::Done,
         RestartCondition::OnFailure if is_success => return Verdict::Done,
         RestartCondition::OnFailure | RestartCondition::Any => {}

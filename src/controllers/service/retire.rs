@@ -6,13 +6,15 @@ use crate::api::name::ObjectKey;
 use crate::api::task::{Desired, Task};
 use crate::api::time::Timestamp;
 use crate::api::uid::Uid;
+use crate::planted::{Bug, planted};
 use crate::runtime::plan::Step;
 
 /// A service that was deleted: its tasks go, then what is left of it, the tombstone last and once nothing else of the
 /// plan is to be written (`is_alone`).
 pub(super) fn end(snapshot: &Snapshot<'_>, now: Timestamp, is_alone: bool) -> Vec<Step> {
     let mut units = tasks(snapshot, now);
-    if snapshot.is_adopting || !snapshot.tasks.is_empty() || !units.is_empty() || !is_alone {
+    let is_left = !snapshot.tasks.is_empty() || !units.is_empty() || !is_alone;
+    if snapshot.is_adopting || (is_left && !planted(Bug::ForgetsTombstone)) {
         return units;
     }
     let object = ObjectKey::service(snapshot.name);

@@ -9,6 +9,7 @@ use super::place::Place;
 use super::restart::{self, Verdict};
 use crate::api::service::FailureAction;
 use crate::api::task::{Desired, Slot, TaskState};
+use crate::planted::{Bug, planted};
 
 /// What the slot's tasks ask for now. Nothing means: it waits for something to happen, or for its turn in a change.
 pub(super) fn settle(model: &Model<'_>, slot: &Slot) -> Vec<Action> {
@@ -79,12 +80,13 @@ fn hold(model: &Model<'_>, holder: &Member<'_>) -> Vec<Action> {
             vec![remove(holder, "Updated"), anew(model, holder)]
         }
         Place::Down if model.replaces_lost(&holder.task.slot) => {
-            vec![Action::Create(takeover(
-                model,
-                holder,
-                Desired::Ready,
-                "NodeLost",
-            ))]
+            let is_hasty = planted(Bug::ReplacesLostAtOnce);
+            let desired = if is_hasty {
+                Desired::Running
+            } else {
+                Desired::Ready
+            };
+            vec![Action::Create(takeover(model, holder, desired, "NodeLost"))]
         }
         Place::Unbound | Place::Down | Place::Unknown | Place::Ready(_) => Vec::new(),
     }
@@ -131,7 +133,7 @@ fn succeed(model: &Model<'_>, holder: &Member<'_>, successor: &Member<'_>) -> Ve
 
 /// Old and new run side by side until the new one serves.
 fn pair(model: &Model<'_>, old: &[&Member<'_>], new: &Member<'_>) -> Vec<Action> {
-    if new.is_serving() {
+    if new.is_serving() || planted(Bug::RetiresBeforeServing) {
         let reason = reason_of(new);
         return old.iter().map(|one| shut_down(one, reason)).collect();
     }

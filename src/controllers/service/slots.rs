@@ -5,6 +5,7 @@ use super::place::Places;
 use super::slot;
 use crate::api::service::Mode;
 use crate::api::task::Slot;
+use crate::planted::{Bug, planted};
 use std::collections::BTreeSet;
 
 /// The slots that should have a task.
@@ -51,6 +52,7 @@ pub(super) fn surplus(model: &Model<'_>, wanted: &[Slot], places: &Places<'_>) -
         .members
         .iter()
         .filter(|member| member.is_wanted() && !wanted.contains(&member.task.slot))
+        .filter(|_| !planted(Bug::KeepsSurplus))
         .map(|member| {
             let reason = match &member.task.slot {
                 Slot::Replica(_) => "ScaledDown",

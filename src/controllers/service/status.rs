@@ -11,6 +11,8 @@ use crate::api::name::ObjectKey;
 use crate::api::service::{FailureAction, ServiceSpec};
 use crate::api::status::{Condition, ReplicaCounts, Status, Truth, UpdateState, UpdateStatus};
 use crate::api::task::{Desired, Slot, TaskState};
+use crate::api::unit::Generation;
+use crate::planted::{Bug, planted};
 use crate::runtime::plan::Step;
 
 /// Condition: as many tasks serve as are wanted.
@@ -58,9 +60,13 @@ pub(super) fn report(
         let (truth, reason) = (Truth::False, "NotProvided");
         Condition::new(before, model.now, ROLLBACK_READY, truth, reason, message)
     }));
+    let generation = match planted(Bug::ReportsFirstGeneration) {
+        true => Generation(1),
+        false => model.service.generation,
+    };
     let status = Status {
         uid: Some(model.service.uid.clone()),
-        observed_generation: Some(model.service.generation),
+        observed_generation: Some(generation),
         conditions,
         replicas: Some(counts),
         update: update.clone(),

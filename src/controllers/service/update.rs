@@ -11,6 +11,7 @@ use crate::api::container::MountKind;
 use crate::api::service::{Order, PortMode, ServiceSpec};
 use crate::api::task::{Desired, Slot, TaskState};
 use crate::api::unit::Period;
+use crate::planted::{Bug, planted};
 use std::time::Duration;
 
 /// Docker's defaults of a health check, for specs that say nothing about `monitor`.
@@ -54,6 +55,7 @@ pub(super) fn advance(model: &Model<'_>, wanted: &[Slot]) -> (Vec<Action>, Optio
         }
     }
     let most = match model.spec().update.parallelism {
+        _ if planted(Bug::ChangesAllAtOnce) => usize::MAX,
         None => 1,
         Some(0) => usize::MAX,
         Some(number) => usize::try_from(number).unwrap_or(usize::MAX),

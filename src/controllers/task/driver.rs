@@ -12,6 +12,7 @@ use crate::api::status::Status;
 use crate::api::uid::{ContainerId, TaskId, Uid};
 use crate::api::unit::Term;
 use crate::engine::{Connector, Engine, EngineEvent, Error, EventStream};
+use crate::planted::{Bug, planted};
 use crate::runtime::apply::{WriteError, Writer};
 use crate::runtime::backoff::{Backoff, Backoffs};
 use crate::runtime::cache::Cache;
@@ -118,7 +119,7 @@ impl Driver {
         let (recorded, served) = self.identified().await;
         let engine = self.connector.connect(&self.spec).await?;
         let identity = within(&*engine, "identity", engine.identity()).await?;
-        if identity.id != recorded {
+        if identity.id != recorded && !planted(Bug::DrivesAnyEngine) {
             let why = format!("engine {} answers instead of {recorded}", identity.id);
             return Err(Ended::Engine(why));
         }

@@ -14,6 +14,7 @@ use crate::api::name::Scoped;
 use crate::api::task::{Binding, Desired, ServiceRevision, Task, TaskState, TaskStatus};
 use crate::api::unit::Period;
 use crate::engine::{Container, ContainerState};
+use crate::planted::{Bug, planted};
 use crate::runtime::cache::Stored;
 use crate::runtime::orders::Order;
 use crate::runtime::plan::{Expect, Note, Step};
@@ -68,7 +69,8 @@ pub fn plan(snapshot: &Snapshot<'_>) -> Decision {
         (None, None) if !snapshot.has_binding_key => forgotten(snapshot),
         _ => Decision::default(),
     };
-    if snapshot.is_adopting && (decision.commits_start || is_action(decision.order.as_ref())) {
+    let is_adopting = snapshot.is_adopting && !planted(Bug::OrdersWhileAdopting);
+    if is_adopting && (decision.commits_start || is_action(decision.order.as_ref())) {
         return Decision::default();
     }
     match (left_to_wait(snapshot), &decision.order) {
@@ -160,6 +162,7 @@ fn forward(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>) -> Decision {
 /// the create itself finds out: names carry task ids, so a second one is refused.
 fn unseen(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>) -> Decision {
     match snapshot.status {
+        Some(_) if planted(Bug::TrustsLists) => missing(snapshot, wanted),
         Some(status) if status.state > TaskState::Preparing => look_for(snapshot, wanted),
         Some(_) | None => prepare(snapshot, wanted),
     }
@@ -171,7 +174,7 @@ fn missing(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>) -> Decision {
         || snapshot
             .status
             .is_some_and(|status| status.state == TaskState::Running);
-    if ran {
+    if ran && !planted(Bug::RemakesWhatRan) {
         write(snapshot, gone(snapshot, wanted, TaskState::Failed))
     } else {
         prepare(snapshot, wanted)
@@ -263,6 +266,7 @@ fn here(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>, container: &Container) -> 
             write(snapshot, status)
         }
         (ContainerState::Created, None) => created(snapshot, wanted, container),
+        (ContainerState::Exited, _) if planted(Bug::StartsWhatRan) => start(container),
         // StartedAt is set, or the engine calls it exited or dead: it is over, whatever the rest says (rule C4).
         (ContainerState::Created | ContainerState::Exited | ContainerState::Dead, _) => {
             write(snapshot, status::ended(snapshot, wanted.binding, container))
@@ -285,7 +289,7 @@ fn created(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>, container: &Container) 
             start_failed(snapshot, wanted, container, &container.error),
         );
     }
-    if !is_of_this_term(snapshot, container) {
+    if !is_of_this_term(snapshot, container) && !planted(Bug::StartsAnotherTerms) {
         return remove_order(container, false);
     }
     if wanted.task.desired == Desired::Ready {
@@ -297,12 +301,7 @@ fn created(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>, container: &Container) 
         None if !is_committed(snapshot, wanted) => commit_start(snapshot, wanted),
         // Somebody may have started it by hand since: look once more.
         None if since_looked(snapshot) > FRESH => inspect([container.id.to_string()]),
-        None => Decision {
-            order: Some(Order::Start {
-                container: container.id.clone(),
-            }),
-            ..Decision::default()
-        },
+        None => start(container),
         Some(sent) => started_in_vain(snapshot, wanted, container, sent),
     }
 }
@@ -354,6 +353,9 @@ fn shutdown(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>) -> Decision {
         .status
         .is_some_and(|status| status.state.is_terminal());
     match snapshot.seen {
+        _ if planted(Bug::EndsBeforeTheStop) && !is_over => {
+            write(snapshot, gone(snapshot, wanted, TaskState::Shutdown))
+        }
         Seen::Unknown if is_over => Decision::default(),
         Seen::Unknown => look_for(snapshot, wanted),
         Seen::Here(container) if container.state == ContainerState::Running => {
@@ -391,6 +393,9 @@ fn remove(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>) -> Decision {
         Seen::Unknown => look_for(snapshot, wanted),
         Seen::Missing => write(snapshot, removed(snapshot, wanted)),
         Seen::Here(container) => match container.state {
+            ContainerState::Running if planted(Bug::RemovesWhatRuns) => {
+                remove_order(container, true)
+            }
             ContainerState::Running => stop(snapshot, container),
             ContainerState::Removing => busy(snapshot, container),
             ContainerState::Created | ContainerState::Exited => remove_order(container, false),
@@ -445,6 +450,15 @@ fn inspect(names: impl IntoIterator<Item = String>) -> Decision {
     }
 }
 
+fn start(container: &Container) -> Decision {
+    Decision {
+        order: Some(Order::Start {
+            container: container.id.clone(),
+        }),
+        ..Decision::default()
+    }
+}
+
 fn stop(snapshot: &Snapshot<'_>, container: &Container) -> Decision {
     let grace = snapshot
         .revision
@@ -490,7 +504,9 @@ fn since_looked(snapshot: &Snapshot<'_>) -> Duration {
 
 /// Whether `starting` is committed for the task and the binding that are in force.
 fn is_committed(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>) -> bool {
-    snapshot.progress.committed == Some((wanted.task.mod_revision, wanted.binding.mod_revision))
+    planted(Bug::StartsUncommitted)
+        || snapshot.progress.committed
+            == Some((wanted.task.mod_revision, wanted.binding.mod_revision))
 }
 
 /// Writes the status if it says anything new. A state never goes back.

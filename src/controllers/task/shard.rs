@@ -8,6 +8,7 @@ use crate::api::node::EngineSpec;
 use crate::api::uid::Uid;
 use crate::api::unit::{Revision, Term};
 use crate::engine::Connector;
+use crate::planted::{Bug, planted};
 use crate::runtime::apply::Writer;
 use crate::runtime::backoff::Backoff;
 use crate::runtime::cache::Cache;
@@ -115,6 +116,9 @@ impl Shards {
 
     /// Shards that this manager may hold and nobody holds, as far as the cache knows.
     fn free(&self, held: &BTreeSet<String>) -> Vec<String> {
+        let is_free = |cache: &Cache, shard: &String| {
+            !cache.shards.contains_key(shard) || planted(Bug::ClaimsTakenShards)
+        };
         self.context.cache.read(|cache| {
             let sockets = cache.nodes.iter().filter_map(|(name, node)| {
                 let is_mine = node.spec.manager.as_deref() == Some(&self.context.manager);
@@ -122,7 +126,7 @@ impl Shards {
             });
             std::iter::once(COMMON.to_owned())
                 .chain(sockets)
-                .filter(|shard| !held.contains(shard) && !cache.shards.contains_key(shard))
+                .filter(|shard| !held.contains(shard) && is_free(cache, shard))
                 .collect()
         })
     }
@@ -135,6 +139,9 @@ impl Shards {
             Ok(election::Claim::Ours(term)) => {
                 info!(shard, %term, "holds");
                 Ok(Some(term))
+            }
+            Ok(election::Claim::Taken(Some(taken))) if planted(Bug::ClaimsTakenShards) => {
+                Ok(Some(Term(taken.create_revision.0)))
             }
             Ok(election::Claim::Taken(_)) => Ok(None),
             Ok(election::Claim::Unknown(error)) => {

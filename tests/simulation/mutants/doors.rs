@@ -1,6 +1,6 @@
 //! A manager's doors with a planted bug behind them.
 
-use super::Mutant;
+use super::Door;
 use async_trait::async_trait;
 use futures::StreamExt;
 use skep::api::node::EngineSpec;
@@ -21,7 +21,7 @@ use std::time::Duration;
 
 type EngineError = skep::engine::Error;
 
-impl Mutant {
+impl Door {
     /// Plants it into a manager that starts.
     pub(crate) fn hook(self) -> Hook {
         Arc::new(move |doors: Doors| Doors {
@@ -40,7 +40,7 @@ impl Mutant {
 
 struct Store {
     kv: Arc<dyn Kv>,
-    mutant: Mutant,
+    mutant: Door,
 }
 
 #[async_trait]
@@ -65,7 +65,7 @@ impl Kv for Store {
     }
 
     async fn keep_alive(&self, lease: LeaseId) -> Result<LeaseStatus, Error> {
-        if self.mutant == Mutant::WritesAlways {
+        if self.mutant == Door::WritesAlways {
             let tick = Op::Put {
                 key: "/skep/status/services/default/web/tick".into(),
                 value: b"{}".to_vec(),
@@ -97,7 +97,7 @@ impl Kv for Store {
 
 struct Engines {
     connector: Arc<dyn Connector>,
-    mutant: Mutant,
+    mutant: Door,
 }
 
 #[async_trait]
@@ -112,7 +112,7 @@ impl Connector for Engines {
 
 struct Buggy {
     engine: Arc<dyn Engine>,
-    mutant: Mutant,
+    mutant: Door,
 }
 
 #[async_trait]

@@ -1,6 +1,6 @@
 //! Planted bugs in what engines are asked and in what their answers are taken for.
 
-use super::Mutant;
+use super::Door;
 use serde_json::Value;
 use skep::api::uid::ContainerId;
 use skep::engine::{Container, ContainerState, Engine, Error};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 const NOW: Duration = Duration::ZERO;
 
-impl Mutant {
+impl Door {
     pub(super) fn list(self, mut found: Vec<ContainerId>) -> Vec<ContainerId> {
         if self == Self::SkipsRemove {
             found.sort();
@@ -19,7 +19,7 @@ impl Mutant {
     pub(super) async fn inspect(
         self,
         engine: &dyn Engine,
-        mut found: Container,
+        found: Container,
     ) -> Result<Container, Error> {
         let is_running = found.state == ContainerState::Running;
         match self {
@@ -31,11 +31,6 @@ impl Mutant {
             }
             Self::RemovesRunning if is_running => engine.remove(&found.id, true).await?,
             Self::StopsListed if is_running => engine.stop(&found.id, NOW).await?,
-            Self::AdoptsByLabel => {
-                if let Some(task) = found.labels.get("dev.skep.task") {
-                    found.name = format!("adopted.{task}");
-                }
-            }
             _ => {}
         }
         Ok(found)

@@ -1,15 +1,13 @@
 //! Planted bugs in what is written and heard.
 
-use super::Mutant;
+use super::Door;
 use serde_json::Value;
 use skep::store::{Op, Txn, WatchBatch, WatchEvent};
 
-impl Mutant {
+impl Door {
     /// What is sent instead of a transaction.
     pub(super) fn write(self, mut txn: Txn) -> Txn {
         match self {
-            // Elections go on as they should: it is the fence that is missing.
-            Self::DropsCompares if !writes(&txn, "/election/") => txn.compares.clear(),
             Self::ForgetsRetirement => edit(&mut txn, "/skep/tasks/", |task| {
                 if task["desired"] == "remove" {
                     task["desired"] = "running".into();
@@ -28,32 +26,11 @@ impl Mutant {
                     _ => true,
                 });
             }
-            Self::DeletesRecordsEarly => {
-                for op in &mut txn.then {
-                    let is_end = |value: &[u8]| {
-                        let text = String::from_utf8_lossy(value);
-                        text.contains("\"desired\":\"remove\"")
-                            || text.contains("\"desired\":\"shutdown\"")
-                    };
-                    if let Op::Put { key, value, .. } = op
-                        && key.starts_with("/skep/tasks/")
-                        && is_end(value)
-                    {
-                        let key = key.clone();
-                        *op = Op::Delete { key };
-                    }
-                }
-            }
             Self::KeepsEverything => {
                 let is_kept =
                     |op: &Op| matches!(op, Op::Delete { key } if key.starts_with("/skep/tasks/"));
                 txn.then.retain(|op| !is_kept(op));
             }
-            Self::SkipsStarting => edit(&mut txn, "/skep/status/tasks/", |status| {
-                if status["state"] == "starting" {
-                    status["state"] = "ready".into();
-                }
-            }),
             _ => {}
         }
         txn
@@ -69,10 +46,6 @@ impl Mutant {
         }
         batch
     }
-}
-
-fn writes(txn: &Txn, part: &str) -> bool {
-    txn.then.iter().any(|op| op.key().contains(part))
 }
 
 fn edit(txn: &mut Txn, prefix: &str, change: impl Fn(&mut Value)) {

@@ -3,6 +3,7 @@
 use super::super::snapshot::Candidate;
 use super::Refused;
 use crate::api::node::Availability;
+use crate::planted::{Bug, planted};
 
 pub(super) const NAME: &str = "availability";
 
@@ -11,6 +12,7 @@ pub(super) fn check(candidate: &Candidate<'_>) -> Option<Refused> {
     let (message, remedy) = match (node.accepted.deleted_at, node.availability()) {
         (Some(_), _) => ("is being removed".to_owned(), "add another node".to_owned()),
         (None, Availability::Active) => return None,
+        _ if planted(Bug::IgnoresAvailability) => return None,
         (None, other) => (
             format!("has availability {}", other.as_str()),
             format!("run `skep node activate {}`", node.name),

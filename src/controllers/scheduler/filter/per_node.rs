@@ -3,6 +3,7 @@
 use super::super::snapshot::{Candidate, Request};
 use super::Refused;
 use crate::api::uid::TaskId;
+use crate::planted::{Bug, planted};
 
 pub(super) const NAME: &str = "maxReplicasPerNode";
 
@@ -12,7 +13,9 @@ pub(super) fn has_room(
     replaced: Option<&TaskId>,
 ) -> bool {
     let most = request.placement().max_replicas_per_node;
-    most == 0 || candidate.count(&request.service.uid, replaced) < most
+    most == 0
+        || planted(Bug::IgnoresMostPerNode)
+        || candidate.count(&request.service.uid, replaced) < most
 }
 
 pub(super) fn check(

@@ -4,6 +4,7 @@ use super::super::snapshot::{Candidate, Request};
 use super::Refused;
 use crate::api::task::HostPort;
 use crate::api::uid::TaskId;
+use crate::planted::{Bug, planted};
 
 pub(super) const NAME: &str = "ports";
 
@@ -25,7 +26,7 @@ fn taken<'c>(
     request: &Request<'_>,
     candidate: &'c Candidate<'_>,
 ) -> Option<(&'c HostPort, &'c TaskId)> {
-    if request.ports.is_empty() {
+    if request.ports.is_empty() || planted(Bug::IgnoresHostPorts) {
         return None;
     }
     candidate

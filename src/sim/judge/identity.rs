@@ -1,0 +1,161 @@
+//! Objects, the cluster, and the lives of its store (rules I1 to I3, S6). Pure.
+
+use super::store::Record;
+use super::{Bench, STALE};
+use crate::api::cluster::Cluster;
+use crate::api::key::Key;
+use crate::api::name::{Kind, ObjectKey};
+use crate::api::status::NodeState;
+use crate::api::uid::Uid;
+use crate::api::unit::{Incarnation, Revision};
+use crate::store::KeyValue;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// So many revisions a store has to go back to be certain that it is seen: less is overtaken by the next elections.
+const CERTAIN: i64 = 30;
+
+/// What outlives a loss of the store.
+#[derive(Debug, Default)]
+pub(super) struct Lives {
+    /// The cluster's id.
+    id: Option<Uid>,
+    /// The latest life.
+    highest: Incarnation,
+    /// When the store went back for certain, in which life: the next has to begin.
+    over: Option<(Duration, Incarnation)>,
+    /// Since when what runs is being adopted.
+    adopting: Option<Duration>,
+}
+
+impl Lives {
+    /// The store went back, or is empty.
+    pub(super) fn lost(
+        &mut self,
+        seen: &BTreeMap<String, (Revision, Revision)>,
+        kvs: &[KeyValue],
+        now: Duration,
+    ) {
+        let before = seen.values().map(|(_, changed)| changed.0).max();
+        let after = kvs.iter().map(|kv| kv.mod_revision.0).max();
+        if before.unwrap_or(0) - after.unwrap_or(0) > CERTAIN {
+            self.over = Some((now, self.highest));
+        }
+        self.adopting = None;
+    }
+}
+
+impl Bench {
+    /// Since when what runs is being adopted; none: it is not.
+    pub(super) fn adopting_since(&self) -> Option<Duration> {
+        self.lives.adopting
+    }
+
+    /// When a store that went back has begun no new life yet: since when.
+    pub(super) fn check_life(&mut self, what: impl FnOnce() -> String) {
+        let over = self.lives.over;
+        let is_kept = over.is_none_or(|(since, _)| self.log.is_within(Some(since), STALE));
+        self.log.check(
+            "nothing is ordered between the store's loss and its next life (S6)",
+            is_kept,
+            what,
+        );
+    }
+
+    pub(super) fn check_cluster(&mut self, new: &Cluster) {
+        let id = self.lives.id.get_or_insert_with(|| new.id.clone()).clone();
+        self.log
+            .check("the cluster keeps its id (I3)", id == new.id, || {
+                format!("it was {id} and is {}", new.id)
+            });
+        let highest = self.lives.highest;
+        let rule = "a life of the store never returns (S6)";
+        self.log.check(rule, new.incarnation >= highest, || {
+            format!("life {} after life {highest}", new.incarnation)
+        });
+        self.lives.highest = highest.max(new.incarnation);
+        if self
+            .lives
+            .over
+            .is_some_and(|(_, over)| new.incarnation > over)
+        {
+            self.lives.over = None;
+        }
+        let was_adopting = self.lives.adopting.is_some();
+        self.lives.adopting = match (new.adopting_since, self.lives.adopting) {
+            (None, _) => None,
+            (Some(_), Some(since)) => Some(since),
+            (Some(_), None) => Some(self.log.now),
+        };
+        if was_adopting && self.lives.adopting.is_none() {
+            self.check_looked_at(new);
+        }
+    }
+
+    /// Adopting is over: each node that answers was looked at in this life.
+    fn check_looked_at(&mut self, cluster: &Cluster) {
+        let nodes = self.store.accepted.keys();
+        let unseen = nodes
+            .filter(|object| object.kind == Kind::Node)
+            .find(|node| {
+                let report =
+                    |name: &str| self.store.reports.get(&((*node).clone(), name.to_owned()));
+                let is_ready = report("health")
+                    .and_then(|health| health.engine.as_ref())
+                    .is_some_and(|engine| engine.state == NodeState::Ready);
+                let looked_in = report("task").and_then(|report| report.found.as_ref());
+                is_ready && looked_in.is_none_or(|found| found.incarnation != cluster.incarnation)
+            });
+        let unseen = unseen.map(ToString::to_string);
+        let rule = "adopting ends once each node was looked at (S6)";
+        self.log.check(rule, unseen.is_none(), || {
+            format!("{} was not", unseen.unwrap_or_default())
+        });
+    }
+
+    pub(super) fn check_accepted(&mut self, object: &ObjectKey, new: &Record) {
+        let Some(old) = self.store.accepted.get(object) else {
+            return;
+        };
+        if old.uid != new.uid {
+            return;
+        }
+        let (old, log) = (old.clone(), &mut self.log);
+        let is_same_life = old.incarnation == new.incarnation;
+        let rule = "what was deleted and made anew is another object (I2)";
+        let is_kept = !is_same_life || old.create_revision == new.create_revision;
+        log.check(rule, is_kept, || {
+            format!("{object} is made anew and keeps uid {}", new.uid)
+        });
+        let rule = "the generation counts the changes of the spec (I1)";
+        let counted = old.generation.0 + u64::from(old.spec != new.spec);
+        log.check(rule, counted == new.generation.0, || {
+            format!("{object} has generation {}, not {counted}", new.generation)
+        });
+        if new.deleted_at.is_some() && old.deleted_at.is_none() {
+            let rule = "only its absence ends an object (I1)";
+            let written = self.store.users.get(object);
+            let is_there = written.is_some_and(|created| *created == old.create_revision);
+            log.check(rule, !is_there, || {
+                format!("{object} ends, and its user's key is there")
+            });
+        }
+    }
+
+    /// Accepted records that left with this step: nothing that follows from them is there.
+    pub(super) fn check_tombstones(&mut self, left: &[Key]) {
+        let names = left.iter().filter_map(|key| match key {
+            Key::Accepted(object) if object.kind == Kind::Service => Some(object.scoped()),
+            _ => None,
+        });
+        for name in names {
+            let mut tasks = self.store.tasks.values();
+            let task = tasks.find(|(service, _)| *service == name);
+            let task = task.map(|(_, task)| task.id.clone());
+            let rule = "a service's record leaves after its tasks (I1)";
+            self.log.check(rule, task.is_none(), || {
+                format!("{name} is gone, and its task {task:?} is there")
+            });
+        }
+    }
+}
