@@ -82,11 +82,12 @@ pub(crate) fn play(only: Option<&str>, seeds: Option<u64>) -> bool {
     let (mut played, mut caught) = (0, 0);
     let (all, clean) = (mutants.clone(), control.clone());
     let act = move |number: u64| {
-        let mutant = all.get(usize::try_from(number).ok()?)?.0;
-        Some(catch(mutant, seeds, &clean))
+        let mutant = usize::try_from(number).ok().and_then(|at| all.get(at));
+        mutant.and_then(|(mutant, _)| catch(*mutant, seeds, &clean))
     };
-    in_order(0, act, |result| {
-        if let Some(Some(found)) = result {
+    let last = (mutants.len() as u64).checked_sub(1);
+    in_order(0, last, act, |result| {
+        if let Some(found) = result {
             println!("{}", row(mutants[played], found.as_ref()));
             played += 1;
             caught += usize::from(found.is_some());
