@@ -107,7 +107,7 @@ pub struct Status {
     /// Controller `health` of a node: what its engine says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub engine: Option<EngineStatus>,
-    /// Controller `task` of a node: containers that look like ours and have no record.
+    /// Controller `task` of a node: containers that look like ours and follow from no record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub found: Option<Found>,
 }
@@ -133,8 +133,8 @@ pub struct Found {
     /// Whether labels name what this history of the store cannot have ordered: it went back (rule S6).
     #[serde(skip_serializing_if = "super::decode::is_default")]
     pub is_ahead: bool,
-    /// Containers without a record: lost ones, then copies, then one for each service of another cluster; the oldest
-    /// first, at most [`Found::LIMIT`].
+    /// Containers that no record and binding account for: by kind in the order of [`UnclaimedKind`], of another cluster
+    /// one for each service; the oldest first, at most [`Found::LIMIT`].
     pub unclaimed: Vec<Unclaimed>,
     /// How many there are in all.
     pub total: u32,
@@ -143,9 +143,14 @@ pub struct Found {
 impl Found {
     /// So many are listed; the rest follow when these are dealt with. 200 records of 500 bytes stay far below 1 MiB.
     pub const LIMIT: usize = 200;
+
+    /// Whether there is more than is listed.
+    pub fn is_cut(&self) -> bool {
+        usize::try_from(self.total).is_ok_and(|total| total > self.unclaimed.len())
+    }
 }
 
-/// A container that carries our labels and has no task record.
+/// A container that carries our labels and follows from no task that is bound to its node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Unclaimed {
@@ -153,26 +158,31 @@ pub struct Unclaimed {
     pub container: ContainerId,
     /// Its name.
     pub name: String,
-    /// Why it has none.
+    /// What it lacks.
     pub kind: UnclaimedKind,
     /// Whether it runs.
     pub running: bool,
-    /// When it was first seen without a record, by this holder's clock.
+    /// When it was first seen so, by this holder's clock.
     pub since: Timestamp,
     /// What its labels say; none where they cannot be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<Claim>,
 }
 
-/// Why a container has no record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What a container lacks. In order of how much hangs on it, because the list is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum UnclaimedKind {
-    /// It is ours (rule C1): its record was lost, or the store was restored or wiped.
+    /// It is ours (rule C1), and its task has a record and no binding: the store was restored from between the two. The
+    /// task is bound to where its container is.
+    Unbound,
+    /// It is ours: its record was lost, or the store was restored or wiped.
     Lost,
-    /// It carries another cluster's id.
-    ForeignCluster,
+    /// It is ours, and its task is bound to another node: it was given up for one that could not be seen.
+    Stray,
     /// It carries our labels, but its name does not end in its task's id: a copy (`docker commit`), never ours.
     Imposter,
+    /// It carries another cluster's id.
+    ForeignCluster,
 }
 
 /// What the labels of a task's container say.

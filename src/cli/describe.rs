@@ -231,7 +231,7 @@ fn node(cache: &Cache, key: &ObjectKey, now: Timestamp) -> Vec<String> {
         (
             "Unclaimed",
             format!(
-                "{} without a record",
+                "{} without a task",
                 print::count(found as usize, "container")
             ),
         ),

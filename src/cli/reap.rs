@@ -1,4 +1,4 @@
-//! `skep reap`: lists containers of this cluster without a record, and approves their removal (rule C3).
+//! `skep reap`: lists containers that no task accounts for, and approves the removal of those without a record (rule C3).
 //!
 //! Approval is a task record with desired `remove`, made under the condition that there is none: the node's manager
 //! then removes the container as it removes any other. Containers of other clusters and copies are only listed.
@@ -88,6 +88,10 @@ fn row(cache: &Cache, node: &NodeName, container: &Unclaimed, now: Timestamp) ->
         (UnclaimedKind::Imposter, _) => "a copy of a task's container: never touched",
         (UnclaimedKind::Lost, None) => "its labels make no task of this cluster: never touched",
         (UnclaimedKind::Lost, Some(_)) => "its record is lost: can be removed",
+        (UnclaimedKind::Unbound, _) => "its task's binding is lost: it gets one back",
+        (UnclaimedKind::Stray, _) => {
+            "its task runs on another node: remove it with `docker rm` once it is not needed"
+        }
     };
     vec![
         node.to_string(),

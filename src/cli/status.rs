@@ -163,7 +163,7 @@ pub(super) fn stuck(cache: &Cache, store: &StoreStatus) -> Vec<String> {
         if unclaimed > 0 {
             let containers = print::count(unclaimed as usize, "container");
             stuck.push(format!(
-                "node {}: {containers} without a record: `skep reap`",
+                "node {}: {containers} without a task: `skep reap`",
                 node.name
             ));
         }

@@ -16,11 +16,14 @@ pub struct Changes {
 
 impl Changes {
     /// Changes of the keys that `matters` names, from now on.
-    pub fn of(cache: &Arc<SharedCache>, matters: fn(&Key) -> bool) -> Self {
+    pub fn of(
+        cache: &Arc<SharedCache>,
+        matters: impl Fn(&Key) -> bool + Send + Sync + 'static,
+    ) -> Self {
         let changed = Arc::new(Notify::new());
         let told = changed.clone();
         let subscription = cache.subscribe(move |_, keys| {
-            if keys.iter().any(matters) {
+            if keys.iter().any(&matters) {
                 told.notify_one();
             }
         });

@@ -2,7 +2,7 @@
 //!
 //! One datum's way: a change reaches the [`watcher`], which feeds the [`cache`]; subscribers put keys into their
 //! [`queue`]; a [`controller`] plans from the cache ([`plan`], [`view`]) and the executor [`apply`] writes the plan under
-//! its leader's fence; [`changes`] wakes who waits for some keys only; [`recorder`] turns notes into events and [`gauges`] shows the cache to Prometheus. The door [`clock`] is the only way to time and
+//! its leader's fence; [`changes`] wakes who waits for some keys only; [`term`] watches the key that gives a right; [`recorder`] turns notes into events and [`gauges`] shows the cache to Prometheus. The door [`clock`] is the only way to time and
 //! randomness.
 
 pub mod accept;
@@ -25,6 +25,7 @@ pub mod reconciler;
 pub mod recorder;
 pub mod register;
 pub mod shared;
+pub mod term;
 pub mod view;
 pub mod watcher;
 

@@ -4,7 +4,7 @@
 //! campaign -> queue everything -> key -> snapshot + plan (pure) -> write under the fence -> wait until the cache shows it
 //!    ^                             ^  change, resync, look again, retry |
 //!    |                             +-----------------------------------+
-//!    +---- the term is over: lease lost, fence refused, outcome unknown
+//!    +---- the term is over: lease lost, key gone, fence refused, outcome unknown
 //! ```
 //!
 //! Three outcomes of a reconcile, no fourth: done (perhaps look again at a time), retry with backoff, or wait for a
@@ -17,6 +17,8 @@ use super::controller::Controller;
 use super::outage;
 use super::plan::Plan;
 use super::queue::Queue;
+use super::term;
+use crate::api::key::Key;
 use crate::api::uid::Ids;
 use crate::api::unit::Revision;
 use crate::metrics::list;
@@ -125,10 +127,12 @@ async fn lead<C: Controller>(
     for _ in 0..C::WORKERS {
         workers.spawn(part(reign.clone().work()));
     }
+    let key = Key::Election(C::NAME.to_owned(), leadership.session.lease());
     let why = tokio::select! {
         biased;
         _ = stop.wait_for(|stop| *stop) => "stopping".to_owned(),
         () = leadership.session.lost() => "the lease is lost".to_owned(),
+        why = term::over(context, C::NAME, &key, leadership.term) => why,
         why = workers.join_next() => match why {
             Some(Ok(why)) => why,
             Some(Err(error)) => format!("a worker ended: {error}"),

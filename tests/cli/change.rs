@@ -598,6 +598,9 @@ async fn reap_removes_what_is_ours_and_nothing_else() {
                 "stamp": {"incarnation": 1, "term": 1, "revision": 1}},
         })
     };
+    // Its task is there: bound again by itself, or bound elsewhere.
+    let unbound = one(7, "Unbound", "c");
+    let stray = one(8, "Stray", "c");
     let mut unclaimed = [
         one(1, "Lost", "c"),
         one(2, "ForeignCluster", "d"),
@@ -605,16 +608,20 @@ async fn reap_removes_what_is_ours_and_nothing_else() {
         one(4, "Lost", "d"),
         one(5, "Lost", "c"),
         one(6, "Lost", "c"),
+        unbound,
+        stray,
     ];
     // Of the node's life before: the store was wiped, or the node removed and added again.
     unclaimed[4]["claim"]["node"] = "0000000000000000000000002".into();
     unclaimed[5]["claim"]["namespace"] = "no/namespace".into();
     let found =
-        json!({"uid": UID, "found": {"incarnation": 1, "unclaimed": unclaimed, "total": 6}});
+        json!({"uid": UID, "found": {"incarnation": 1, "unclaimed": unclaimed, "total": 8}});
     world.put_json("status/nodes/n1/task", &found);
     let revision = world.revision();
     let out = world.ok("reap").await;
-    assert_eq!(out.lines().count(), 7, "{out}");
+    assert_eq!(out.lines().count(), 9, "{out}");
+    assert!(out.contains("it gets one back"), "{out}");
+    assert!(out.contains("its task runs on another node"), "{out}");
     assert_eq!(world.revision(), revision, "listing writes nothing");
     let said = world.skep("reap --yes").await;
     assert_eq!(said.code, 0, "{}", said.err);

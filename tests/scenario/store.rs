@@ -1,6 +1,6 @@
 //! The store: writers, watches, unknown outcomes, rewinds, bounds (rules S1 to S10, N5).
 
-use crate::world::{World, serving};
+use crate::world::{World, nodes_of, serving};
 use skep::api::name::{ObjectKey, Scoped};
 use skep::app::manager::CONTROLLERS;
 use skep::embedded::fault::Fault;
@@ -165,6 +165,50 @@ async fn s6_a_fresh_manager_on_an_older_backup_adopts_what_the_backup_does_not_k
     world.serving("web", 4).await;
     world.settled().await;
     assert_eq!(world.running(), before, "what runs is adopted");
+}
+
+/// A backup from between a task's record and its binding; node n1 takes nothing new any more.
+async fn restored_from_before_the_binding(away: bool) -> World {
+    let world = World::start(2).await;
+    world.service("web", "{replicas: 1, template: {container: IMAGE}}");
+    world.serving("web", 1).await;
+    world.quiet().await;
+    let cache = world.cache();
+    assert_eq!(nodes_of(&cache, &web()), ["n1".into()]);
+    let record = cache.tasks.values().next().expect("a task").create_revision;
+    world.engine("n1").set_reachable(!away);
+    world.store.rewind(record).expect("the backup is there");
+    let node = "{engine: {url: \"tcp://n1:2375\"}, availability: pause}";
+    world.put("nodes/n1", node);
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn s6_a_task_restored_from_before_its_binding_is_bound_to_where_it_runs() {
+    let world = restored_from_before_the_binding(false).await;
+    let before = world.running();
+    world.serving("web", 1).await;
+    world.settled().await;
+    assert_eq!(world.running(), before, "one container");
+    assert_eq!(nodes_of(&world.cache(), &web()), ["n1".into()]);
+    assert_eq!(world.calls("create"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s6_a_container_whose_task_was_given_another_node_meanwhile_is_told_of_and_left_alone() {
+    let world = restored_from_before_the_binding(true).await;
+    world.serving("web", 1).await;
+    assert_eq!(nodes_of(&world.cache(), &web()), ["n2".into()]);
+    world.engine("n1").set_reachable(true);
+    world.pass(Duration::from_secs(1_200)).await;
+    world.quiet().await;
+    let said = world.condition(&ObjectKey::node(&"n1".into()), "reaper", "StrayContainers");
+    assert_eq!(said.as_deref(), Some("True/BoundElsewhere"));
+    assert_eq!(
+        world.running().len(),
+        2,
+        "nothing is stopped: a person decides"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -327,7 +327,8 @@ fn wait_for(node: &Node, snapshot: &Snapshot<'_>, record: &Cluster) -> Option<Du
     let rest = PATIENCE.saturating_sub(snapshot.adopting);
     let rest = (!rest.is_zero()).then_some(rest);
     match node.state {
-        _ if node.looked_at_in == Some(record.incarnation) => None,
+        // What is adopted makes room in the list for the rest; what cannot be is not waited for.
+        _ if node.looked_at_in == Some(record.incarnation) => rest.filter(|_| node.is_cut),
         NodeState::Down if node.is_state_fresh => None,
         // A state from before the store went back may be wrong today: it gets as long as one that is not known.
         NodeState::Down | NodeState::Unknown => rest,

@@ -2,7 +2,7 @@
 
 use super::memory::Remembered;
 use crate::api::name::{NodeName, ObjectKey, Scoped};
-use crate::api::status::{Claim, NodeState, UnclaimedKind};
+use crate::api::status::{Claim, Found, NodeState, UnclaimedKind};
 use crate::api::time::Timestamp;
 use crate::api::uid::Uid;
 use crate::api::unit::{Incarnation, Revision};
@@ -34,6 +34,8 @@ pub(super) struct Node {
     pub(super) created_at: Timestamp,
     /// The store's life in which its engine was listed last.
     pub(super) looked_at_in: Option<Incarnation>,
+    /// Whether more was found there than the list of it holds.
+    pub(super) is_cut: bool,
     /// The newest label of a container that is ours.
     pub(super) highest: Option<(Incarnation, Revision)>,
     /// Whether its labels cannot be of this history of the store.
@@ -93,6 +95,7 @@ fn look(cache: &Cache, node: &NodeView<'_>) -> Node {
         is_state_fresh: written(view::HEALTH).max(written(view::NODE)) > record,
         created_at: node.accepted.created_at,
         looked_at_in: node.found.map(|found| found.incarnation),
+        is_cut: node.found.is_some_and(Found::is_cut),
         highest: node.found.and_then(|found| found.highest),
         is_ahead: node
             .found

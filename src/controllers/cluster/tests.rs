@@ -311,6 +311,18 @@ fn check_adopting(events: &[&str], ended: bool) {
         match *event {
             "n1 looked at" => process.found("n1", 2, Some((1, 1)), &[]),
             "n2 looked at" => process.found("n2", 2, Some((1, 1)), &[]),
+            "n1 found to have more than is listed" => {
+                let found = Found {
+                    incarnation: Incarnation(2),
+                    total: 1,
+                    ..Found::default()
+                };
+                let status = Status {
+                    found: Some(found),
+                    ..Status::default()
+                };
+                process.status("n1", "task", status);
+            }
             "n2 down" => process.state("n2", NodeState::Down),
             "n2 unknown" => process.state("n2", NodeState::Unknown),
             "n2 ready" => process.state("n2", NodeState::Ready),
@@ -339,6 +351,27 @@ fn adopting_ends_when_each_node_is_looked_at_or_known_not_to_answer() {
     check_adopting(&["n1 looked at", "n2 unknown", "patience"], true);
     check_adopting(&["n1 looked at", "n2 ready", "patience", "patience"], false);
     check_adopting(&["n2 looked at", "patience", "patience"], false);
+}
+
+#[test]
+fn s6_a_list_that_is_cut_is_waited_for_in_patience() {
+    check_adopting(&["n2 down", "n1 found to have more than is listed"], false);
+    check_adopting(
+        &[
+            "n2 down",
+            "n1 found to have more than is listed",
+            "n1 looked at",
+        ],
+        true,
+    );
+    check_adopting(
+        &[
+            "n2 down",
+            "n1 found to have more than is listed",
+            "patience",
+        ],
+        true,
+    );
 }
 
 #[test]

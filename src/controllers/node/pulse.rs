@@ -11,7 +11,7 @@ use crate::api::key::Key;
 use crate::api::name::{NodeName, ObjectKey};
 use crate::api::node::EngineSpec;
 use crate::api::status::NodeState;
-use crate::api::unit::Revision;
+use crate::api::unit::{Revision, Term};
 use crate::engine::{Connector, Engine, Error, Identity};
 use crate::metrics::list;
 use crate::runtime::apply::{WriteError, Writer};
@@ -21,6 +21,7 @@ use crate::runtime::clock::timer_now;
 use crate::runtime::context::Context;
 use crate::runtime::outage;
 use crate::runtime::plan::{Note, Step, encode};
+use crate::runtime::term;
 use crate::runtime::view::HEALTH;
 use crate::spawn::part;
 use crate::store::{Compare, LEASE_TTL, Op, Outcome, Session, Txn, election};
@@ -87,7 +88,8 @@ impl Wards {
             };
             backoff.reset();
             let _leads = self.context.metrics.lead(HEALTH);
-            let ward = self.ward(None, leadership.fence());
+            let key = Key::Election(HEALTH.to_owned(), leadership.session.lease());
+            let ward = self.ward(None, key, leadership.term);
             let why = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => "stopping".to_owned(),
@@ -147,12 +149,13 @@ impl Wards {
                 return why;
             }
             for node in self.context.cache.read(|cache| self.free(cache, &held)) {
-                let key = Key::Shard(health_shard(&node)).full(self.context.cache.prefix());
+                let key = Key::Shard(health_shard(&node));
+                let full = key.full(self.context.cache.prefix());
                 let value = encode(&self.context.holder());
-                match election::claim(&*self.context.kv, &key, session.lease(), value).await {
+                match election::claim(&*self.context.kv, &full, session.lease(), value).await {
                     Ok(election::Claim::Ours(term)) => {
-                        let fence = Compare::CreatedAt(key, Revision(term.0));
-                        let ward = self.ward(Some(node.clone()), fence.clone());
+                        let fence = Compare::CreatedAt(full, Revision(term.0));
+                        let ward = self.ward(Some(node.clone()), key, term);
                         let handle = wards.spawn(part(async move { ward.tend().await }));
                         held.insert(node, (fence, handle));
                     }
@@ -223,8 +226,9 @@ impl Wards {
         mine.into_iter().filter(is_free).collect()
     }
 
-    fn ward(&self, only: Option<NodeName>, fence: Compare) -> Ward {
+    fn ward(&self, only: Option<NodeName>, key: Key, term: Term) -> Ward {
         let context = self.context.clone();
+        let fence = Compare::CreatedAt(key.full(context.cache.prefix()), Revision(term.0));
         let writer = Writer::start(
             context.kv.clone(),
             context.cache.clone(),
@@ -234,6 +238,8 @@ impl Wards {
         );
         Ward {
             only,
+            key,
+            term,
             writer,
             grace: self.grace,
             connector: self.connector.clone(),
@@ -255,6 +261,9 @@ type Beats = Arc<Mutex<BTreeMap<NodeName, Beat>>>;
 struct Ward {
     /// One socket; none: every engine that is no socket.
     only: Option<NodeName>,
+    /// What gives the right to judge.
+    key: Key,
+    term: Term,
     writer: Writer,
     grace: Duration,
     connector: Arc<dyn Connector>,
@@ -265,6 +274,19 @@ struct Ward {
 impl Ward {
     /// Contacts and judges until the term is over; says why.
     async fn tend(&self) -> String {
+        tokio::select! {
+            biased;
+            why = term::over(&self.context, HEALTH, &self.key, self.term) => why,
+            why = self.tend_all() => why,
+        }
+    }
+
+    async fn tend_all(&self) -> String {
+        // Who has not seen its own election would judge by verdicts from before it, and write over newer ones.
+        let cache = &self.context.cache;
+        cache
+            .reached(Revision(self.term.0), cache.progress().epoch)
+            .await;
         let mut doubt = Doubt::default();
         let mut pulses: JoinSet<()> = JoinSet::new();
         let mut feeling: BTreeMap<(NodeName, EngineSpec), AbortHandle> = BTreeMap::new();

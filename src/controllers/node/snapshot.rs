@@ -88,13 +88,15 @@ impl<'a> Snapshot<'a> {
 
     /// Whether nothing of ours is left on the node, as far as its engine says.
     pub fn is_clean(&self) -> bool {
-        let runs_lost = self.found.is_some_and(|found| {
-            found
-                .unclaimed
-                .iter()
-                .any(|found| found.running && found.kind == UnclaimedKind::Lost)
+        let is_ours = |kind| match kind {
+            UnclaimedKind::Unbound | UnclaimedKind::Lost | UnclaimedKind::Stray => true,
+            UnclaimedKind::Imposter | UnclaimedKind::ForeignCluster => false,
+        };
+        let runs_more = self.found.is_some_and(|found| {
+            let mut unclaimed = found.unclaimed.iter();
+            unclaimed.any(|found| found.running && is_ours(found.kind))
         });
-        (!self.has_tasks && !runs_lost) || planted(Bug::ForgetsNodeEarly)
+        (!self.has_tasks && !runs_more) || planted(Bug::ForgetsNodeEarly)
     }
 }
 

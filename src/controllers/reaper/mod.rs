@@ -10,7 +10,7 @@
 //! - A container is removed only through a record with desired `remove` (rule C2), never because a list lacks or shows it.
 //! - A lost container is taken only in ordinary life (rule C3): it was made in this life of the store, its service does
 //!   not want it, both a stored time and this process's own clock (rule N4) say that it has waited, and the rate allows it.
-//! - Containers of other clusters and copies of ours are told of and never touched.
+//! - Containers of other clusters, copies of ours, and those whose task is on another node are told of and never touched.
 //! - Nothing is done while what runs is being adopted.
 //!
 //! The rate's counter is in the store: records that the reaper made stay for ten minutes and are counted.

@@ -73,7 +73,7 @@ pub(super) struct Fleet<'a> {
 pub(super) struct FoundOn<'a> {
     pub(super) node: NodeView<'a>,
     pub(super) lost: Vec<Lost<'a>>,
-    /// Containers of other clusters and copies.
+    /// All else that was found: strays, copies, containers of other clusters.
     pub(super) others: Vec<&'a Unclaimed>,
 }
 
@@ -96,11 +96,12 @@ pub(super) fn service<'a>(
     ages: &Ages,
     now: Now,
 ) -> Service<'a> {
+    let homes = view::homes(cache, &view::nodes(cache));
     let tasks = cache
         .tasks_of(name)
         .map(|task| Record {
             view: view::task(cache, task),
-            place: place(cache, task),
+            place: place(cache, task, &homes),
             age: age_of(task, ages, now),
         })
         .collect();
@@ -157,8 +158,9 @@ pub(super) fn records_of(cache: &Cache, name: &Scoped) -> BTreeSet<Sight> {
 }
 
 /// Where a task is.
-pub(super) fn place(cache: &Cache, task: &Stored<Task>) -> Place {
-    match (cache.binding(&task.id), &task.adopted_from) {
+fn place(cache: &Cache, task: &Stored<Task>, homes: &BTreeMap<&TaskId, NodeName>) -> Place {
+    let home = task.adopted_from.as_ref().or_else(|| homes.get(&task.id));
+    match (cache.binding(&task.id), home) {
         // Of another uid: another node has the name, and the one that the task was bound to is forgotten.
         (Some((node, binding)), _) => match cache.nodes.get(node) {
             Some(accepted) if accepted.uid != binding.node => Place::Forgotten,

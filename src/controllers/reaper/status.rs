@@ -18,6 +18,8 @@ const UNCLAIMED_CONTAINERS: &str = "UnclaimedContainers";
 const REAPER_HELD: &str = "ReaperHeld";
 /// Condition: containers of other skep clusters run on the engine.
 const FOREIGN_CONTAINERS: &str = "ForeignContainers";
+/// Condition: containers of tasks that are bound to other nodes.
+const STRAY_CONTAINERS: &str = "StrayContainers";
 /// Condition: containers carry our labels without being ours.
 const COPIED_LABELS: &str = "CopiedLabels";
 
@@ -53,6 +55,7 @@ pub(super) fn of(
     let said = [
         unclaimed(node, tally),
         held(tally),
+        stray(node),
         foreign(node),
         copied(node),
     ];
@@ -82,6 +85,7 @@ pub(super) fn tell(node: &FoundOn<'_>, next: &Status, before: Option<&Status>, p
             FOREIGN_CONTAINERS => (Severity::Normal, FOREIGN_CONTAINERS),
             COPIED_LABELS => (Severity::Warning, COPIED_LABELS),
             REAPER_HELD => (Severity::Warning, REAPER_HELD),
+            STRAY_CONTAINERS => (Severity::Warning, STRAY_CONTAINERS),
             _ => (Severity::Warning, UNCLAIMED_CONTAINERS),
         };
         let object = ObjectKey::node(&node.node.name);
@@ -146,13 +150,29 @@ fn foreign(node: &FoundOn<'_>) -> Option<Said> {
     })
 }
 
-fn copied(node: &FoundOn<'_>) -> Option<Said> {
-    let copies: Vec<&str> = node
-        .others
-        .iter()
-        .filter(|container| container.kind == UnclaimedKind::Imposter)
+/// They are of an earlier life of the store: within one a binding never moves. What an earlier life left a person removes.
+fn stray(node: &FoundOn<'_>) -> Option<Said> {
+    let strays = named(node, UnclaimedKind::Stray);
+    (!strays.is_empty()).then(|| {
+        let message = format!(
+            "{} of tasks that are on other nodes stay until a person removes them: {}",
+            counted(strays.len()),
+            names(strays)
+        );
+        (STRAY_CONTAINERS, "BoundElsewhere", message)
+    })
+}
+
+fn named<'a>(node: &FoundOn<'a>, kind: UnclaimedKind) -> Vec<&'a str> {
+    let others = node.others.iter();
+    others
+        .filter(|container| container.kind == kind)
         .map(|container| container.name.as_str())
-        .collect();
+        .collect()
+}
+
+fn copied(node: &FoundOn<'_>) -> Option<Said> {
+    let copies = named(node, UnclaimedKind::Imposter);
     (!copies.is_empty()).then(|| {
         let message = format!(
             "{} with copied labels, left alone: {}",

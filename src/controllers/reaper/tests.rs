@@ -388,6 +388,34 @@ fn said(world: &World) -> Vec<String> {
         .collect()
 }
 
+/// Its record says that the container is to go, and its binding was lost: the record stays until it has one and the
+/// container is gone (rule C2).
+#[test]
+fn a_record_whose_container_was_found_waits_for_its_binding() {
+    for is_found in [true, false] {
+        let mut world = world();
+        let mut task = task(1, 1, Desired::Remove);
+        task.service = Uid::from("s");
+        put_task(&mut world, &task);
+        let found = is_found.then(|| container(1, UnclaimedKind::Unbound, 1));
+        find(&mut world, Vec::from_iter(found));
+        world.settle(&Reaper::default());
+        assert_eq!(world.cache.tasks.is_empty(), !is_found);
+    }
+}
+
+#[test]
+fn a_container_of_a_task_that_is_elsewhere_is_told_of_and_left_alone() {
+    let (mut world, reaper) = (world(), Reaper::default());
+    find(&mut world, vec![container(1, UnclaimedKind::Stray, 1)]);
+    for _ in 0..2 {
+        world.settle(&reaper);
+        assert_eq!(said(&world), ["StrayContainers/BoundElsewhere"]);
+        assert_eq!(ends(&world).1, Vec::<usize>::new());
+        world.pass(60 * MINUTE);
+    }
+}
+
 #[test]
 fn a_lost_container_is_taken_after_ten_minutes_of_this_processs_own_time() {
     let (mut world, reaper) = (world(), Reaper::default());

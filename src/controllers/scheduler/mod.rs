@@ -13,7 +13,8 @@
 //! - A task is bound once and never moves.
 //! - What a task holds (processors, memory, host ports) is free when it was seen stopped or its binding is gone, not when
 //!   it should stop (rule C6).
-//! - A global task goes to its node or nowhere. A task rebuilt from a container goes to the container's node, unasked.
+//! - A global task goes to its node or nowhere. A task whose container was found goes to the container's node, unasked:
+//!   its record was rebuilt from the container, or its binding was lost (rule S6).
 //! - While what runs is being adopted nothing else is bound (rule S6).
 //! - Every task that waits is explained, per node, with the numbers.
 //!

@@ -50,7 +50,7 @@ pub(super) fn plan(cache: &Cache, now: Now, ids: &mut Ids) -> Plan {
     let mut waiting = Waiting::new();
     let mut bound = 0;
     for pending in snapshot::pending(cache) {
-        if let Some(node) = &pending.task.adopted_from {
+        if let Some(node) = &pending.home {
             let home = return_home(cache, &pending, node, &mut candidates, now.wall);
             bound += usize::from(home.is_some());
             units.extend(home);
@@ -210,7 +210,7 @@ fn bind(
     Some(claim(cache, pending, node, &binding))
 }
 
-/// A task rebuilt from a container goes to the container's node without filters: it runs there.
+/// A task whose container was found goes to the container's node without filters: it runs there.
 fn return_home(
     cache: &Cache,
     pending: &Pending<'_>,

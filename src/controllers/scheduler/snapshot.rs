@@ -62,12 +62,13 @@ impl Request<'_> {
 const REMEMBERED: Duration = Duration::from_secs(300);
 
 /// A task that waits.
-#[derive(Clone, Copy)]
 pub(super) struct Pending<'a> {
     /// Its service's name.
     pub(super) name: &'a Scoped,
     /// What is wanted.
     pub(super) task: &'a Task,
+    /// The node that its container was found on, where there is one.
+    pub(super) home: Option<NodeName>,
 }
 
 impl<'a> Candidate<'a> {
@@ -170,20 +171,24 @@ fn count_failure(
     }
 }
 
-/// The tasks that wait, the longest waiting first. A record made for a container that was found is bound whatever is
-/// wanted of it: nobody stops or removes the container before.
+/// The tasks that wait, the longest waiting first. A task whose container was found is bound whatever is wanted of it:
+/// nobody stops or removes the container before.
 pub(super) fn pending(cache: &Cache) -> Vec<Pending<'_>> {
+    let homes = view::homes(cache, &view::nodes(cache));
     let mut pending: Vec<Pending<'_>> = cache
         .all_facets()
         .filter(|facets| facets.binding.is_none())
         .filter_map(|facets| facets.task.as_ref())
-        .filter(|(_, task)| {
-            task.value.desired <= Desired::Running || task.value.adopted_from.is_some()
-        })
         .map(|(name, task)| Pending {
             name,
             task: &task.value,
+            home: task
+                .adopted_from
+                .as_ref()
+                .or_else(|| homes.get(&task.id))
+                .cloned(),
         })
+        .filter(|pending| pending.task.desired <= Desired::Running || pending.home.is_some())
         .collect();
     pending.sort_by(|a, b| {
         let (one, other) = (a.task, b.task);

@@ -7,10 +7,10 @@ use crate::api::manifest::{Spec, parse_value};
 use crate::api::name::{NodeName, ObjectKey, Scoped};
 use crate::api::node::Availability;
 use crate::api::service::PortMode;
-use crate::api::status::{NodeState, Waiting};
-use crate::api::task::{Desired, ServiceRevision, Slot, Task, TaskState};
-use crate::api::uid::{TaskId, Uid};
-use crate::api::unit::{Bytes, Generation, Incarnation, Revision, RevisionNumber};
+use crate::api::status::{Claim, Found, NodeState, Unclaimed, UnclaimedKind, Waiting};
+use crate::api::task::{Desired, ServiceRevision, Slot, Stamp, Task, TaskState};
+use crate::api::uid::{ContainerId, TaskId, Uid};
+use crate::api::unit::{Bytes, Generation, Incarnation, Revision, RevisionNumber, Term};
 use crate::controllers::fixture::{World, web_name};
 use crate::runtime::plan::Write;
 use proptest::prelude::*;
@@ -394,6 +394,94 @@ fn an_adopted_task_goes_home_without_filters_even_while_adopting() {
     shows(&world, "t1@n1 t9@n2");
 }
 
+/// The container of `task` was found on a node in this life of the store; the record has no binding.
+fn unbound(world: &mut World, node: &str, task: &str, running: bool, revision: i64) {
+    let claim = Claim {
+        cluster: Uid::from("cluster"),
+        task: TaskId::from(task),
+        service: Uid::from("uid-web"),
+        namespace: "default".into(),
+        name: "web".into(),
+        slot: Slot::Replica(1),
+        revision: RevisionNumber(1),
+        hash: "hash".into(),
+        node: Uid::from(format!("uid-{node}")),
+        stamp: Stamp {
+            incarnation: Incarnation(1),
+            term: Term(1),
+            revision: Revision(revision),
+        },
+    };
+    let container = Unclaimed {
+        container: ContainerId::from(format!("c-{node}")),
+        name: format!("web.1.{task}"),
+        kind: UnclaimedKind::Unbound,
+        running,
+        since: world.now.wall,
+        claim: Some(claim),
+    };
+    let found = Found {
+        incarnation: Incarnation(2),
+        unclaimed: vec![container],
+        total: 1,
+        ..Found::default()
+    };
+    world.found(node, found);
+}
+
+#[test]
+fn s6_a_task_whose_binding_was_lost_goes_home_without_filters_even_while_adopting() {
+    let mut world = fleet();
+    world.node("n3", NodeState::Ready, |node| {
+        node.spec.availability = Availability::Drain
+    });
+    service(&mut world, "{template: {container: x}}", 2);
+    world.cluster(2, true);
+    unbound(&mut world, "n3", "t1", true, 7);
+    world.settle(&Scheduler);
+    shows(&world, "t1@n3");
+    world.cluster(2, false);
+    world.settle(&Scheduler);
+    shows(&world, "t2@n1 t1@n3");
+    // The list is older than the binding.
+    unbound(&mut world, "n2", "t1", true, 8);
+    world.settle(&Scheduler);
+    shows(&world, "t2@n1 t1@n3");
+}
+
+#[test]
+fn what_was_found_in_an_earlier_life_is_nobodys_home() {
+    let mut world = fleet();
+    service(&mut world, "{template: {container: x}}", 1);
+    unbound(&mut world, "n3", "t1", true, 7);
+    world.cluster(3, true);
+    world.settle(&Scheduler);
+    shows(&world, "");
+}
+
+#[test]
+fn of_two_containers_of_a_task_the_one_that_runs_is_its_home_then_the_later_one() {
+    let home = |found: [(bool, i64); 2]| {
+        let mut world = fleet();
+        service(&mut world, "{template: {container: x}}", 1);
+        world.cluster(2, true);
+        for (node, (running, revision)) in ["n1", "n2"].into_iter().zip(found) {
+            unbound(&mut world, node, "t1", running, revision);
+        }
+        world.settle(&Scheduler);
+        world
+            .cache
+            .binding(&TaskId::from("t1"))
+            .expect("a place")
+            .0
+            .clone()
+    };
+    assert_eq!(home([(true, 7), (false, 8)]), NodeName::from("n1"));
+    assert_eq!(home([(false, 7), (true, 7)]), NodeName::from("n2"));
+    assert_eq!(home([(true, 7), (true, 8)]), NodeName::from("n2"));
+    assert_eq!(home([(true, 8), (true, 7)]), NodeName::from("n1"));
+}
+
 #[test]
 fn a_record_for_a_container_that_is_to_go_is_bound_without_its_service() {
     let mut world = fleet();
@@ -406,6 +494,11 @@ fn a_record_for_a_container_that_is_to_go_is_bound_without_its_service() {
     });
     world.settle(&Scheduler);
     shows(&world, "t9@n2");
+    // As is one whose container was found without a binding.
+    world.cluster(2, false);
+    unbound(&mut world, "n3", "t8", true, 7);
+    world.settle(&Scheduler);
+    shows(&world, "t9@n2 t8@n3");
 }
 
 #[test]

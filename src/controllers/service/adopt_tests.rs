@@ -118,6 +118,29 @@ fn what_was_adopted_waits_for_its_turn_in_a_change_also_before_it_is_bound() {
     web.shows("1/1 running:pending");
 }
 
+/// The record is there and the binding was lost: what runs is no task that never ran.
+#[test]
+fn s6_a_task_whose_container_was_found_waits_for_its_turn_in_a_change_before_it_is_bound() {
+    for is_found in [true, false] {
+        let mut web = Web::new(ONE);
+        web.0.cluster(2, false);
+        let (task, uid) = (web.task(1), web.uid());
+        let mut one = lost("n2", task.id.as_str(), 1, "h", &uid, 1);
+        one.kind = UnclaimedKind::Unbound;
+        let found = Found {
+            incarnation: Incarnation(2),
+            unclaimed: Vec::from_iter(is_found.then_some(one)),
+            ..Found::default()
+        };
+        web.0.found("n2", found);
+        web.put("{replicas: 1, template: {container: 'nginx:2'}}");
+        match is_found {
+            true => web.shows("1/1 running:pending"),
+            false => web.shows("1/1 remove:pending, 1/2 running:pending"),
+        }
+    }
+}
+
 #[test]
 fn what_is_adopted_takes_the_slot_of_a_task_that_ended() {
     let mut web = Web::running(ONE);

@@ -5,6 +5,7 @@ use crate::api::name::NodeName;
 use crate::api::node::Availability;
 use crate::api::service::ServiceSpec;
 use crate::api::status::NodeState;
+use crate::api::uid::TaskId;
 use crate::planted::{Bug, planted};
 use crate::runtime::view::{self, NodeView, TaskView};
 use std::collections::BTreeMap;
@@ -27,6 +28,8 @@ pub(super) enum Place {
 /// The nodes as one service sees them.
 pub(super) struct Places<'a> {
     nodes: BTreeMap<&'a NodeName, Seen<'a>>,
+    /// Where containers of tasks without a binding were found.
+    homes: &'a BTreeMap<&'a TaskId, NodeName>,
 }
 
 struct Seen<'a> {
@@ -36,7 +39,11 @@ struct Seen<'a> {
 
 impl<'a> Places<'a> {
     /// Looks at all nodes with the service's constraints.
-    pub(super) fn new(nodes: &'a [NodeView<'a>], spec: &ServiceSpec) -> Self {
+    pub(super) fn new(
+        nodes: &'a [NodeView<'a>],
+        homes: &'a BTreeMap<&'a TaskId, NodeName>,
+        spec: &ServiceSpec,
+    ) -> Self {
         // Acceptance has parsed each of them; one that an older version took and this one does not drives nobody away.
         let constraints: Vec<Constraint> = spec
             .template
@@ -52,19 +59,18 @@ impl<'a> Places<'a> {
                 (&node.name, Seen { node, fault })
             })
             .collect();
-        Self { nodes }
+        Self { nodes, homes }
     }
 
     /// Where a task is.
     pub(super) fn of(&self, task: &TaskView<'_>) -> Place {
         let (Some(name), Some(uid)) = (task.node, task.node_uid) else {
-            // What was adopted runs already, though its binding is yet to be written: it waits for its turn like others.
+            // What was found runs already, though its binding is yet to be written: it waits for its turn like others.
             let adopted_from = task.task.adopted_from.as_ref();
-            return adopted_from.map_or(Place::Unbound, |name| {
-                match self.nodes.contains_key(name) {
-                    true => Place::Unknown,
-                    false => Place::Gone,
-                }
+            let home = adopted_from.or_else(|| self.homes.get(&task.task.id));
+            return home.map_or(Place::Unbound, |name| match self.nodes.contains_key(name) {
+                true => Place::Unknown,
+                false => Place::Gone,
             });
         };
         match self.nodes.get(name) {

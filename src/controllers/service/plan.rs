@@ -103,7 +103,7 @@ impl Draft<'_, '_> {
             let key = Key::Revision(new.service.clone(), new.number);
             self.units.push(Step::default().put(key, &**new));
         }
-        let places = Places::new(&snapshot.nodes, &record.spec);
+        let places = Places::new(&snapshot.nodes, &snapshot.homes, &record.spec);
         let number = current.get().number;
         let mut model = Model::new(record, number, self.now, &snapshot.tasks, &places);
         adopt(&mut model, snapshot, self.incarnation, current.get());

@@ -4,9 +4,11 @@ use crate::api::accepted::AcceptedService;
 use crate::api::name::{NodeName, ObjectKey, Scoped};
 use crate::api::status::{Condition, Status, Unclaimed, UnclaimedKind};
 use crate::api::task::ServiceRevision;
+use crate::api::uid::TaskId;
 use crate::api::unit::Incarnation;
 use crate::runtime::cache::{Cache, Stored};
 use crate::runtime::view::{self, NodeView, TaskView};
+use std::collections::BTreeMap;
 
 /// The part of a service's status that this controller writes, and its name in keys.
 pub(super) const SERVICE: &str = "service";
@@ -35,6 +37,8 @@ pub(super) struct Snapshot<'a> {
     pub(super) tasks: Vec<TaskView<'a>>,
     /// All nodes.
     pub(super) nodes: Vec<NodeView<'a>>,
+    /// Where containers of tasks without a binding were found.
+    pub(super) homes: BTreeMap<&'a TaskId, NodeName>,
     /// Containers under the service's name that are ours and have no record, with their node.
     pub(super) unclaimed: Vec<(&'a NodeName, &'a Unclaimed)>,
 }
@@ -43,6 +47,7 @@ impl<'a> Snapshot<'a> {
     /// Looks at the service `name`.
     pub(super) fn take(cache: &'a Cache, name: &'a Scoped) -> Self {
         let object = ObjectKey::service(name);
+        let nodes = view::nodes(cache);
         let accepted = cache.services.get(name);
         let status = cache.status(&object, SERVICE).filter(|status| {
             status.uid.is_none() || status.uid.as_ref() == accepted.map(|record| &record.uid)
@@ -64,7 +69,8 @@ impl<'a> Snapshot<'a> {
                 .tasks_of(name)
                 .map(|task| view::task(cache, task))
                 .collect(),
-            nodes: view::nodes(cache),
+            homes: view::homes(cache, &nodes),
+            nodes,
             unclaimed: unclaimed(cache, name),
         }
     }

@@ -35,6 +35,8 @@ pub mod status;
 #[cfg(test)]
 mod tests;
 pub mod view;
+#[cfg(test)]
+mod view_tests;
 mod worker;
 
 pub use shard::run;

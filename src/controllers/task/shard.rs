@@ -17,6 +17,7 @@ use crate::runtime::context::Context;
 use crate::runtime::orders::MayAct;
 use crate::runtime::outage;
 use crate::runtime::plan::encode;
+use crate::runtime::term;
 use crate::runtime::view;
 use crate::spawn::part;
 use crate::store::{Compare, LEASE_TTL, Op, Outcome, Session, Txn, election};
@@ -205,6 +206,12 @@ type Target = (NodeName, Uid, EngineSpec);
 
 impl Shard {
     async fn drive(self) -> Ended {
+        let context = self.context.clone();
+        // Who has not seen its own claim would plan on a view from before it.
+        let epoch = context.cache.progress().epoch;
+        context.cache.reached(Revision(self.term.0), epoch).await;
+        let key = Key::Shard(self.name.clone());
+        let mut over = std::pin::pin!(term::over(&context, view::TASK, &key, self.term));
         let changes = Changes::of(&self.context.cache, is_node);
         let mut drivers: JoinSet<String> = JoinSet::new();
         let mut running = BTreeMap::new();
@@ -234,6 +241,7 @@ impl Shard {
             }
             tokio::select! {
                 biased;
+                why = &mut over => return Ended::Term(why),
                 Some(ended) = drivers.join_next() => match ended {
                     Ok(why) => return Ended::Term(why),
                     Err(error) if error.is_cancelled() => {}

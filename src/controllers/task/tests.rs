@@ -3,12 +3,10 @@
 use super::container::{self, ContainerInput};
 use super::plan::{Decision, plan};
 use super::snapshot::{Image, Progress, Refused, Seen, Snapshot};
-use super::view::EngineView;
 use crate::api::accepted::AcceptedNode;
 use crate::api::cluster::Cluster;
 use crate::api::key::Key;
 use crate::api::name::{NodeName, ObjectKey, Scoped};
-use crate::api::status::UnclaimedKind;
 use crate::api::task::{
     Binding, Desired, ServiceRevision, Slot, Stamp, Task, TaskState, TaskStatus,
 };
@@ -25,15 +23,15 @@ use proptest::prelude::*;
 use serde_json::json;
 use std::time::Duration;
 
-const ID: &str = "0000000000000000000000abc";
-const OURS: Term = Term(9);
+pub(super) const ID: &str = "0000000000000000000000abc";
+pub(super) const OURS: Term = Term(9);
 const EARLIER: Term = Term(4);
 
 /// A store, an engine's container and a holder's memory.
-struct World {
-    cluster: Cluster,
-    task: Option<Task>,
-    binding: Option<Binding>,
+pub(super) struct World {
+    pub(super) cluster: Cluster,
+    pub(super) task: Option<Task>,
+    pub(super) binding: Option<Binding>,
     revision: ServiceRevision,
     status: Option<TaskStatus>,
     seen: Seen,
@@ -44,7 +42,7 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let revision = json!({
             "service": "svc", "number": 1, "hash": "h", "cause": "", "createdAt": "2026-01-01T00:00:00Z",
             "template": {"container": {"image": "busybox"}},
@@ -91,7 +89,7 @@ impl World {
         }
     }
 
-    fn cache(&self) -> Cache {
+    pub(super) fn cache(&self) -> Cache {
         let service = Scoped::new("default", "web");
         let node: NodeName = "n1".into();
         let accepted: AcceptedNode = serde_json::from_value(json!({
@@ -143,7 +141,7 @@ impl World {
         plan(&snapshot)
     }
 
-    fn container(&self, term: Term, state: ContainerState) -> Container {
+    pub(super) fn container(&self, term: Term, state: ContainerState) -> Container {
         let service = Scoped::new("default", "web");
         let (task, binding) = (self.task.as_ref(), self.binding.as_ref());
         let world = Self::new();
@@ -179,7 +177,7 @@ impl World {
     }
 
     /// Words: what is wanted, what was written, what was seen, what was done before.
-    fn say(&mut self, words: &str) {
+    pub(super) fn say(&mut self, words: &str) {
         for word in words.split_whitespace() {
             self.word(word);
         }
@@ -539,72 +537,6 @@ fn a_status_is_written_only_when_it_says_something_new() {
     assert_eq!(describe(&world.plan()), "");
     world.status = Some(status_word("complete+c1"));
     assert_eq!(describe(&world.plan()), "", "a state never goes back");
-}
-
-#[test]
-fn a_copy_or_another_clusters_container_is_only_reported() {
-    let world = World::new();
-    let mut view = EngineView::default();
-    let container = world.container(OURS, ContainerState::Running);
-    let mut copy = container.clone();
-    copy.id = "c2".into();
-    copy.name = "somebody".into();
-    let mut foreign = container.clone();
-    foreign.id = "c3".into();
-    let labels = &mut foreign.labels;
-    labels.insert(container::CLUSTER.into(), "elsewhere".into());
-    assert_eq!(view.put(&world.cluster, copy), None);
-    assert_eq!(view.seen(&ID.into()), Seen::Unknown);
-    view.put(&world.cluster, container);
-    view.put(&world.cluster, foreign);
-
-    let kinds = |view: &mut EngineView, cache: &Cache| -> Vec<(String, UnclaimedKind)> {
-        view.found(cache, &world.cluster, &"n1".into(), Timestamp(1))
-            .unclaimed
-            .iter()
-            .map(|found| (found.container.to_string(), found.kind))
-            .collect()
-    };
-    let reported = kinds(&mut view, &world.cache());
-    assert_eq!(
-        reported,
-        [
-            ("c2".into(), UnclaimedKind::Imposter),
-            ("c3".into(), UnclaimedKind::ForeignCluster)
-        ]
-    );
-    let mut lost = World::new();
-    lost.say("no-task no-binding");
-    let reported = kinds(&mut view, &lost.cache());
-    assert_eq!(reported[0], ("c1".into(), UnclaimedKind::Lost));
-    let highest = view.highest(&world.cluster);
-    assert_eq!(highest, Some((Incarnation(1), Revision(50))));
-    let _: Uid = world.cluster.id.clone();
-}
-
-#[test]
-fn labels_of_a_lost_future_are_seen() {
-    let check = |term: i64, life: u64, is_ahead: bool| {
-        let world = World::new();
-        let mut view = EngineView::default();
-        // Ordered in life 1 at revision 50, under the term 9.
-        view.put(
-            &world.cluster,
-            world.container(OURS, ContainerState::Running),
-        );
-        let mut cluster = world.cluster.clone();
-        cluster.incarnation = Incarnation(life);
-        view.look_for_rewind(&cluster, Term(term));
-        let found = view.is_ahead(cluster.incarnation);
-        assert_eq!(found, is_ahead, "term {term} in life {life}");
-    };
-    check(9, 1, false);
-    check(51, 1, false);
-    check(50, 1, true);
-    check(20, 1, true);
-    check(4, 1, true);
-    check(4, 2, false);
-    check(51, 0, true);
 }
 
 /// What befalls a task's world.

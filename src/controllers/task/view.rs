@@ -135,7 +135,7 @@ impl EngineView {
         let mut unclaimed: Vec<Unclaimed> = self
             .containers
             .values()
-            .filter_map(|container| self.unclaimed(cache, cluster, container, now))
+            .filter_map(|container| self.unclaimed(cache, cluster, node, container, now))
             .collect();
         for found in &mut unclaimed {
             let earlier = before
@@ -156,7 +156,10 @@ impl EngineView {
         let mut neighbours = BTreeSet::new();
         unclaimed.retain(|found| match found.kind {
             UnclaimedKind::ForeignCluster => neighbours.insert(owner(found)),
-            UnclaimedKind::Lost | UnclaimedKind::Imposter => true,
+            UnclaimedKind::Unbound
+            | UnclaimedKind::Lost
+            | UnclaimedKind::Stray
+            | UnclaimedKind::Imposter => true,
         });
         let total = u32::try_from(unclaimed.len()).unwrap_or(u32::MAX);
         unclaimed.truncate(Found::LIMIT);
@@ -207,6 +210,7 @@ impl EngineView {
         &self,
         cache: &Cache,
         cluster: &Cluster,
+        node: &NodeName,
         container: &Container,
         now: Timestamp,
     ) -> Option<Unclaimed> {
@@ -222,11 +226,7 @@ impl EngineView {
             Claim::Imposter { .. } => (UnclaimedKind::Imposter, None),
             Claim::Ours(ours) => {
                 let is_holder = self.tasks.get(&ours.task) == Some(&container.id);
-                let kind = match cache.task(&ours.task) {
-                    Some(_) if is_holder => return None,
-                    Some(_) => UnclaimedKind::Imposter,
-                    None => UnclaimedKind::Lost,
-                };
+                let kind = lack(cache, node, &ours.task, is_holder)?;
                 (kind, Some(reported(&cluster.id, *ours)))
             }
         };
@@ -241,14 +241,21 @@ impl EngineView {
     }
 }
 
-/// What is ours comes first, because the list is cut; then what waits longest.
-fn order(found: &Unclaimed) -> (u8, Timestamp, &ContainerId) {
-    let rank = match found.kind {
-        UnclaimedKind::Lost => 0,
-        UnclaimedKind::Imposter => 1,
-        UnclaimedKind::ForeignCluster => 2,
+/// What a container of ours lacks; nothing: its task is where it is, or on its way there.
+fn lack(cache: &Cache, node: &NodeName, task: &TaskId, is_holder: bool) -> Option<UnclaimedKind> {
+    let Some((_, record)) = cache.task(task) else {
+        return Some(UnclaimedKind::Lost);
     };
-    (rank, found.since, &found.container)
+    match cache.binding(task) {
+        _ if !is_holder => Some(UnclaimedKind::Imposter),
+        Some((on, _)) => (on != node).then_some(UnclaimedKind::Stray),
+        None => (record.adopted_from.as_ref() != Some(node)).then_some(UnclaimedKind::Unbound),
+    }
+}
+
+/// What is ours comes first, because the list is cut; then what waits longest.
+fn order(found: &Unclaimed) -> (UnclaimedKind, Timestamp, &ContainerId) {
+    (found.kind, found.since, &found.container)
 }
 
 /// The cluster and service that a foreign container is of; none where its labels cannot be read.

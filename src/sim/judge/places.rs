@@ -176,7 +176,10 @@ impl Bench {
             .get(&new.task)
             .map(|(_, task)| task.clone());
         let is_known = self.store.bindings.contains_key(&new.task);
-        let Some(task) = task.filter(|task| !is_known && task.adopted_from.is_none()) else {
+        let mut containers = self.containers.values();
+        let is_home = containers.any(|made| made.task == new.task && made.engine == node.as_str());
+        let is_found = |task: &Task| is_home || task.adopted_from.is_some();
+        let Some(task) = task.filter(|task| !is_known && !is_found(task)) else {
             return;
         };
         let what = || format!("task {} is bound to {node}", new.task);
