@@ -177,7 +177,8 @@ pub enum UnclaimedKind {
     Unbound,
     /// It is ours: its record was lost, or the store was restored or wiped.
     Lost,
-    /// It is ours, and its task is bound to another node: it was given up for one that could not be seen.
+    /// It is ours, and its task is bound to another node. Bindings never move, so nothing but a person's hand or an
+    /// older version of this software leads there.
     Stray,
     /// It carries our labels, but its name does not end in its task's id: a copy (`docker commit`), never ours.
     Imposter,

@@ -14,6 +14,7 @@ pub mod clock;
 pub mod context;
 pub mod controller;
 pub mod gauges;
+pub mod home;
 mod lanes;
 pub mod measured;
 pub mod orders;

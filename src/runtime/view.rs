@@ -7,7 +7,7 @@ use crate::api::constraint::Facts;
 use crate::api::key::Key;
 use crate::api::name::{NodeName, ObjectKey};
 use crate::api::node::Availability;
-use crate::api::status::{EngineStatus, Found, NodeState, Truth, Unclaimed, UnclaimedKind};
+use crate::api::status::{EngineStatus, Found, NodeState, Truth};
 use crate::api::task::{Desired, Task, TaskState, TaskStatus};
 use crate::api::uid::{TaskId, Uid};
 use std::collections::BTreeMap;
@@ -103,43 +103,6 @@ pub fn nodes(cache: &Cache) -> Vec<NodeView<'_>> {
         .keys()
         .filter_map(|name| node(cache, name))
         .collect()
-}
-
-/// Where tasks without a binding are at home: their containers were found there, so that they are bound there and nowhere
-/// else (rule S6). Of several containers of a task one that runs counts, then the one that was ordered last.
-pub fn homes<'a>(cache: &'a Cache, nodes: &[NodeView<'a>]) -> BTreeMap<&'a TaskId, NodeName> {
-    let life = cache.incarnation();
-    let mut homes: BTreeMap<&TaskId, (_, &NodeName)> = BTreeMap::new();
-    for node in nodes {
-        let found = node.found.filter(|found| found.incarnation == life);
-        for one in found.into_iter().flat_map(|found| &found.unclaimed) {
-            let Some(claim) = one.claim.as_ref().filter(|_| is_unbound(cache, one)) else {
-                continue;
-            };
-            let rank = (one.running, claim.stamp);
-            let best = homes.entry(&claim.task).or_insert((rank, &node.name));
-            if best.0 < rank {
-                *best = (rank, &node.name);
-            }
-        }
-    }
-    let homes = homes.into_iter();
-    homes
-        .map(|(task, (_, node))| (task, node.clone()))
-        .collect()
-}
-
-/// Whether a container's task waits for a binding: the list is older than the cache.
-fn is_unbound(cache: &Cache, one: &Unclaimed) -> bool {
-    let claim = one.claim.as_ref();
-    one.kind == UnclaimedKind::Unbound
-        && claim.is_some_and(|claim| {
-            cache.facets(&claim.task).is_some_and(|facets| {
-                let task = facets.task.as_ref();
-                facets.binding.is_none()
-                    && task.is_some_and(|(_, task)| task.service == claim.service)
-            })
-        })
 }
 
 /// What placement constraints compare with; what the engine has not said yet is empty.

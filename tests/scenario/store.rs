@@ -195,20 +195,21 @@ async fn s6_a_task_restored_from_before_its_binding_is_bound_to_where_it_runs() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn s6_a_container_whose_task_was_given_another_node_meanwhile_is_told_of_and_left_alone() {
+async fn s6_a_task_that_may_run_on_a_node_that_is_away_is_given_up_for_another() {
     let world = restored_from_before_the_binding(true).await;
+    let lost = world.cache().tasks.keys().next().expect("a task").clone();
     world.serving("web", 1).await;
-    assert_eq!(nodes_of(&world.cache(), &web()), ["n2".into()]);
+    let cache = world.cache();
+    assert_eq!(nodes_of(&cache, &web()), ["n2".into()]);
+    assert!(!cache.tasks.contains_key(&lost), "another task");
     world.engine("n1").set_reachable(true);
     world.pass(Duration::from_secs(1_200)).await;
     world.quiet().await;
-    let said = world.condition(&ObjectKey::node(&"n1".into()), "reaper", "StrayContainers");
-    assert_eq!(said.as_deref(), Some("True/BoundElsewhere"));
-    assert_eq!(
-        world.running().len(),
-        2,
-        "nothing is stopped: a person decides"
-    );
+    let node = ObjectKey::node(&"n1".into());
+    let said = world.condition(&node, "reaper", "ReaperHeld");
+    assert_eq!(said.as_deref(), Some("True/EarlierLife"));
+    let running = world.running().len();
+    assert_eq!(running, 2, "what an earlier life left waits for a person");
 }
 
 #[tokio::test(start_paused = true)]

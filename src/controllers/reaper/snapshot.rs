@@ -8,6 +8,7 @@ use crate::api::time::Timestamp;
 use crate::api::uid::{ContainerId, TaskId};
 use crate::runtime::cache::{Cache, Stored};
 use crate::runtime::clock::Now;
+use crate::runtime::home::{Home, Homes};
 use crate::runtime::view::{self, NodeView, TaskView};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -96,7 +97,7 @@ pub(super) fn service<'a>(
     ages: &Ages,
     now: Now,
 ) -> Service<'a> {
-    let homes = view::homes(cache, &view::nodes(cache));
+    let homes = Homes::new(cache, &view::nodes(cache));
     let tasks = cache
         .tasks_of(name)
         .map(|task| Record {
@@ -158,9 +159,8 @@ pub(super) fn records_of(cache: &Cache, name: &Scoped) -> BTreeSet<Sight> {
 }
 
 /// Where a task is.
-fn place(cache: &Cache, task: &Stored<Task>, homes: &BTreeMap<&TaskId, NodeName>) -> Place {
-    let home = task.adopted_from.as_ref().or_else(|| homes.get(&task.id));
-    match (cache.binding(&task.id), home) {
+fn place(cache: &Cache, task: &Stored<Task>, homes: &Homes<'_>) -> Place {
+    match (cache.binding(&task.id), homes.of(task)) {
         // Of another uid: another node has the name, and the one that the task was bound to is forgotten.
         (Some((node, binding)), _) => match cache.nodes.get(node) {
             Some(accepted) if accepted.uid != binding.node => Place::Forgotten,
@@ -168,9 +168,9 @@ fn place(cache: &Cache, task: &Stored<Task>, homes: &BTreeMap<&TaskId, NodeName>
             Some(_) => Place::Node,
             None => Place::Forgotten,
         },
-        (None, Some(node)) if cache.nodes.contains_key(node) => Place::Expected,
-        (None, Some(_)) => Place::Forgotten,
-        (None, None) => Place::Nowhere,
+        (None, Home::On(node)) if cache.nodes.contains_key(node) => Place::Expected,
+        (None, Home::On(_)) => Place::Forgotten,
+        (None, Home::Anywhere | Home::Unknown) => Place::Nowhere,
     }
 }
 

@@ -150,7 +150,7 @@ fn foreign(node: &FoundOn<'_>) -> Option<Said> {
     })
 }
 
-/// They are of an earlier life of the store: within one a binding never moves. What an earlier life left a person removes.
+/// Bindings never move: what led there is not known, so a person decides.
 fn stray(node: &FoundOn<'_>) -> Option<Said> {
     let strays = named(node, UnclaimedKind::Stray);
     (!strays.is_empty()).then(|| {

@@ -11,6 +11,7 @@ use crate::api::uid::{TaskId, Uid};
 use crate::api::unit::{Bytes, NanoCpus, RevisionNumber};
 use crate::planted::{Bug, planted};
 use crate::runtime::cache::Cache;
+use crate::runtime::home::{Home, Homes};
 use crate::runtime::view::{self, NodeView};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -174,21 +175,21 @@ fn count_failure(
 /// The tasks that wait, the longest waiting first. A task whose container was found is bound whatever is wanted of it:
 /// nobody stops or removes the container before.
 pub(super) fn pending(cache: &Cache) -> Vec<Pending<'_>> {
-    let homes = view::homes(cache, &view::nodes(cache));
+    let homes = Homes::new(cache, &view::nodes(cache));
     let mut pending: Vec<Pending<'_>> = cache
         .all_facets()
         .filter(|facets| facets.binding.is_none())
         .filter_map(|facets| facets.task.as_ref())
-        .map(|(name, task)| Pending {
-            name,
-            task: &task.value,
-            home: task
-                .adopted_from
-                .as_ref()
-                .or_else(|| homes.get(&task.id))
-                .cloned(),
+        .filter_map(|(name, task)| {
+            let home = match homes.of(task) {
+                Home::On(node) => Some(node.clone()),
+                Home::Anywhere if task.desired <= Desired::Running => None,
+                // Its service gives up what may be on any node.
+                Home::Anywhere | Home::Unknown => return None,
+            };
+            let task = &task.value;
+            Some(Pending { name, task, home })
         })
-        .filter(|pending| pending.task.desired <= Desired::Running || pending.home.is_some())
         .collect();
     pending.sort_by(|a, b| {
         let (one, other) = (a.task, b.task);

@@ -382,16 +382,31 @@ fn a_global_task_goes_to_its_node_or_nowhere() {
 fn an_adopted_task_goes_home_without_filters_even_while_adopting() {
     let mut world = fleet();
     world.node("n2", NodeState::Down, |_| {});
+    world.cluster(1, true);
     service(&mut world, "{template: {container: x}}", 1);
     task(&mut world, &web_name(), "t9", Slot::Replica(9), |task| {
         task.adopted_from = Some(NodeName::from("n2"))
     });
-    world.cluster(1, true);
     world.settle(&Scheduler);
     shows(&world, "t9@n2");
     world.cluster(1, false);
+    task(&mut world, &web_name(), "t2", Slot::Replica(2), |_| {});
     world.settle(&Scheduler);
-    shows(&world, "t1@n1 t9@n2");
+    shows(&world, "t2@n1 t9@n2");
+}
+
+#[test]
+fn s6_what_an_earlier_life_may_have_bound_is_bound_nowhere_but_to_its_own_node() {
+    let mut world = fleet();
+    service(&mut world, "{template: {container: x}}", 1);
+    let global = "{mode: global, template: {container: x}}";
+    named(&mut world, "api", global, 2, |number| {
+        Slot::Node(NodeName::from(format!("n{number}")))
+    });
+    world.cluster(2, true);
+    world.cluster(2, false);
+    world.settle(&Scheduler);
+    shows(&world, "a1@n1 a2@n2");
 }
 
 /// The container of `task` was found on a node in this life of the store; the record has no binding.
@@ -441,12 +456,14 @@ fn s6_a_task_whose_binding_was_lost_goes_home_without_filters_even_while_adoptin
     world.settle(&Scheduler);
     shows(&world, "t1@n3");
     world.cluster(2, false);
-    world.settle(&Scheduler);
-    shows(&world, "t2@n1 t1@n3");
     // The list is older than the binding.
     unbound(&mut world, "n2", "t1", true, 8);
     world.settle(&Scheduler);
-    shows(&world, "t2@n1 t1@n3");
+    shows(&world, "t1@n3");
+    // One that was away returns.
+    unbound(&mut world, "n2", "t2", true, 7);
+    world.settle(&Scheduler);
+    shows(&world, "t2@n2 t1@n3");
 }
 
 #[test]

@@ -196,7 +196,7 @@ impl<'a> Model<'a> {
         member.is_terminal()
             || planted(Bug::StartsBeforeTheEnd)
             || match member.place {
-                Place::Unbound | Place::Gone => true,
+                Place::Unbound | Place::Gone(_) => true,
                 Place::Down => self.replaces_lost(&member.task.slot),
                 Place::Ready(_) | Place::Unknown => false,
             }

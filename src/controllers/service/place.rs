@@ -5,10 +5,15 @@ use crate::api::name::NodeName;
 use crate::api::node::Availability;
 use crate::api::service::ServiceSpec;
 use crate::api::status::NodeState;
-use crate::api::uid::TaskId;
 use crate::planted::{Bug, planted};
+use crate::runtime::home::{Home, Homes};
 use crate::runtime::view::{self, NodeView, TaskView};
 use std::collections::BTreeMap;
+
+/// The node is no longer part of the fleet.
+const REMOVED: &str = "NodeRemoved";
+/// The store lost the binding with an earlier life.
+const LOST: &str = "BindingLost";
 
 /// Where a task is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,15 +26,14 @@ pub(super) enum Place {
     Unknown,
     /// On a node that is lost.
     Down,
-    /// On a node that is no longer part of the fleet.
-    Gone,
+    /// On a node that is no longer part of the fleet, or nobody knows on which: why it is given up.
+    Gone(&'static str),
 }
 
 /// The nodes as one service sees them.
 pub(super) struct Places<'a> {
     nodes: BTreeMap<&'a NodeName, Seen<'a>>,
-    /// Where containers of tasks without a binding were found.
-    homes: &'a BTreeMap<&'a TaskId, NodeName>,
+    homes: &'a Homes<'a>,
 }
 
 struct Seen<'a> {
@@ -39,11 +43,7 @@ struct Seen<'a> {
 
 impl<'a> Places<'a> {
     /// Looks at all nodes with the service's constraints.
-    pub(super) fn new(
-        nodes: &'a [NodeView<'a>],
-        homes: &'a BTreeMap<&'a TaskId, NodeName>,
-        spec: &ServiceSpec,
-    ) -> Self {
+    pub(super) fn new(nodes: &'a [NodeView<'a>], homes: &'a Homes<'a>, spec: &ServiceSpec) -> Self {
         // Acceptance has parsed each of them; one that an older version took and this one does not drives nobody away.
         let constraints: Vec<Constraint> = spec
             .template
@@ -65,13 +65,13 @@ impl<'a> Places<'a> {
     /// Where a task is.
     pub(super) fn of(&self, task: &TaskView<'_>) -> Place {
         let (Some(name), Some(uid)) = (task.node, task.node_uid) else {
-            // What was found runs already, though its binding is yet to be written: it waits for its turn like others.
-            let adopted_from = task.task.adopted_from.as_ref();
-            let home = adopted_from.or_else(|| self.homes.get(&task.task.id));
-            return home.map_or(Place::Unbound, |name| match self.nodes.contains_key(name) {
-                true => Place::Unknown,
-                false => Place::Gone,
-            });
+            return match self.homes.of(task.task) {
+                // What was found runs already, though its binding is yet to be written: it waits for its turn like others.
+                Home::On(node) if self.nodes.contains_key(node) => Place::Unknown,
+                Home::On(_) => Place::Gone(REMOVED),
+                Home::Anywhere => Place::Unbound,
+                Home::Unknown => Place::Gone(LOST),
+            };
         };
         match self.nodes.get(name) {
             Some(seen) if seen.node.uid() == uid => match seen.node.state {
@@ -79,7 +79,7 @@ impl<'a> Places<'a> {
                 NodeState::Unknown => Place::Unknown,
                 NodeState::Down => Place::Down,
             },
-            Some(_) | None => Place::Gone,
+            Some(_) | None => Place::Gone(REMOVED),
         }
     }
 
@@ -94,7 +94,7 @@ impl<'a> Places<'a> {
     pub(super) fn fault(&self, node: &NodeName) -> Option<&'static str> {
         self.nodes
             .get(node)
-            .map_or(Some("NodeRemoved"), |seen| seen.fault)
+            .map_or(Some(REMOVED), |seen| seen.fault)
     }
 
     /// The nodes that a global service covers anew: known, not paused, not given up. A node that was never reached may

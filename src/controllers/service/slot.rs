@@ -72,9 +72,9 @@ fn hold(model: &Model<'_>, holder: &Member<'_>) -> Vec<Action> {
         return after_end(model, holder);
     }
     match holder.place {
-        Place::Gone => vec![
-            remove(holder, "NodeRemoved"),
-            Action::Create(takeover(model, holder, Desired::Running, "NodeRemoved")),
+        Place::Gone(why) => vec![
+            remove(holder, why),
+            Action::Create(takeover(model, holder, Desired::Running, why)),
         ],
         Place::Unbound if model.is_outdated(holder) => {
             vec![remove(holder, "Updated"), anew(model, holder)]
@@ -97,8 +97,8 @@ fn succeed(model: &Model<'_>, holder: &Member<'_>, successor: &Member<'_>) -> Ve
     if holder.is_terminal() {
         return vec![shut_down(holder, end_reason(holder))];
     }
-    if holder.place == Place::Gone {
-        return vec![remove(holder, "NodeRemoved")];
+    if let Place::Gone(why) = holder.place {
+        return vec![remove(holder, why)];
     }
     if let Some(reason) = misplaced(model, successor) {
         return vec![remove(successor, reason)];
@@ -127,7 +127,7 @@ fn succeed(model: &Model<'_>, holder: &Member<'_>, successor: &Member<'_>) -> Ve
         }
         (_, Place::Ready(_)) => vec![remove(successor, "NodeReturned")],
         (_, Place::Unbound) => vec![remove(successor, "Superseded")],
-        (_, Place::Down | Place::Unknown | Place::Gone) => Vec::new(),
+        (_, Place::Down | Place::Unknown | Place::Gone(_)) => Vec::new(),
     }
 }
 
@@ -141,7 +141,7 @@ fn pair(model: &Model<'_>, old: &[&Member<'_>], new: &Member<'_>) -> Vec<Action>
         .iter()
         .filter_map(|one| match (one.is_terminal(), one.place) {
             (true, _) => Some(shut_down(one, end_reason(one))),
-            (false, Place::Gone) => Some(remove(one, "NodeRemoved")),
+            (false, Place::Gone(why)) => Some(remove(one, why)),
             (false, _) => None,
         })
         .collect();
@@ -163,7 +163,7 @@ fn pair(model: &Model<'_>, old: &[&Member<'_>], new: &Member<'_>) -> Vec<Action>
 /// Why a task that does not serve yet should not go on: another takes its place.
 fn misplaced(model: &Model<'_>, member: &Member<'_>) -> Option<&'static str> {
     match member.place {
-        Place::Gone => Some("NodeRemoved"),
+        Place::Gone(why) => Some(why),
         Place::Down if model.replaces_lost(&member.task.slot) => Some("NodeLost"),
         Place::Ready(Some(fault)) if !member.is_terminal() => Some(fault),
         _ if model.is_outdated(member) && !member.is_terminal() => Some("Updated"),

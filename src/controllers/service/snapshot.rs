@@ -4,11 +4,10 @@ use crate::api::accepted::AcceptedService;
 use crate::api::name::{NodeName, ObjectKey, Scoped};
 use crate::api::status::{Condition, Status, Unclaimed, UnclaimedKind};
 use crate::api::task::ServiceRevision;
-use crate::api::uid::TaskId;
 use crate::api::unit::Incarnation;
 use crate::runtime::cache::{Cache, Stored};
+use crate::runtime::home::Homes;
 use crate::runtime::view::{self, NodeView, TaskView};
-use std::collections::BTreeMap;
 
 /// The part of a service's status that this controller writes, and its name in keys.
 pub(super) const SERVICE: &str = "service";
@@ -37,8 +36,8 @@ pub(super) struct Snapshot<'a> {
     pub(super) tasks: Vec<TaskView<'a>>,
     /// All nodes.
     pub(super) nodes: Vec<NodeView<'a>>,
-    /// Where containers of tasks without a binding were found.
-    pub(super) homes: BTreeMap<&'a TaskId, NodeName>,
+    /// Where tasks without a binding belong.
+    pub(super) homes: Homes<'a>,
     /// Containers under the service's name that are ours and have no record, with their node.
     pub(super) unclaimed: Vec<(&'a NodeName, &'a Unclaimed)>,
 }
@@ -69,7 +68,7 @@ impl<'a> Snapshot<'a> {
                 .tasks_of(name)
                 .map(|task| view::task(cache, task))
                 .collect(),
-            homes: view::homes(cache, &nodes),
+            homes: Homes::new(cache, &nodes),
             nodes,
             unclaimed: unclaimed(cache, name),
         }

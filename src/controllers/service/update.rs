@@ -136,7 +136,7 @@ fn candidate<'m, 'a>(
         Place::Ready(Some(fault)) => Some((slot, holder, Cause::Fault(fault))),
         Place::Ready(None) if model.is_outdated(holder) => Some((slot, holder, Cause::Outdated)),
         // Rule N3: nothing is decided about a task on a node that cannot be seen.
-        Place::Ready(None) | Place::Unbound | Place::Unknown | Place::Down | Place::Gone => None,
+        Place::Ready(None) | Place::Unbound | Place::Unknown | Place::Down | Place::Gone(_) => None,
     }
 }
 
