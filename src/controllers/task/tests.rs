@@ -11,7 +11,7 @@ use crate::api::task::{
     Binding, Desired, ServiceRevision, Slot, Stamp, Task, TaskState, TaskStatus,
 };
 use crate::api::time::Timestamp;
-use crate::api::uid::{ContainerId, TaskId, Uid};
+use crate::api::uid::{ContainerId, TaskId};
 use crate::api::unit::{Incarnation, LeaseId, Revision, RevisionNumber, Term};
 use crate::engine::{Container, ContainerState};
 use crate::runtime::cache::Cache;
