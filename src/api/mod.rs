@@ -29,6 +29,7 @@ pub mod shell;
 pub mod shorthand;
 pub mod status;
 pub mod task;
+pub mod text;
 pub mod time;
 pub mod uid;
 pub mod unit;

@@ -1,8 +1,8 @@
 //! Names and references of objects.
 
+use super::text::Text;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::sync::Arc;
 
 /// The namespace of objects whose manifest names none.
 pub const DEFAULT_NAMESPACE: &str = "default";
@@ -74,14 +74,14 @@ impl fmt::Display for Kind {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Scoped {
     /// The namespace.
-    pub namespace: String,
+    pub namespace: Text,
     /// The name within it.
-    pub name: String,
+    pub name: Text,
 }
 
 impl Scoped {
     /// A reference from its two parts.
-    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+    pub fn new(namespace: impl Into<Text>, name: impl Into<Text>) -> Self {
         Self {
             namespace: namespace.into(),
             name: name.into(),
@@ -98,7 +98,7 @@ impl fmt::Display for Scoped {
 /// A node's name: a DNS name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct NodeName(Arc<str>);
+pub struct NodeName(Text);
 
 impl NodeName {
     /// The name's text.
@@ -109,7 +109,7 @@ impl NodeName {
 
 impl fmt::Display for NodeName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
+        self.0.fmt(f)
     }
 }
 
@@ -141,8 +141,8 @@ impl ObjectKey {
     pub fn service(service: &Scoped) -> Self {
         Self {
             kind: Kind::Service,
-            namespace: service.namespace.clone(),
-            name: service.name.clone(),
+            namespace: service.namespace.to_string(),
+            name: service.name.to_string(),
         }
     }
 
@@ -150,8 +150,8 @@ impl ObjectKey {
     pub fn network(network: &Scoped) -> Self {
         Self {
             kind: Kind::Network,
-            namespace: network.namespace.clone(),
-            name: network.name.clone(),
+            namespace: network.namespace.to_string(),
+            name: network.name.to_string(),
         }
     }
 
@@ -166,7 +166,7 @@ impl ObjectKey {
 
     /// Namespace and name together.
     pub fn scoped(&self) -> Scoped {
-        Scoped::new(self.namespace.clone(), self.name.clone())
+        Scoped::new(&self.namespace, &self.name)
     }
 
     /// The name as a node's.

@@ -3,6 +3,7 @@
 use super::container::Reservations;
 use super::name::NodeName;
 use super::service::{Protocol, ServicePort, Template};
+use super::text::Text;
 use super::time::Timestamp;
 use super::uid::{ContainerId, TaskId, Uid};
 use super::unit::{Incarnation, Port, Revision, RevisionNumber, Term};
@@ -110,9 +111,9 @@ pub struct Binding {
     /// Its service.
     pub service: Uid,
     /// The service's namespace and name: where the task's record is.
-    pub namespace: String,
+    pub namespace: Text,
     /// See `namespace`.
-    pub service_name: String,
+    pub service_name: Text,
     /// The node's uid.
     pub node: Uid,
     /// What is kept for it.

@@ -1,14 +1,14 @@
 //! Identifiers: uids of objects and ids of tasks, 25 characters of base36 as Swarm's.
 //!
-//! They are shared text: planners copy thousands of them, and a copy counts a reference.
+//! Planners copy and compare thousands of them: they are [`Text`].
 //!
 //! Pure: [`Ids`] derives identifiers from a seed that the caller drew from the clock door, so a planner that
 //! names new tasks stays a function of its arguments.
 
+use super::text::Text;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
-use std::sync::Arc;
 
 /// Length of every identifier: 25 base36 digits hold 128 random bits (SwarmKit's `identity` package).
 pub const LENGTH: usize = 25;
@@ -18,7 +18,7 @@ macro_rules! identifier {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
-        pub struct $name(Arc<str>);
+        pub struct $name(Text);
 
         impl $name {
             /// The identifier's text.
@@ -29,7 +29,7 @@ macro_rules! identifier {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(&self.0)
+                self.0.fmt(f)
             }
         }
 
@@ -83,15 +83,15 @@ impl Ids {
 
     /// The next object uid.
     pub fn uid(&mut self) -> Uid {
-        Uid(self.next().into())
+        Uid(self.next())
     }
 
     /// The next task id.
     pub fn task(&mut self) -> TaskId {
-        TaskId(self.next().into())
+        TaskId(self.next())
     }
 
-    fn next(&mut self) -> String {
+    fn next(&mut self) -> Text {
         let mut hasher = Sha256::new();
         hasher.update(self.seed.to_be_bytes());
         hasher.update(self.drawn.to_be_bytes());
@@ -105,7 +105,7 @@ impl Ids {
             *digit = b"0123456789abcdefghijklmnopqrstuvwxyz"[(number % 36) as usize];
             number /= 36;
         }
-        String::from_utf8_lossy(&digits).into_owned()
+        String::from_utf8_lossy(&digits).into()
     }
 }
 

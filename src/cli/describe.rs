@@ -260,7 +260,7 @@ fn revisions(
     for (service, accepted) in &cache.services {
         for revision in cache.revisions_of(&accepted.uid) {
             let own = format!("{}-{}", service.name, revision.number);
-            if service.namespace != namespace || (name != service.name && name != own) {
+            if service.namespace != namespace || (service.name != *name && name != own) {
                 continue;
             }
             let fields = [

@@ -218,7 +218,7 @@ impl View<'_> {
     fn revisions(&self, names: &[String]) -> Result<Listing, Error> {
         let mut items = Vec::new();
         for (service, accepted) in &self.cache.services {
-            let wanted = names.is_empty() || names.contains(&service.name);
+            let wanted = names.is_empty() || names.iter().any(|name| service.name == *name);
             if wanted && self.is_here(&service.namespace) {
                 let revisions = self.cache.revisions_of(&accepted.uid);
                 items.extend(revisions.map(|revision| self.revision(service, revision)));
@@ -237,14 +237,14 @@ impl View<'_> {
 
     fn revision(&self, service: &Scoped, revision: &Stored<ServiceRevision>) -> Item {
         let mut row = vec![
-            service.name.clone(),
+            service.name.to_string(),
             revision.number.to_string(),
             revision.template.container.image.clone(),
             revision.cause.clone(),
             print::age(self.now, revision.created_at),
         ];
         if self.args.all_namespaces {
-            row.insert(0, service.namespace.clone());
+            row.insert(0, service.namespace.to_string());
         }
         Item {
             name: format!("revisions/{}/{}", revision.service, revision.number),

@@ -168,7 +168,7 @@ pub(super) fn task_row(task: &Named<'_>, now: Timestamp, shape: Shape) -> Vec<St
     let status = task.view.status;
     let mut row = Vec::new();
     if shape.namespaces {
-        row.push(task.service.namespace.clone());
+        row.push(task.service.namespace.to_string());
     }
     row.extend([
         task.name(),

@@ -61,7 +61,7 @@ pub struct Container {
     /// Its name, without the leading slash.
     pub name: String,
     /// Its labels.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Arc<BTreeMap<String, String>>,
     /// Where it is in its life.
     pub state: ContainerState,
     /// When it was started last; none: never (rule C4).
@@ -90,7 +90,7 @@ pub struct EngineEvent {
     /// `create`, `start`, `die`, `destroy`, `health_status: healthy` ...
     pub action: String,
     /// The container's labels (the engine adds `name`, `image`, `exitCode`).
-    pub attributes: BTreeMap<String, String>,
+    pub attributes: Arc<BTreeMap<String, String>>,
 }
 
 /// Events of containers; ends with an error when the connection breaks.

@@ -101,7 +101,7 @@ pub(super) fn container(answer: Value) -> Result<Container, serde_json::Error> {
     Ok(Container {
         id: ContainerId::from(inspect.id),
         name: inspect.name.trim_start_matches('/').to_owned(),
-        labels: inspect.config.labels,
+        labels: inspect.config.labels.into(),
         state,
         started_at: time(&inspect.state.started_at),
         finished_at: time(&inspect.state.finished_at).filter(|_| has_ended),
@@ -254,7 +254,7 @@ pub(super) fn event(line: Value) -> Option<EngineEvent> {
     (line.r#type == "container").then_some(EngineEvent {
         container: ContainerId::from(line.actor.id),
         action: line.action,
-        attributes: line.actor.attributes,
+        attributes: line.actor.attributes.into(),
     })
 }
 

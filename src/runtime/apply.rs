@@ -11,7 +11,7 @@ use super::shared::SharedCache;
 use crate::api::unit::Revision;
 use crate::metrics::Metrics;
 use crate::planted::{Bug, planted};
-use crate::store::batch::{Committed, Unit, commit};
+use crate::store::batch::{Committed, Unit, commit, mark};
 use crate::store::{Compare, Error, Kv, Op};
 use futures::StreamExt;
 use futures::future::join_all;
@@ -31,6 +31,8 @@ pub struct Writer {
 
 struct Request {
     units: Vec<Unit>,
+    written: Vec<u64>,
+    compared: Vec<u64>,
     answer: oneshot::Sender<Result<Revision, WriteError>>,
 }
 
@@ -83,11 +85,11 @@ impl Writer {
     /// # Errors
     /// The first step that was not written, and why; the steps after it were not tried.
     pub async fn write(&self, steps: &[Step]) -> Result<Revision, WriteError> {
-        let units = steps.iter().map(|step| self.unit(step)).collect();
+        let units: Vec<Unit> = steps.iter().map(|step| self.unit(step)).collect();
         let (answer, answered) = oneshot::channel();
         let over = |_| WriteError::TermOver("the writer has ended".into());
         self.requests
-            .send(Request { units, answer })
+            .send(Request::new(units, answer))
             .await
             .map_err(|_| over(()))?;
         answered.await.map_err(|_| over(()))?
@@ -200,23 +202,34 @@ async fn write_all(
     }
 }
 
+impl Request {
+    fn new(units: Vec<Unit>, answer: oneshot::Sender<Result<Revision, WriteError>>) -> Self {
+        let ops = units.iter().flat_map(|unit| &unit.ops);
+        let compares = units.iter().flat_map(|unit| &unit.compares);
+        Self {
+            written: ops.map(|op| mark(op.key())).collect(),
+            compared: compares.map(|compare| mark(compare.key())).collect(),
+            units,
+            answer,
+        }
+    }
+}
+
 impl Touched for Request {
     fn operations(&self) -> usize {
-        self.units.iter().map(|unit| unit.ops.len()).sum()
+        self.written.len()
     }
 
     fn comparisons(&self) -> usize {
-        self.units.iter().map(|unit| unit.compares.len()).sum()
+        self.compared.len()
     }
 
-    fn written(&self) -> impl Iterator<Item = &str> {
-        let ops = self.units.iter().flat_map(|unit| &unit.ops);
-        ops.map(Op::key)
+    fn written(&self) -> &[u64] {
+        &self.written
     }
 
-    fn compared(&self) -> impl Iterator<Item = &str> {
-        let compares = self.units.iter().flat_map(|unit| &unit.compares);
-        compares.map(Compare::key)
+    fn compared(&self) -> &[u64] {
+        &self.compared
     }
 }
 

@@ -19,10 +19,10 @@ pub(super) trait Touched {
     fn operations(&self) -> usize;
     /// How many comparisons, the fence left out.
     fn comparisons(&self) -> usize;
-    /// The keys that it writes.
-    fn written(&self) -> impl Iterator<Item = &str>;
-    /// The keys that it compares.
-    fn compared(&self) -> impl Iterator<Item = &str>;
+    /// Marks of the keys that it writes.
+    fn written(&self) -> &[u64];
+    /// Marks of the keys that it compares.
+    fn compared(&self) -> &[u64];
 }
 
 /// The plans of one writer that wait, and the keys of those on their way.
@@ -130,61 +130,72 @@ impl<T: Touched> Lanes<T> {
     }
 }
 
-/// Keys that are on their way.
+/// Keys that are on their way, by their marks.
 #[derive(Default)]
 struct Keys {
-    written: BTreeSet<String>,
-    compared: BTreeSet<String>,
+    written: BTreeSet<u64>,
+    compared: BTreeSet<u64>,
 }
 
 impl Keys {
     fn add(&mut self, plan: &impl Touched) {
-        self.written.extend(plan.written().map(str::to_owned));
-        self.compared.extend(plan.compared().map(str::to_owned));
+        self.written.extend(plan.written());
+        self.compared.extend(plan.compared());
     }
 
     /// Whether a plan has to wait for them.
     fn bar(&self, plan: &impl Touched) -> bool {
-        plan.written()
-            .any(|key| self.written.contains(key) || self.compared.contains(key))
-            || plan.compared().any(|key| self.written.contains(key))
+        let (mut written, mut compared) = (plan.written().iter(), plan.compared().iter());
+        written.any(|key| self.written.contains(key) || self.compared.contains(key))
+            || compared.any(|key| self.written.contains(key))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::batch::mark;
 
     /// `a b?c`: writes a and b, compares c; `*70`: counts as so many operations.
-    struct Words(Vec<String>, Vec<String>, usize);
+    struct Words {
+        names: Vec<String>,
+        written: Vec<u64>,
+        compared: Vec<u64>,
+        weight: usize,
+    }
 
     impl Touched for Words {
         fn operations(&self) -> usize {
-            self.2
+            self.weight
         }
         fn comparisons(&self) -> usize {
-            self.1.len()
+            self.compared.len()
         }
-        fn written(&self) -> impl Iterator<Item = &str> {
-            self.0.iter().map(String::as_str)
+        fn written(&self) -> &[u64] {
+            &self.written
         }
-        fn compared(&self) -> impl Iterator<Item = &str> {
-            self.1.iter().map(String::as_str)
+        fn compared(&self) -> &[u64] {
+            &self.compared
         }
     }
 
     fn plan(text: &str) -> Words {
-        let (mut written, mut compared, mut weight) = (Vec::new(), Vec::new(), 1);
+        let (mut names, mut compared, mut weight) = (Vec::new(), Vec::new(), 1);
         for word in text.split(' ') {
             if let Some(count) = word.strip_prefix('*') {
                 weight = count.parse().expect("a number");
             } else if let Some(key) = word.strip_prefix('?') {
-                compared.push(key.to_owned());
+                compared.push(mark(key));
             } else {
-                written.push(word.to_owned());
+                names.push(word.to_owned());
             }
         }
-        Words(written, compared, weight)
+        Words {
+            written: names.iter().map(|name| mark(name)).collect(),
+            names,
+            compared,
+            weight,
+        }
     }
 
     /// What is sent at once when `plans` wait: each transaction as the keys that it writes.
@@ -199,7 +210,10 @@ mod tests {
     }
 
     fn keys(batch: &[Words]) -> String {
-        let keys: Vec<&str> = batch.iter().flat_map(Touched::written).collect();
+        let keys: Vec<&str> = batch
+            .iter()
+            .flat_map(|plan| plan.names.iter().map(String::as_str))
+            .collect();
         keys.join(" ")
     }
 

@@ -5,6 +5,7 @@
 //! from a newer view, so packing costs a repetition at worst.
 
 use super::plan::{Expect, Step, Write};
+use std::collections::BTreeSet;
 
 /// etcd refuses more than 128 comparisons or operations (`--max-txn-ops`); one comparison is the fence (rule S7).
 pub const OPERATIONS: usize = 127;
@@ -16,6 +17,8 @@ pub const BYTES: usize = 1 << 20;
 pub fn pack(units: impl IntoIterator<Item = Step>) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     let mut size = 0;
+    // What the last step expects: a unit is not compared with all that are there already.
+    let mut expected = BTreeSet::new();
     for unit in units {
         if unit.writes.is_empty() {
             continue;
@@ -24,10 +27,14 @@ pub fn pack(units: impl IntoIterator<Item = Step>) -> Vec<Step> {
         match steps.last_mut() {
             Some(step) if fits(step, &unit) && size + added <= BYTES => {
                 size += added;
-                join(step, unit);
+                step.writes.extend(unit.writes);
+                let news = unit.expects.into_iter();
+                step.expects
+                    .extend(news.filter(|expect| expected.insert(expect.clone())));
             }
             _ => {
                 size = added;
+                expected = unit.expects.iter().cloned().collect();
                 steps.push(unit);
             }
         }
@@ -38,15 +45,6 @@ pub fn pack(units: impl IntoIterator<Item = Step>) -> Vec<Step> {
 fn fits(step: &Step, unit: &Step) -> bool {
     step.writes.len() + unit.writes.len() <= OPERATIONS
         && step.expects.len() + unit.expects.len() <= OPERATIONS
-}
-
-fn join(step: &mut Step, unit: Step) {
-    for expect in unit.expects {
-        if !step.expects.contains(&expect) {
-            step.expects.push(expect);
-        }
-    }
-    step.writes.extend(unit.writes);
 }
 
 fn bytes(step: &Step) -> usize {
@@ -100,5 +98,19 @@ mod tests {
             &[1, 2],
         );
         check(vec![Step::default(), unit("a", 1)], &[1]);
+    }
+
+    #[test]
+    fn what_several_units_expect_is_expected_once() {
+        let with = |name: &str, expected: &[&str]| {
+            let mut unit = unit(name, 1);
+            let key = |name: &&str| Expect::Missing(Key::Manager((*name).to_owned()));
+            unit.expects = expected.iter().map(key).collect();
+            unit
+        };
+        let steps = pack([with("a", &["x", "y"]), with("b", &["y", "z", "z"])]);
+        let expected = [with("c", &["x", "y", "z"])].map(|unit| unit.expects);
+        assert_eq!(steps[0].expects, expected[0]);
+        assert_eq!(steps.len(), 1);
     }
 }

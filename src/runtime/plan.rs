@@ -50,7 +50,7 @@ pub struct Step {
 }
 
 /// A condition of a step.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Expect {
     /// The key does not exist: a claim.
     Missing(Key),

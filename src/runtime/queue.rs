@@ -80,10 +80,14 @@ impl<K: Clone + Ord + Send + 'static> Queue<K> {
             return;
         }
         state.forget_timer(&key);
+        // Whoever waits, waits for the first of all; it calls the next one when it has taken that.
+        let is_first = state.timers.first().is_none_or(|(first, _)| at < *first);
         state.timers.insert((at, key.clone()));
         state.due.insert(key, at);
         drop(state);
-        self.changed.notify_one();
+        if is_first {
+            self.changed.notify_one();
+        }
     }
 
     /// Adds a key after a failed attempt.
@@ -111,7 +115,7 @@ impl<K: Clone + Ord + Send + 'static> Queue<K> {
                         .map_or(Duration::ZERO, |since| now - since);
                     state.working.insert(key.clone(), now);
                     self.metrics.started(queued);
-                    if !state.ready.is_empty() {
+                    if !(state.ready.is_empty() && state.timers.is_empty()) {
                         self.changed.notify_one();
                     }
                     return Some(key);
@@ -310,6 +314,31 @@ mod tests {
         assert_eq!(timer_now(), start);
         assert_eq!(queue.next().await, Some("a"));
         assert_eq!(timer_now() - start, Duration::from_secs(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_busy_with_one_delayed_key_does_not_hold_up_the_next() {
+        let queue = Arc::new(queue());
+        let start = timer_now();
+        let worker = |queue: Arc<Queue<&'static str>>| {
+            tokio::spawn(async move {
+                let key = queue.next().await;
+                let taken = timer_now() - start;
+                tokio::time::sleep(Duration::from_secs(60)).await;
+                (key, taken.as_secs())
+            })
+        };
+        let workers: Vec<_> = (0..3).map(|_| worker(queue.clone())).collect();
+        tokio::task::yield_now().await;
+        for (key, delay) in [("c", 3), ("a", 1), ("b", 2)] {
+            queue.add_after(key, Duration::from_secs(delay));
+        }
+        let mut taken = Vec::new();
+        for worker in workers {
+            taken.push(worker.await.unwrap());
+        }
+        taken.sort();
+        assert_eq!(taken, [(Some("a"), 1), (Some("b"), 2), (Some("c"), 3)]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -119,8 +119,13 @@ async fn lead<C: Controller>(
     });
     let feed = (controller.clone(), queue.clone());
     let _subscription = context.cache.subscribe(move |cache, keys| {
-        for key in keys {
-            feed.1.extend(feed.0.work(key, cache));
+        // A hundred tasks of one service that change together are one thing to look at.
+        let mut last = None;
+        for work in keys.iter().flat_map(|key| feed.0.work(key, cache)) {
+            if last.as_ref() != Some(&work) {
+                feed.1.add(work.clone());
+                last = Some(work);
+            }
         }
     });
     let mut workers = tokio::task::JoinSet::new();

@@ -1,7 +1,8 @@
 //! The cache as a process shares it: one writer (the watcher), many readers, and who wants to know of changes.
 
-use super::cache::Cache;
+use super::cache::{Cache, Facets};
 use crate::api::key::Key;
+use crate::api::name::NodeName;
 use crate::api::unit::{Incarnation, Revision};
 use crate::planted::{Bug, planted};
 use crate::store::{KeyValue, WatchBatch};
@@ -45,17 +46,24 @@ pub struct Progress {
 struct Subscribers {
     next: u64,
     all: BTreeMap<u64, Arc<Subscriber>>,
+    /// Those that ask for one node's keys only.
+    of_nodes: BTreeMap<(NodeName, u64), Arc<Subscriber>>,
 }
 
 /// Ends the subscription when dropped.
 pub struct Subscription {
     id: u64,
+    node: Option<NodeName>,
     shared: Arc<SharedCache>,
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.shared.subscribers().all.remove(&self.id);
+        let mut subscribers = self.shared.subscribers();
+        match self.node.take() {
+            Some(node) => subscribers.of_nodes.remove(&(node, self.id)),
+            None => subscribers.all.remove(&self.id),
+        };
     }
 }
 
@@ -135,6 +143,27 @@ impl SharedCache {
         subscribers.all.insert(id, Arc::new(Box::new(subscriber)));
         Subscription {
             id,
+            node: None,
+            shared: self.clone(),
+        }
+    }
+
+    /// The same for changes of the tasks of one node (their records, bindings and statuses), and of the cluster: each of
+    /// many engines' drivers asks for its own share, and which that is, is found once for all.
+    pub fn subscribe_to_node(
+        self: &Arc<Self>,
+        node: NodeName,
+        subscriber: impl Fn(&Cache, &[Key]) + Send + Sync + 'static,
+    ) -> Subscription {
+        let mut subscribers = self.subscribers();
+        let id = subscribers.next;
+        subscribers.next += 1;
+        let subscriber: Subscriber = Box::new(subscriber);
+        let key = (node.clone(), id);
+        subscribers.of_nodes.insert(key, Arc::new(subscriber));
+        Subscription {
+            id,
+            node: Some(node),
             shared: self.clone(),
         }
     }
@@ -245,10 +274,25 @@ impl SharedCache {
     }
 
     fn tell(&self, keys: &[Key]) {
-        let subscribers: Vec<_> = self.subscribers().all.values().cloned().collect();
+        let (subscribers, of_nodes) = {
+            let subscribers = self.subscribers();
+            let all: Vec<_> = subscribers.all.values().cloned().collect();
+            (all, subscribers.of_nodes.clone())
+        };
         self.read(|cache| {
             for subscriber in subscribers {
                 subscriber(cache, keys);
+            }
+            let shares = match of_nodes.is_empty() {
+                true => BTreeMap::new(),
+                false => shares(cache, keys),
+            };
+            for ((node, _), subscriber) in of_nodes {
+                match shares.get(&node) {
+                    Some(share) => subscriber(cache, share),
+                    None if keys.contains(&Key::Cluster) => subscriber(cache, &[Key::Cluster]),
+                    None => {}
+                }
             }
         });
     }
@@ -258,6 +302,37 @@ impl SharedCache {
             .lock()
             .expect("no code panics while it holds the subscribers")
     }
+}
+
+/// What concerns each node's tasks: of a task's record the node that it is bound to, else those that it was seen on.
+fn shares(cache: &Cache, keys: &[Key]) -> BTreeMap<NodeName, Vec<Key>> {
+    let mut shares: BTreeMap<NodeName, Vec<Key>> = BTreeMap::new();
+    let mut add = |node: &NodeName, key: &Key| match shares.get_mut(node) {
+        Some(share) => share.push(key.clone()),
+        None => {
+            shares.insert(node.clone(), vec![key.clone()]);
+        }
+    };
+    for key in keys {
+        match key {
+            Key::Binding(node, _) | Key::TaskStatus(node, _) => add(node, key),
+            Key::Task(_, task) => match cache.facets(task) {
+                Some(Facets {
+                    binding: Some((node, _)),
+                    ..
+                }) => add(node, key),
+                Some(facets) => facets.statuses.iter().for_each(|(node, _)| add(node, key)),
+                None => {}
+            },
+            _ => {}
+        }
+    }
+    if keys.contains(&Key::Cluster) {
+        for share in shares.values_mut() {
+            share.push(Key::Cluster);
+        }
+    }
+    shares
 }
 
 impl Cache {

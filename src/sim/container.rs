@@ -8,6 +8,7 @@ use crate::api::unit::Port;
 use crate::engine::{Container, ContainerState, LogLine};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What containers of an image do once they are started.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +27,14 @@ pub enum Behaviour {
 #[derive(Clone, Debug)]
 pub(super) struct SimContainer {
     pub(super) seen: Container,
-    pub(super) body: Value,
+    /// The body of its create call, as text: hardly ever read again.
+    body: Box<str>,
+    /// Whether its body asks for a health check.
+    has_health_check: bool,
+    /// The ports that it wants open; published 0: the engine chooses.
+    pub(super) wanted_ports: Vec<HostPort>,
+    /// What its events carry while it has not ended.
+    pub(super) attributes: Arc<BTreeMap<String, String>>,
     pub(super) image: String,
     pub(super) logs: Vec<LogLine>,
     /// Order of creation.
@@ -36,11 +44,15 @@ pub(super) struct SimContainer {
 impl SimContainer {
     pub(super) fn new(id: ContainerId, name: &str, body: &Value, number: u64) -> Self {
         let labels = body["Labels"].as_object().map_or_else(BTreeMap::new, texts);
+        let image = body["Image"].as_str().unwrap_or_default();
+        let mut attributes = labels.clone();
+        attributes.insert("name".into(), name.to_owned());
+        attributes.insert("image".into(), image.to_owned());
         Self {
             seen: Container {
                 id,
                 name: name.to_owned(),
-                labels,
+                labels: labels.into(),
                 state: ContainerState::Created,
                 started_at: None,
                 finished_at: None,
@@ -51,8 +63,11 @@ impl SimContainer {
                 addresses: Vec::new(),
                 ports: Vec::new(),
             },
-            image: body["Image"].as_str().unwrap_or_default().to_owned(),
-            body: body.clone(),
+            body: body.to_string().into(),
+            has_health_check: has_health_check(body),
+            wanted_ports: wanted_ports(body),
+            attributes: attributes.into(),
+            image: image.to_owned(),
             logs: Vec::new(),
             number,
         }
@@ -62,24 +77,9 @@ impl SimContainer {
         self.seen.state == ContainerState::Running
     }
 
-    /// Whether its body asks for a health check.
-    pub(super) fn has_health_check(&self) -> bool {
-        match self.body["Healthcheck"]["Test"].as_array() {
-            Some(test) => test.first().is_some_and(|word| word != "NONE"),
-            None => false,
-        }
-    }
-
-    /// The ports that it wants open; published 0: the engine chooses.
-    pub(super) fn wanted_ports(&self) -> Vec<HostPort> {
-        let Some(bindings) = self.body["HostConfig"]["PortBindings"].as_object() else {
-            return Vec::new();
-        };
-        bindings
-            .iter()
-            .filter_map(|(key, hosts)| Some((key, hosts.as_array()?)))
-            .flat_map(|(key, hosts)| hosts.iter().filter_map(|host| wanted_port(key, host)))
-            .collect()
+    /// The body of its create call.
+    pub(super) fn body(&self) -> Value {
+        serde_json::from_str(&self.body).expect("it was written from a value")
     }
 
     pub(super) fn run(&mut self, now: Timestamp, ports: Vec<HostPort>, health: Health) {
@@ -87,7 +87,7 @@ impl SimContainer {
         self.seen.started_at = Some(now);
         self.seen.finished_at = None;
         self.seen.ports = ports;
-        self.seen.health = self.has_health_check().then_some(health);
+        self.seen.health = self.has_health_check.then_some(health);
     }
 
     pub(super) fn end(&mut self, now: Timestamp, exit_code: i64) {
@@ -97,6 +97,24 @@ impl SimContainer {
         self.seen.ports.clear();
         self.seen.addresses.clear();
     }
+}
+
+fn has_health_check(body: &Value) -> bool {
+    match body["Healthcheck"]["Test"].as_array() {
+        Some(test) => test.first().is_some_and(|word| word != "NONE"),
+        None => false,
+    }
+}
+
+fn wanted_ports(body: &Value) -> Vec<HostPort> {
+    let Some(bindings) = body["HostConfig"]["PortBindings"].as_object() else {
+        return Vec::new();
+    };
+    bindings
+        .iter()
+        .filter_map(|(key, hosts)| Some((key, hosts.as_array()?)))
+        .flat_map(|(key, hosts)| hosts.iter().filter_map(|host| wanted_port(key, host)))
+        .collect()
 }
 
 fn texts(object: &serde_json::Map<String, Value>) -> BTreeMap<String, String> {

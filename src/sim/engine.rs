@@ -49,6 +49,7 @@ impl SimEngine {
             identity: identity(name),
             is_reachable: true,
             containers: BTreeMap::new(),
+            names: BTreeMap::new(),
             images: BTreeSet::new(),
             registry: Registry::Everything,
             behaviours: BTreeMap::new(),
@@ -194,11 +195,12 @@ impl Engine for SimEngine {
     async fn inspect_raw(&self, container: &str) -> Result<serde_json::Value, Error> {
         self.call("inspect_raw", container, |state| {
             let found = state.find(container)?;
+            let body = found.body();
             Ok(serde_json::json!({
                 "Id": found.seen.id,
                 "Name": format!("/{}", found.seen.name),
-                "Config": found.body,
-                "HostConfig": found.body["HostConfig"],
+                "Config": body,
+                "HostConfig": body["HostConfig"],
             }))
         })
         .await

@@ -205,7 +205,7 @@ impl SimEngine {
 
     /// The body that a container was made from.
     pub fn body(&self, id: &ContainerId) -> Option<Value> {
-        Some(self.state().containers.get(id)?.body.clone())
+        Some(self.state().containers.get(id)?.body())
     }
 
     /// Every call so far, refused ones too.

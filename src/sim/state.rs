@@ -59,6 +59,8 @@ pub(super) struct State {
     pub(super) identity: Identity,
     pub(super) is_reachable: bool,
     pub(super) containers: BTreeMap<ContainerId, SimContainer>,
+    /// The containers by name.
+    pub(super) names: BTreeMap<String, ContainerId>,
     pub(super) images: BTreeSet<String>,
     pub(super) registry: Registry,
     pub(super) behaviours: BTreeMap<String, Behaviour>,
@@ -101,10 +103,7 @@ impl State {
     pub(super) fn find(&self, container: &str) -> Result<&SimContainer, Error> {
         self.containers
             .get(&ContainerId::from(container))
-            .or_else(|| {
-                let mut all = self.containers.values();
-                all.find(|found| found.seen.name == container)
-            })
+            .or_else(|| self.containers.get(self.names.get(container)?))
             .ok_or_else(|| no_such_container(container))
     }
 
@@ -146,6 +145,7 @@ impl State {
         let id = container_id(&self.name, self.made);
         let made = SimContainer::new(id.clone(), name, body, self.made);
         self.containers.insert(id.clone(), made);
+        self.names.insert(name.to_owned(), id.clone());
         self.witness(&id, Happening::Created);
         self.publish(&id, "create");
         Ok(id)
@@ -228,7 +228,9 @@ impl State {
         }
         self.witness(id, how);
         self.publish(id, "destroy");
-        self.containers.remove(id);
+        if let Some(gone) = self.containers.remove(id) {
+            self.names.remove(&gone.seen.name);
+        }
         Ok(())
     }
 
@@ -250,6 +252,10 @@ impl State {
 
     /// The ports of a container that starts, numbers chosen where none was asked for.
     fn allocate_ports(&self, id: &ContainerId) -> Result<Vec<HostPort>, Error> {
+        let wanted = &self.find(id.as_str())?.wanted_ports;
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut taken: BTreeSet<(Port, _)> = self
             .containers
             .values()
@@ -257,7 +263,7 @@ impl State {
             .map(|port| (port.published, port.protocol))
             .collect();
         let mut open = Vec::new();
-        for mut port in self.find(id.as_str())?.wanted_ports() {
+        for mut port in wanted.iter().cloned() {
             if port.published.0 == 0 {
                 let free = (FIRST_FREE_PORT..)
                     .map(Port)
@@ -294,11 +300,10 @@ impl State {
         let Some(container) = self.containers.get(id) else {
             return;
         };
-        let mut attributes = container.seen.labels.clone();
-        attributes.insert("name".into(), container.seen.name.clone());
-        attributes.insert("image".into(), container.image.clone());
+        let mut attributes = container.attributes.clone();
         if container.seen.state == ContainerState::Exited {
-            attributes.insert("exitCode".into(), container.seen.exit_code.to_string());
+            let code = container.seen.exit_code.to_string();
+            Arc::make_mut(&mut attributes).insert("exitCode".into(), code);
         }
         let event = EngineEvent {
             container: id.clone(),
@@ -318,10 +323,7 @@ fn no_such_container(container: &str) -> Error {
 /// 64 hexadecimal digits, the same in every run.
 fn container_id(engine: &str, number: u64) -> ContainerId {
     let digest = Sha256::digest(format!("{engine}/{number}"));
-    ContainerId::from(
-        digest
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>(),
-    )
+    let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
+    let digits = digest.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    ContainerId::from(digits.map(digit).collect::<String>())
 }

@@ -23,6 +23,14 @@ pub(crate) async fn run() -> Report {
     let mut skep = Samples::new("skep", "tasks/s");
     let mut bare = Samples::new("bare writer", "tasks/s");
     let mut ratio = Samples::new("skep over bare", "");
+    let mut spent = [
+        (
+            "skep: processor of the manager",
+            "bare writer: its processor",
+        ),
+        ("skep: processor of etcd", "bare writer: processor of etcd"),
+    ]
+    .map(|(skep, bare)| [skep, bare].map(|name| Samples::new(name, "us/task")));
     let mut writes = 0;
     for _ in 0..rounds {
         let fleet = SimFleet::new();
@@ -37,22 +45,30 @@ pub(crate) async fn run() -> Report {
         world.nodes(&nodes).await;
 
         let before = world.revision().await;
+        let times = world.processor_times();
         let value = format!("{{replicas: {tasks}, template: {{container: \"app:1\"}}}}");
         let start = instant();
         world.put("/skep/services/default/big", &value).await;
         world.running(tasks).await;
         let of_skep = rate(tasks, start.elapsed());
+        let of_skep_times = world.processor_times();
 
         let after = world.cache.progress().revision;
         let batches = batches(world.written(before, after).await);
         // The manager is done with what follows from it, and takes nothing from the bare writer.
         tokio::time::sleep(REST).await;
         writes = batches.iter().map(Vec::len).sum();
+        let rested = world.processor_times();
         let start = instant();
         for batch in batches {
             world.write(batch).await;
         }
         let of_bare = rate(tasks, start.elapsed());
+        let of_bare_times = world.processor_times();
+        for (place, samples) in spent.iter_mut().enumerate() {
+            samples[0].add(each(tasks, of_skep_times[place] - times[place]));
+            samples[1].add(each(tasks, of_bare_times[place] - rested[place]));
+        }
         skep.add(of_skep);
         bare.add(of_bare);
         ratio.add(of_skep / of_bare);
@@ -64,7 +80,10 @@ pub(crate) async fn run() -> Report {
         about: format!(
             "a service of {tasks} tasks on {NODES} simulated engines and a real etcd, until all run: {writes} writes"
         ),
-        samples: vec![skep, bare, ratio],
+        samples: [skep, bare, ratio]
+            .into_iter()
+            .chain(spent.into_iter().flatten())
+            .collect(),
         ratio: (
             "median of tasks/s through skep over those of the bare writer",
             median,
@@ -76,6 +95,12 @@ pub(crate) async fn run() -> Report {
 #[allow(clippy::cast_precision_loss, reason = "tasks are few")]
 fn rate(tasks: usize, time: Duration) -> f64 {
     tasks as f64 / time.as_secs_f64()
+}
+
+/// Microseconds for each task.
+#[allow(clippy::cast_precision_loss, reason = "tasks are few")]
+fn each(tasks: usize, time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6 / tasks as f64
 }
 
 /// The same writes below another prefix, a key once per transaction as etcd demands.

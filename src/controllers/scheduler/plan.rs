@@ -26,10 +26,8 @@ use std::collections::BTreeMap;
 /// What is asked once per revision.
 struct Group<'a> {
     request: Request<'a>,
-    /// The nodes that could take such tasks, room or not.
-    open: Vec<NodeName>,
-    /// Why the others could not.
-    refused: BTreeMap<NodeName, Refused>,
+    /// For each candidate why it could not take such tasks, room or not; none: it could.
+    refused: Vec<Option<Refused>>,
     /// No node had room for a task that replaces none: none will have in this pass, as nothing is freed in it.
     is_exhausted: bool,
 }
@@ -67,11 +65,11 @@ pub(super) fn plan(cache: &Cache, now: Now, ids: &mut Ids) -> Plan {
             continue;
         };
         match choose(group, &candidates, &pending, ids) {
-            Some(node) => {
-                let request = &group.request;
-                let binding = bind(cache, &pending, request, &node, &mut candidates, now.wall);
-                bound += usize::from(binding.is_some());
-                units.extend(binding);
+            Some(place) => {
+                let candidate = &mut candidates[place];
+                let binding = bind(cache, &pending, &group.request, candidate, now.wall);
+                bound += 1;
+                units.push(binding);
             }
             None => explain(
                 group,
@@ -99,16 +97,16 @@ fn outlived(cache: &Cache) -> Vec<Step> {
     let mut units = Vec::new();
     for ((node, id), binding) in &cache.bindings {
         let task = cache.task(id).map(|(_, task)| task);
-        let is_home = cache
-            .nodes
-            .get(node)
-            .is_some_and(|record| record.value.uid == binding.value.node);
+        let is_home = || {
+            let record = cache.nodes.get(node);
+            record.is_some_and(|record| record.value.uid == binding.value.node)
+        };
         let is_over = match task {
             None => true,
             Some(_) if planted(Bug::MovesTheLost) => {
                 !view::node(cache, node).is_some_and(|node| node.is_schedulable())
             }
-            Some(task) => !is_home && task.value.desired >= Desired::Shutdown,
+            Some(task) => task.value.desired >= Desired::Shutdown && !is_home(),
         };
         if is_over && !planted(Bug::KeepsBindings) {
             units.push(Step::default().delete(Key::Binding(node.clone(), id.clone())));
@@ -120,61 +118,50 @@ fn outlived(cache: &Cache) -> Vec<Step> {
 fn open<'a>(
     cache: &'a Cache,
     pending: &Pending<'a>,
-    candidates: &BTreeMap<NodeName, Candidate<'_>>,
+    candidates: &[Candidate<'_>],
 ) -> Option<Group<'a>> {
     let request = snapshot::request(cache, pending)?;
-    let mut open = Vec::new();
-    let mut refused = BTreeMap::new();
-    for (name, candidate) in candidates {
-        match filter::fixed(&request, candidate) {
-            None => open.push(name.clone()),
-            Some(why) => {
-                refused.insert(name.clone(), why);
-            }
-        }
-    }
+    let refused = candidates.iter().map(|one| filter::fixed(&request, one));
     Some(Group {
+        refused: refused.collect(),
         request,
-        open,
-        refused,
         is_exhausted: false,
     })
 }
 
 fn choose(
     group: &mut Group<'_>,
-    candidates: &BTreeMap<NodeName, Candidate<'_>>,
+    candidates: &[Candidate<'_>],
     pending: &Pending<'_>,
     ids: &mut Ids,
-) -> Option<NodeName> {
+) -> Option<usize> {
     let replaced = pending.task.replaces.as_ref();
-    let has_room = |name: &&NodeName| {
-        candidates
-            .get(*name)
-            .is_some_and(|one| filter::has_room(&group.request, one, replaced))
+    let takes = |place: &usize| {
+        group.refused[*place].is_none()
+            && filter::has_room(&group.request, &candidates[*place], replaced)
     };
     if let Slot::Node(node) = &pending.task.slot {
-        let home = group.open.iter().find(|name| *name == node);
-        return home.filter(has_room).cloned();
+        return snapshot::place(candidates, node).filter(takes);
     }
     if group.is_exhausted && replaced.is_none() {
         return None;
     }
-    let eligible: Vec<&NodeName> = group.open.iter().filter(has_room).collect();
-    let best = score::best(&group.request, candidates, &eligible, replaced, ids).cloned();
+    let eligible = (0..candidates.len()).filter(takes).collect();
+    let best = score::best(&group.request, candidates, eligible, replaced, ids);
     group.is_exhausted |= best.is_none() && replaced.is_none();
     best
 }
 
 fn explain(
     group: &Group<'_>,
-    candidates: &BTreeMap<NodeName, Candidate<'_>>,
+    candidates: &[Candidate<'_>],
     pending: &Pending<'_>,
     explanation: &mut Explanation,
 ) {
     explanation.tasks += 1;
     let replaced = pending.task.replaces.as_ref();
-    for (name, candidate) in candidates {
+    for (candidate, refused) in candidates.iter().zip(&group.refused) {
+        let name = &candidate.node.name;
         let is_elsewhere = match &pending.task.slot {
             Slot::Node(home) => home != name,
             Slot::Replica(_) => false,
@@ -182,10 +169,8 @@ fn explain(
         if is_elsewhere || explanation.nodes.contains_key(name) {
             continue;
         }
-        let why = match group.refused.get(name) {
-            Some(why) => Some(why.clone()),
-            None => filter::no_room(&group.request, candidate, replaced),
-        };
+        let room = || filter::no_room(&group.request, candidate, replaced);
+        let why = refused.clone().or_else(room);
         if let Some(why) = why {
             explanation.nodes.insert(name.clone(), why);
         }
@@ -196,18 +181,16 @@ fn bind(
     cache: &Cache,
     pending: &Pending<'_>,
     request: &Request<'_>,
-    node: &NodeName,
-    candidates: &mut BTreeMap<NodeName, Candidate<'_>>,
+    candidate: &mut Candidate<'_>,
     now: Timestamp,
-) -> Option<Step> {
-    let candidate = candidates.get_mut(node)?;
+) -> Step {
     let binding = Binding {
         reserved: request.reservations().clone(),
         host_ports: request.ports.clone(),
         ..binding(pending, candidate.node.uid().clone(), now)
     };
     candidate.hold(&binding, true);
-    Some(claim(cache, pending, node, &binding))
+    claim(cache, pending, &candidate.node.name, &binding)
 }
 
 /// A task whose container was found goes to the container's node without filters: it runs there.
@@ -215,15 +198,16 @@ fn return_home(
     cache: &Cache,
     pending: &Pending<'_>,
     node: &NodeName,
-    candidates: &mut BTreeMap<NodeName, Candidate<'_>>,
+    candidates: &mut [Candidate<'_>],
     now: Timestamp,
 ) -> Option<Step> {
+    let place = snapshot::place(candidates, node)?;
+    let candidate = &mut candidates[place];
     match snapshot::request(cache, pending) {
-        Some(request) => bind(cache, pending, &request, node, candidates, now),
+        Some(request) => Some(bind(cache, pending, &request, candidate, now)),
         // Its service is gone, and it is to go as well: it holds nothing.
         None if pending.task.desired >= Desired::Shutdown => {
-            let uid = candidates.get(node)?.node.uid().clone();
-            let binding = binding(pending, uid, now);
+            let binding = binding(pending, candidate.node.uid().clone(), now);
             Some(claim(cache, pending, node, &binding))
         }
         None => None,

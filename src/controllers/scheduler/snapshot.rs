@@ -122,14 +122,27 @@ impl<'a> Candidate<'a> {
     }
 }
 
-/// All nodes with what is used of them, by name.
-pub(super) fn candidates(cache: &Cache, now: Timestamp) -> BTreeMap<NodeName, Candidate<'_>> {
-    let mut candidates: BTreeMap<NodeName, Candidate<'_>> = view::nodes(cache)
-        .into_iter()
-        .map(|node| (node.name.clone(), Candidate::new(node)))
-        .collect();
+/// The place of a node among all.
+pub(super) fn place(candidates: &[Candidate<'_>], node: &NodeName) -> Option<usize> {
+    let found = candidates.binary_search_by(|one| one.node.name.cmp(node));
+    found.ok()
+}
+
+/// All nodes with what is used of them, in order of their names. A pass knows a node by its place here.
+pub(super) fn candidates(cache: &Cache, now: Timestamp) -> Vec<Candidate<'_>> {
+    let nodes = view::nodes(cache).into_iter();
+    let mut candidates: Vec<Candidate<'_>> = nodes.map(Candidate::new).collect();
+    let mut place = 0;
     for ((node, id), binding) in &cache.bindings {
-        let Some(candidate) = candidates.get_mut(node) else {
+        // Both are in order of the nodes' names.
+        while candidates
+            .get(place)
+            .is_some_and(|one| one.node.name < *node)
+        {
+            place += 1;
+        }
+        let here = candidates.get_mut(place);
+        let Some(candidate) = here.filter(|one| one.node.name == *node) else {
             continue;
         };
         let facets = cache.facets(id);

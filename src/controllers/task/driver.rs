@@ -24,7 +24,7 @@ use crate::runtime::plan::Step;
 use crate::runtime::queue::Queue;
 use crate::runtime::reconciler::RESYNC;
 use crate::runtime::shared::Subscription;
-use crate::runtime::view::{HEALTH, TASK};
+use crate::runtime::view::{HEALTH, TASK, task_of};
 use crate::spawn::part;
 use futures::StreamExt;
 use std::collections::{BTreeMap, BTreeSet};
@@ -249,27 +249,13 @@ impl Connection {
     fn subscribe(&self) -> Subscription {
         let queue = self.queue.clone();
         let node = self.driver.node.clone();
-        self.driver.context.cache.subscribe(move |cache, keys| {
+        let cache = &self.driver.context.cache;
+        cache.subscribe_to_node(node.clone(), move |cache, keys| {
             for key in keys {
-                match key {
-                    Key::Binding(on, task) | Key::TaskStatus(on, task) if *on == node => {
-                        queue.add(task.clone());
-                    }
-                    Key::Task(_, task) => {
-                        // Every engine's driver is told of every task: one search answers.
-                        let is_here =
-                            cache
-                                .facets(task)
-                                .is_some_and(|facets| match &facets.binding {
-                                    Some((on, _)) => *on == node,
-                                    None => facets.status_on(&node).is_some(),
-                                });
-                        if is_here {
-                            queue.add(task.clone());
-                        }
-                    }
-                    Key::Cluster => queue.extend(tasks_on(cache, &node)),
-                    _ => {}
+                match task_of(key) {
+                    Some(task) => queue.add(task.clone()),
+                    None if *key == Key::Cluster => queue.extend(tasks_on(cache, &node)),
+                    None => {}
                 }
             }
         })

@@ -163,7 +163,7 @@ impl World {
         Container {
             id: "c1".into(),
             name: container::name(&service, &Slot::Replica(3), &ID.into()),
-            labels: labels(&container::body(&input)),
+            labels: labels(&container::body(&input)).into(),
             state,
             started_at: started,
             finished_at: None,

@@ -13,13 +13,14 @@ use crate::api::uid::{ContainerId, TaskId, Uid};
 use crate::api::unit::{Incarnation, Revision, Term};
 use crate::engine::{Container, ContainerState};
 use crate::runtime::cache::Cache;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What is known of one engine's containers.
 #[derive(Clone, Debug, Default)]
 pub struct EngineView {
-    containers: BTreeMap<ContainerId, Arc<Container>>,
+    containers: BTreeMap<ContainerId, Known>,
     tasks: BTreeMap<TaskId, ContainerId>,
     missing: BTreeSet<TaskId>,
     first_seen: BTreeMap<ContainerId, Timestamp>,
@@ -28,11 +29,37 @@ pub struct EngineView {
     pub is_listed: bool,
 }
 
+/// A container, and whose it is as far as one cluster is concerned: its labels are read once and asked for often.
+#[derive(Clone, Debug)]
+struct Known {
+    container: Arc<Container>,
+    cluster: Uid,
+    claim: Claim,
+}
+
+impl Known {
+    fn new(cluster: &Uid, container: Container) -> Self {
+        Self {
+            claim: container::claim(&container, cluster),
+            cluster: cluster.clone(),
+            container: Arc::new(container),
+        }
+    }
+
+    /// Whose it is, as far as `cluster` is concerned.
+    fn claim(&self, cluster: &Uid) -> Cow<'_, Claim> {
+        match self.cluster == *cluster {
+            true => Cow::Borrowed(&self.claim),
+            false => Cow::Owned(container::claim(&self.container, cluster)),
+        }
+    }
+}
+
 impl EngineView {
     /// What is known of a task's container.
     pub fn seen(&self, task: &TaskId) -> Seen {
         match self.tasks.get(task).and_then(|id| self.containers.get(id)) {
-            Some(container) => Seen::Here(container.clone()),
+            Some(known) => Seen::Here(known.container.clone()),
             None if self.missing.contains(task) => Seen::Missing,
             None => Seen::Unknown,
         }
@@ -43,14 +70,20 @@ impl EngineView {
     /// Two that claim one task cannot have the same name, so one of them is a copy by hand: the running one counts,
     /// else the one that was there first.
     pub fn put(&mut self, cluster: &Cluster, container: Container) -> Option<TaskId> {
-        let task = task_of(&cluster.id, &container);
+        let known = Known::new(&cluster.id, container);
+        let container = &known.container;
+        let task = match &known.claim {
+            Claim::Ours(ours) => Some(ours.task.clone()),
+            Claim::ForeignCluster { .. } | Claim::Imposter { .. } | Claim::NotOurs => None,
+        };
         let id = container.id.clone();
         if let Some(task) = &task {
             self.missing.remove(task);
             let holder = self
                 .tasks
                 .get(task)
-                .and_then(|holder| self.containers.get(holder));
+                .and_then(|holder| self.containers.get(holder))
+                .map(|holder| &holder.container);
             let takes_over = holder.is_none_or(|holder| {
                 holder.id == id
                     || (holder.state != ContainerState::Running
@@ -61,7 +94,7 @@ impl EngineView {
             }
         }
         if container.labels.contains_key(CLUSTER) {
-            self.containers.insert(id, Arc::new(container));
+            self.containers.insert(id, known);
         }
         task
     }
@@ -110,7 +143,7 @@ impl EngineView {
     /// Whether a container was running when it was looked at last.
     pub fn is_running(&self, id: &ContainerId) -> bool {
         let container = self.containers.get(id);
-        container.is_some_and(|container| container.state == ContainerState::Running)
+        container.is_some_and(|known| known.container.state == ContainerState::Running)
     }
 
     /// The tasks with a container here.
@@ -135,7 +168,7 @@ impl EngineView {
         let mut unclaimed: Vec<Unclaimed> = self
             .containers
             .values()
-            .filter_map(|container| self.unclaimed(cache, cluster, node, container, now))
+            .filter_map(|known| self.unclaimed(cache, cluster, node, known, now))
             .collect();
         for found in &mut unclaimed {
             let earlier = before
@@ -176,7 +209,7 @@ impl EngineView {
     pub fn highest(&self, cluster: &Cluster) -> Option<(Incarnation, Revision)> {
         self.containers
             .values()
-            .filter_map(|container| match container::claim(container, &cluster.id) {
+            .filter_map(|known| match &*known.claim(&cluster.id) {
                 Claim::Ours(ours) => Some((ours.stamp.incarnation, ours.stamp.revision)),
                 Claim::ForeignCluster { .. } | Claim::Imposter { .. } | Claim::NotOurs => None,
             })
@@ -188,15 +221,14 @@ impl EngineView {
     /// Whoever ordered under another right than `term` did so before `term` began: its labels name earlier revisions.
     /// A later one was ordered in a future that the store has lost.
     pub fn look_for_rewind(&mut self, cluster: &Cluster, term: Term) {
-        let is_of_lost_future =
-            |container: &Arc<Container>| match container::claim(container, &cluster.id) {
-                Claim::Ours(ours) if ours.stamp.incarnation == cluster.incarnation => {
-                    ours.stamp.term > term
-                        || (ours.stamp.term != term && ours.stamp.revision.0 >= term.0)
-                }
-                Claim::Ours(ours) => ours.stamp.incarnation > cluster.incarnation,
-                Claim::ForeignCluster { .. } | Claim::Imposter { .. } | Claim::NotOurs => false,
-            };
+        let is_of_lost_future = |known: &Known| match &*known.claim(&cluster.id) {
+            Claim::Ours(ours) if ours.stamp.incarnation == cluster.incarnation => {
+                ours.stamp.term > term
+                    || (ours.stamp.term != term && ours.stamp.revision.0 >= term.0)
+            }
+            Claim::Ours(ours) => ours.stamp.incarnation > cluster.incarnation,
+            Claim::ForeignCluster { .. } | Claim::Imposter { .. } | Claim::NotOurs => false,
+        };
         let found = self.containers.values().any(is_of_lost_future);
         self.ahead = found.then_some(cluster.incarnation);
     }
@@ -211,23 +243,24 @@ impl EngineView {
         cache: &Cache,
         cluster: &Cluster,
         node: &NodeName,
-        container: &Container,
+        known: &Known,
         now: Timestamp,
     ) -> Option<Unclaimed> {
-        let (kind, claim) = match container::claim(container, &cluster.id) {
+        let container = &known.container;
+        let (kind, claim) = match &*known.claim(&cluster.id) {
             Claim::NotOurs => return None,
             Claim::ForeignCluster {
                 cluster: other,
                 theirs,
             } => {
-                let claim = theirs.map(|theirs| reported(&other, *theirs));
+                let claim = theirs.as_deref().map(|theirs| reported(other, theirs));
                 (UnclaimedKind::ForeignCluster, claim)
             }
             Claim::Imposter { .. } => (UnclaimedKind::Imposter, None),
             Claim::Ours(ours) => {
                 let is_holder = self.tasks.get(&ours.task) == Some(&container.id);
                 let kind = lack(cache, node, &ours.task, is_holder)?;
-                (kind, Some(reported(&cluster.id, *ours)))
+                (kind, Some(reported(&cluster.id, ours)))
             }
         };
         Some(Unclaimed {
@@ -268,22 +301,15 @@ fn owner(found: &Unclaimed) -> Option<(Uid, String, String)> {
     ))
 }
 
-/// The task whose container this is (rule C1).
-pub fn task_of(cluster: &Uid, container: &Container) -> Option<TaskId> {
-    match container::claim(container, cluster) {
-        Claim::Ours(ours) => Some(ours.task),
-        Claim::ForeignCluster { .. } | Claim::Imposter { .. } | Claim::NotOurs => None,
-    }
-}
-
 /// A claim as it stands in the status.
-fn reported(cluster: &Uid, ours: container::Ours) -> status::Claim {
+fn reported(cluster: &Uid, ours: &container::Ours) -> status::Claim {
+    let ours = ours.clone();
     status::Claim {
         cluster: cluster.clone(),
         task: ours.task,
         service: ours.service,
-        namespace: ours.name.namespace,
-        name: ours.name.name,
+        namespace: ours.name.namespace.into(),
+        name: ours.name.name.into(),
         slot: ours.slot,
         revision: ours.revision,
         hash: ours.hash,

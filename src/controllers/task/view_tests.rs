@@ -10,6 +10,7 @@ use crate::api::uid::Uid;
 use crate::api::unit::{Incarnation, Revision, Term};
 use crate::engine::ContainerState;
 use crate::runtime::cache::Cache;
+use std::sync::Arc;
 
 #[test]
 fn a_copy_or_another_clusters_container_is_only_reported() {
@@ -21,7 +22,7 @@ fn a_copy_or_another_clusters_container_is_only_reported() {
     copy.name = "somebody".into();
     let mut foreign = container.clone();
     foreign.id = "c3".into();
-    let labels = &mut foreign.labels;
+    let labels = Arc::make_mut(&mut foreign.labels);
     labels.insert(container::CLUSTER.into(), "elsewhere".into());
     assert_eq!(view.put(&world.cluster, copy), None);
     assert_eq!(view.seen(&ID.into()), Seen::Unknown);

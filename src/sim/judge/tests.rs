@@ -9,6 +9,7 @@ use crate::sim::witness::Happening;
 use crate::store::{Compare, KeyValue, Op, Txn};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A store written by hand, with its judge.
@@ -175,7 +176,7 @@ fn container(task: &str, incarnation: u64) -> Container {
     Container {
         id: ContainerId::from(format!("id-{task}").as_str()),
         name: format!("web.1.{task}"),
-        labels: labels.into(),
+        labels: Arc::new(labels.into()),
         state: ContainerState::Created,
         started_at: None,
         finished_at: None,

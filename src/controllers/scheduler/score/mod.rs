@@ -8,48 +8,41 @@ mod preference;
 mod spread;
 
 use super::snapshot::{Candidate, Request};
-use crate::api::name::NodeName;
 use crate::api::service::Strategy;
 use crate::api::uid::{Ids, TaskId};
-use std::collections::BTreeMap;
 
 /// Failures of one revision on one node within five minutes after which other nodes are tried first, as in SwarmKit.
 const FAILURES: u32 = 5;
 
-/// The best of `eligible`; none if there is none.
-pub(super) fn best<'n>(
+/// The best of `eligible`, which are places in `candidates` in ascending order; none if there is none.
+pub(super) fn best(
     request: &Request<'_>,
-    candidates: &BTreeMap<NodeName, Candidate<'_>>,
-    eligible: &[&'n NodeName],
+    candidates: &[Candidate<'_>],
+    mut eligible: Vec<usize>,
     replaced: Option<&TaskId>,
     ids: &mut Ids,
-) -> Option<&'n NodeName> {
-    let candidate = |name: &NodeName| candidates.get(name).filter(|_| !eligible.is_empty());
-    let fresh: Vec<&'n NodeName> = eligible
-        .iter()
-        .copied()
-        .filter(|name| candidate(name).is_some_and(|node| !keeps_failing(request, node)))
-        .collect();
-    let mut rest = match fresh.is_empty() {
-        true => eligible.to_vec(),
-        false => fresh,
-    };
-    preference::narrow(request, candidates, &mut rest, replaced);
+) -> Option<usize> {
+    let is_fresh = |place: &usize| !keeps_failing(request, &candidates[*place]);
+    if eligible.iter().any(is_fresh) {
+        eligible.retain(is_fresh);
+    }
+    preference::narrow(request, candidates, &mut eligible, replaced);
+    // Of equals the first: that is the order of their names.
     match request.placement().strategy {
-        Strategy::Spread => rest.into_iter().min_by_key(|name| {
-            (
-                candidate(name).map(|node| spread::score(request, node, replaced)),
-                *name,
-            )
-        }),
-        Strategy::Binpack => rest
+        Strategy::Spread => eligible
             .into_iter()
-            .min_by_key(|name| (candidate(name).map(binpack::score), *name)),
-        Strategy::Random => draw(rest.len(), ids).map(|index| rest[index]),
+            .min_by_key(|place| spread::score(request, &candidates[*place], replaced)),
+        Strategy::Binpack => eligible
+            .into_iter()
+            .min_by_key(|place| binpack::score(&candidates[*place])),
+        Strategy::Random => draw(eligible.len(), ids).map(|index| eligible[index]),
     }
 }
 
 fn keeps_failing(request: &Request<'_>, candidate: &Candidate<'_>) -> bool {
+    if candidate.failed.is_empty() {
+        return false;
+    }
     let key = (request.service.uid.clone(), request.revision.number);
     candidate
         .failed

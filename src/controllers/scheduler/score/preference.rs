@@ -3,28 +3,27 @@
 //! Nodes without the label count as one value of their own, the empty one, as in Swarm.
 
 use super::super::snapshot::{Candidate, Request};
-use crate::api::name::NodeName;
 use crate::api::uid::TaskId;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Leaves only the nodes with those values that have the fewest tasks of the service.
 pub(super) fn narrow(
     request: &Request<'_>,
-    candidates: &BTreeMap<NodeName, Candidate<'_>>,
-    eligible: &mut Vec<&NodeName>,
+    candidates: &[Candidate<'_>],
+    eligible: &mut Vec<usize>,
     replaced: Option<&TaskId>,
 ) {
-    if eligible.len() < 2 {
+    let preferences = &request.placement().preferences;
+    if eligible.len() < 2 || preferences.is_empty() {
         return;
     }
     // Tasks on nodes that take none count too: a zone whose nodes are paused is not an empty zone.
-    let mut all: Vec<&Candidate<'_>> = candidates.values().collect();
-    for preference in &request.placement().preferences {
+    let mut all: Vec<&Candidate<'_>> = candidates.iter().collect();
+    for preference in preferences {
         let value = |candidate: &Candidate<'_>| value(&preference.spread, candidate);
         let open: BTreeSet<String> = eligible
             .iter()
-            .filter_map(|name| candidates.get(*name))
-            .map(value)
+            .map(|place| value(&candidates[*place]))
             .collect();
         let mut counts: BTreeMap<String, u32> = open.into_iter().map(|value| (value, 0)).collect();
         for candidate in &all {
@@ -39,7 +38,7 @@ pub(super) fn narrow(
         else {
             return;
         };
-        eligible.retain(|name| candidates.get(*name).is_some_and(|one| value(one) == least));
+        eligible.retain(|place| value(&candidates[*place]) == least);
         all.retain(|candidate| value(candidate) == least);
     }
 }

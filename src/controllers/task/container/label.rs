@@ -37,8 +37,8 @@ fn ours(input: &ContainerInput<'_>) -> Vec<(&'static str, String)> {
         (STORE_REVISION, input.stamp.revision.to_string()),
         (INCARNATION, input.stamp.incarnation.to_string()),
         (TERM, input.stamp.term.to_string()),
-        (NAMESPACE, input.service.namespace.clone()),
-        (NAME, input.service.name.clone()),
+        (NAMESPACE, input.service.namespace.to_string()),
+        (NAME, input.service.name.to_string()),
     ]
 }
 
@@ -57,7 +57,7 @@ fn swarm(input: &ContainerInput<'_>) -> Vec<(&'static str, String)> {
         ("com.docker.swarm.node.id", input.node_uid.to_string()),
         (
             "com.docker.stack.namespace",
-            input.service.namespace.clone(),
+            input.service.namespace.to_string(),
         ),
     ]
 }

@@ -72,7 +72,7 @@ pub fn name(service: &Scoped, slot: &Slot, task: &TaskId) -> String {
 /// The service as dashboards know it: `web`, outside the default namespace `shop_web`.
 fn service_name(service: &Scoped) -> String {
     match service.namespace.as_str() {
-        DEFAULT_NAMESPACE => service.name.clone(),
+        DEFAULT_NAMESPACE => service.name.to_string(),
         namespace => format!("{namespace}_{}", service.name),
     }
 }
@@ -126,8 +126,11 @@ pub fn body(input: &ContainerInput<'_>) -> Value {
 /// The template's variables, and those by which a program learns what it is; the template's win.
 fn environment(input: &ContainerInput<'_>) -> Value {
     let mut all = std::collections::BTreeMap::from([
-        ("SKEP_NAMESPACE".to_owned(), input.service.namespace.clone()),
-        ("SKEP_SERVICE".to_owned(), input.service.name.clone()),
+        (
+            "SKEP_NAMESPACE".to_owned(),
+            input.service.namespace.to_string(),
+        ),
+        ("SKEP_SERVICE".to_owned(), input.service.name.to_string()),
         ("SKEP_TASK".to_owned(), input.task.id.to_string()),
         ("SKEP_SLOT".to_owned(), input.task.slot.to_string()),
         ("SKEP_NODE".to_owned(), input.node.to_string()),

@@ -75,7 +75,7 @@ fn seen(name: &str, labels: BTreeMap<String, String>) -> engine::Container {
     engine::Container {
         id: "c1".into(),
         name: name.into(),
-        labels,
+        labels: labels.into(),
         state: engine::ContainerState::Running,
         started_at: None,
         finished_at: None,
