@@ -11,7 +11,7 @@ use crate::api::key::Key;
 use crate::api::name::{NodeName, ObjectKey};
 use crate::api::node::EngineSpec;
 use crate::api::status::NodeState;
-use crate::api::unit::{LeaseId, Revision, Term};
+use crate::api::unit::{Revision, Term};
 use crate::engine::{Connector, Engine, Error, Identity};
 use crate::metrics::list;
 use crate::runtime::apply::{WriteError, Writer};
@@ -88,9 +88,8 @@ impl Wards {
             };
             backoff.reset();
             let _leads = self.context.metrics.lead(HEALTH);
-            let lease = leadership.session.lease();
-            let key = Key::Election(HEALTH.to_owned(), lease);
-            let ward = self.ward(None, key, leadership.term, lease);
+            let key = Key::Election(HEALTH.to_owned(), leadership.session.lease());
+            let ward = self.ward(None, key, leadership.term);
             let why = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => "stopping".to_owned(),
@@ -156,7 +155,7 @@ impl Wards {
                 match election::claim(&*self.context.kv, &full, session.lease(), value).await {
                     Ok(election::Claim::Ours(term)) => {
                         let fence = Compare::CreatedAt(full, Revision(term.0));
-                        let ward = self.ward(Some(node.clone()), key, term, session.lease());
+                        let ward = self.ward(Some(node.clone()), key, term);
                         let handle = wards.spawn(part(async move { ward.tend().await }));
                         held.insert(node, (fence, handle));
                     }
@@ -227,7 +226,7 @@ impl Wards {
         mine.into_iter().filter(is_free).collect()
     }
 
-    fn ward(&self, only: Option<NodeName>, key: Key, term: Term, lease: LeaseId) -> Ward {
+    fn ward(&self, only: Option<NodeName>, key: Key, term: Term) -> Ward {
         let context = self.context.clone();
         let fence = Compare::CreatedAt(key.full(context.cache.prefix()), Revision(term.0));
         let writer = Writer::start(
@@ -241,7 +240,6 @@ impl Wards {
             only,
             key,
             term,
-            lease,
             writer,
             grace: self.grace,
             connector: self.connector.clone(),
@@ -266,7 +264,6 @@ struct Ward {
     /// What gives the right to judge.
     key: Key,
     term: Term,
-    lease: LeaseId,
     writer: Writer,
     grace: Duration,
     connector: Arc<dyn Connector>,
@@ -279,7 +276,7 @@ impl Ward {
     async fn tend(&self) -> String {
         tokio::select! {
             biased;
-            why = term::over(&self.context, HEALTH, &self.key, self.term, self.lease) => why,
+            why = term::over(&self.context, HEALTH, &self.key, self.term) => why,
             why = self.tend_all() => why,
         }
     }
@@ -376,6 +373,7 @@ impl Ward {
         let contacts = beats.values().map(|beat| &beat.contact);
         let holds = doubt.look(contacts, self.grace, now.since_boot);
         self.context.cache.read(|cache| {
+            let on_record = on_record(cache);
             beats
                 .iter()
                 .filter_map(|(name, beat)| {
@@ -387,11 +385,12 @@ impl Ward {
                         .filter(|status| status.uid.as_ref() == Some(&node.uid));
                     let engine = before.and_then(|before| before.engine.as_ref());
                     let recorded = engine.and_then(|engine| engine.id.as_deref());
-                    let twin = twin(cache, name, recorded.or(beat.contact.id.as_deref()));
+                    let id = recorded.or(beat.contact.id.as_deref());
+                    let twin = twin(&on_record, node.create_revision, id);
                     let verdict = judge(&Evidence {
                         contact: &beat.contact,
                         recorded,
-                        twin: twin.as_ref().map(NodeName::as_str),
+                        twin: twin.map(NodeName::as_str),
                         before: engine.map_or(NodeState::Unknown, |engine| engine.state),
                         grace: self.grace,
                         holds,
@@ -422,23 +421,30 @@ impl Ward {
     }
 }
 
+/// The nodes by the engine that is on record for them, each with its creation, in the order of names.
+type OnRecord<'a> = BTreeMap<&'a str, Vec<(&'a NodeName, Revision)>>;
+
+fn on_record(cache: &Cache) -> OnRecord<'_> {
+    let mut on_record = OnRecord::new();
+    for (name, node) in &cache.nodes {
+        let status = cache.status(&ObjectKey::node(name), HEALTH);
+        let id = status
+            .filter(|status| status.uid.as_ref() == Some(&node.uid))
+            .and_then(|status| status.value.engine.as_ref()?.id.as_deref());
+        if let Some(id) = id {
+            let nodes = on_record.entry(id).or_default();
+            nodes.push((name, node.create_revision));
+        }
+    }
+    on_record
+}
+
 /// An older node on record with the same engine: the younger one is the doubtful one, so that adding an engine twice
 /// takes nothing from the node that is there.
-fn twin(cache: &Cache, name: &NodeName, id: Option<&str>) -> Option<NodeName> {
-    let id = id?;
-    let own = cache.nodes.get(name)?.create_revision;
-    cache
-        .nodes
-        .iter()
-        .filter(|(other, node)| *other != name && node.create_revision < own)
-        .find(|(other, node)| {
-            cache
-                .status(&ObjectKey::node(other), HEALTH)
-                .filter(|status| status.uid.as_ref() == Some(&node.uid))
-                .and_then(|status| status.engine.as_ref())
-                .is_some_and(|engine| engine.id.as_deref() == Some(id))
-        })
-        .map(|(other, _)| other.clone())
+fn twin<'a>(on_record: &OnRecord<'a>, own: Revision, id: Option<&str>) -> Option<&'a NodeName> {
+    let nodes = on_record.get(id?)?;
+    let older = nodes.iter().find(|(_, created)| *created < own);
+    older.map(|(name, _)| *name)
 }
 
 /// The contacts with one engine.
