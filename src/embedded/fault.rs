@@ -21,9 +21,23 @@ pub(super) struct Faults {
     pub(super) late: VecDeque<Txn>,
     pub(super) unreachable: bool,
     pub(super) full: bool,
+    /// The most operations of a transaction; none: as many as etcd takes.
+    pub(super) most: Option<usize>,
 }
 
 impl Faults {
+    /// Refuses what is larger than the store takes.
+    pub(super) fn check_operations(&self, txn: &Txn) -> Result<(), Error> {
+        let sizes = [txn.compares.len(), txn.then.len(), txn.otherwise.len()];
+        let most = self.most.unwrap_or(usize::MAX);
+        match sizes.into_iter().any(|size| size > most) {
+            false => Ok(()),
+            true => Err(Error::TooLarge {
+                message: "etcdserver: too many operations in txn request".into(),
+            }),
+        }
+    }
+
     pub(super) fn check_reachable(&self) -> Result<(), Error> {
         if self.unreachable {
             return Err(unreachable());

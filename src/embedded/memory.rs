@@ -19,10 +19,11 @@ use super::mvcc::{Error as Refusal, Mvcc, Operation, Put, Query, Span, Transacti
 use crate::api::unit::{LeaseId, Revision};
 use crate::store::{
     Error, KeyValue, Kv, LeaseStatus, Op, Outcome, RangeRequest, RangeResponse, StoreStatus, Txn,
-    WatchBatch, WatchRequest, WatchStream,
+    WatchBatch, WatchEvent, WatchRequest, WatchStream,
 };
 use async_trait::async_trait;
 use futures::stream;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -107,6 +108,28 @@ impl Memory {
         self.dump_span(prefix_span(prefix))
     }
 
+    /// The keys that begin with `prefix` and changed after this revision, in order, as they are now; without a value: the
+    /// key is gone. None: what happened since is compacted.
+    pub fn changed_since(
+        &self,
+        prefix: &str,
+        revision: Revision,
+    ) -> Option<Vec<(String, Option<KeyValue>)>> {
+        let state = self.lock();
+        let changes = state
+            .mvcc
+            .events_since(&prefix_span(prefix), revision.0 + 1);
+        let events = changes.ok()?.into_iter().flat_map(|(_, events)| events);
+        // The last change of a key is how it is now.
+        let keys: BTreeMap<String, Option<KeyValue>> = events
+            .map(|event| match watch_event(event) {
+                WatchEvent::Put(kv) => (kv.key.clone(), Some(kv)),
+                WatchEvent::Delete { key, .. } => (key, None),
+            })
+            .collect();
+        Some(keys.into_iter().collect())
+    }
+
     /// The newest revision.
     pub fn revision(&self) -> Revision {
         Revision(self.lock().mvcc.revision())
@@ -143,6 +166,11 @@ impl Memory {
     /// While full (etcd: NOSPACE) it refuses what puts something, and grants no lease; reads and deletions go on.
     pub fn set_full(&self, is_full: bool) {
         self.lock().faults.full = is_full;
+    }
+
+    /// Takes transactions of so many comparisons and operations only, as an etcd with a low `--max-txn-ops`; none: as ever.
+    pub fn set_most_operations(&self, most: Option<usize>) {
+        self.lock().faults.most = most;
     }
 
     /// Ends every watch, as a lost connection does.
@@ -262,6 +290,7 @@ impl State {
         if self.faults.full && all.any(|op| matches!(op, Op::Put { .. })) {
             return Err(Error::Full);
         }
+        self.faults.check_operations(&txn)?;
         match self.faults.next.pop_front() {
             None => self.txn(txn),
             Some(Fault::Committed) => self.txn(txn).map(|_| unknown()),

@@ -194,3 +194,38 @@ async fn a_full_store_refuses_what_puts_and_lets_the_rest_go_on() {
     store.set_full(false);
     store.txn(put("/a/2", None)).await.unwrap();
 }
+
+#[test]
+fn what_changed_since_a_revision_is_told_as_it_is_now() {
+    let store = Memory::new();
+    for key in ["/a/1", "/a/2", "/b/1"] {
+        store.put(key, "old");
+    }
+    let seen = store.revision();
+    assert_eq!(store.changed_since("/a/", seen), Some(Vec::new()));
+    store.put("/a/3", "new");
+    store.put("/a/3", "newer");
+    store.delete("/a/1");
+    store.put("/b/1", "new");
+    let changed = store.changed_since("/a/", seen).unwrap();
+    let told: Vec<_> = changed
+        .into_iter()
+        .map(|(key, kv)| (key, kv.map(|kv| kv.value)))
+        .collect();
+    let newer = Some(b"newer".to_vec());
+    assert_eq!(told, [("/a/1".into(), None), ("/a/3".into(), newer)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_compacted_is_not_told() {
+    let store = Memory::new();
+    let seen = store.put("/a/1", "old");
+    store.put("/a/1", "new");
+    store.put("/a/1", "newer");
+    store.compact(store.revision()).await.unwrap();
+    assert_eq!(store.changed_since("/a/", seen), None);
+    assert_eq!(
+        store.changed_since("/a/", store.revision()),
+        Some(Vec::new())
+    );
+}

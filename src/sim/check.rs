@@ -6,9 +6,11 @@
 //! Deliberately absent: whether the goal is reached, and in what time; the one who drives the run sees that.
 
 use super::judge::Bench;
+use super::mirror::{Mirror, Step};
 use super::records::Records;
 use super::witness::Happening;
 use crate::api::name::NodeName;
+use crate::api::service::OnNodeLost;
 use crate::api::uid::{ContainerId, TaskId, Uid};
 use crate::api::unit::Revision;
 use crate::engine::Container;
@@ -59,6 +61,7 @@ struct Seen {
 pub struct Judge {
     now: Duration,
     containers: BTreeMap<ContainerId, Seen>,
+    mirror: Mirror,
     records: Records,
     /// Rules that the store shows by itself.
     bench: Bench,
@@ -118,18 +121,27 @@ impl Judge {
         self.bench.set_cut(node, is_cut);
     }
 
-    /// The store as it is after a step. `is_disaster`: it was wiped or set back, and nothing of this follows from what
+    /// The whole store as it is after a step. `is_disaster`: it was wiped or set back, and nothing of this follows from what
     /// was there before.
-    pub fn stored(&mut self, kvs: &[KeyValue], is_disaster: bool) {
-        self.had_disaster |= is_disaster;
-        let lost = self
-            .records
-            .read(kvs, is_disaster, self.now, &mut self.broken);
+    pub fn stored(&mut self, kvs: Vec<KeyValue>, is_disaster: bool) {
+        let step = self.mirror.whole(kvs, is_disaster);
+        self.saw(&step);
+    }
+
+    /// The keys that changed in a step, as they are after it; none: the key is gone.
+    pub fn changed(&mut self, keys: Vec<(String, Option<KeyValue>)>) {
+        let step = self.mirror.part(keys);
+        self.saw(&step);
+    }
+
+    fn saw(&mut self, step: &Step) {
+        self.had_disaster |= step.is_disaster;
+        let lost = self.records.read(step, self.now, &mut self.broken);
         self.count("records are consistent");
         for task in lost {
             self.check_outlived(&task);
         }
-        self.asks(|bench| bench.stored(kvs, is_disaster));
+        self.asks(|bench| bench.stored(step));
     }
 
     /// A manager lost its way to all engines at once, or has it again.
@@ -278,11 +290,11 @@ impl Judge {
     /// Whether a container may run on beside its replacement: its node cannot (or could not just now) be reached and
     /// its service does not wait for it, or its record was lost with the store.
     fn is_excused(&self, other: &Seen, service: &Uid) -> bool {
-        let is_given_up = other
-            .task
-            .as_ref()
-            .is_some_and(|task| self.records.given_for_lost.contains(task));
-        let waits = self.records.waits(service) && !is_given_up;
+        let waits = self
+            .records
+            .services
+            .get(service)
+            .is_some_and(|(_, spec)| spec.template.on_node_lost == OnNodeLost::Wait);
         let is_cut = self.cut.get(&other.node).is_some_and(|causes| *causes > 0);
         let back = self.back.get(&other.node);
         let was_cut = back.is_some_and(|at| self.now.saturating_sub(*at) < BACK);

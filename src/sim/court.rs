@@ -1,11 +1,13 @@
 //! The judge in session: everything that happens goes through here, into the trace and before the judge.
 
+use super::bounds::Bounds;
 use super::check::{Broken, Judge};
 use super::{Happening, Witness};
 use crate::api::unit::Revision;
 use crate::embedded::memory::Memory;
 use crate::engine::Container;
 use crate::runtime::clock::timer_now;
+use crate::store::{Op, Txn};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -26,17 +28,11 @@ struct Session {
     trace: Vec<String>,
     revision: Revision,
     digest: Sha256,
-    /// The moment of the last call, and how many there were in it.
-    moment: (Duration, u32),
-    /// Whether nobody's calls get through any more.
-    is_frozen: bool,
+    bounds: Bounds,
 }
 
-/// More lines than any run needs: somebody never comes to rest.
-const LINES: usize = 20_000;
-
-/// More calls than any plan needs in one moment: somebody goes round in circles.
-const CALLS: u32 = 10_000;
+/// Where the cluster's keys are.
+const PREFIX: &str = "/skep/";
 
 impl Court {
     /// A court over this store, from now on.
@@ -48,8 +44,7 @@ impl Court {
             trace: Vec::new(),
             revision: Revision(0),
             digest: Sha256::new(),
-            moment: (Duration::ZERO, 0),
-            is_frozen: false,
+            bounds: Bounds::default(),
         };
         Self {
             start: timer_now(),
@@ -71,29 +66,37 @@ impl Court {
     /// Somebody makes a call. Where calls never end within a moment, time would never go on: they stop here. So they do
     /// once a rule is broken, which ends the run.
     pub async fn call(&self, who: &str) {
-        if self.broken().is_some() {
-            std::future::pending().await
-        }
-        let elapsed = self.elapsed();
-        let count = {
-            let mut session = self.session();
-            session.moment = match session.moment {
-                (moment, count) if moment == elapsed => (moment, count + 1),
-                _ => (elapsed, 1),
-            };
-            match session.trace.len() {
-                LINES.. => CALLS + u32::from(session.is_frozen),
-                _ => session.moment.1,
+        if let Some(broken) = self.admit(who) {
+            if let Some(broken) = broken {
+                self.accuse(broken);
             }
-        };
-        if count == CALLS {
-            self.session().is_frozen = true;
-            let what = format!("{who} makes one call more than any run needs");
-            self.accuse(Broken::new("nobody goes round in circles", what));
-        }
-        if count >= CALLS {
             std::future::pending().await
         }
+    }
+
+    /// Whether a call is one too many, and the rule that it breaks, if it is the first one.
+    fn admit(&self, who: &str) -> Option<Option<Broken>> {
+        let elapsed = self.elapsed();
+        let mut session = self.session();
+        if session.first_broken().is_some() {
+            return Some(None);
+        }
+        let excess = session.bounds.call(elapsed)?;
+        let what = format!("{who} {}", excess.what);
+        Some(Some(Broken::new(excess.rule, what)))
+    }
+
+    /// A transaction of a manager was committed right now; the judge sees the store next.
+    pub(super) fn commits(&self, manager: &str, txn: &Txn) {
+        let elapsed = self.elapsed();
+        let size = |op: &Op| match op {
+            Op::Put { key, value, .. } => key.len() + value.len(),
+            Op::Delete { key } => key.len(),
+            Op::Get { .. } => 0,
+        };
+        let bytes = txn.then.iter().map(size).sum();
+        self.session().bounds.commit(elapsed, bytes);
+        self.judge(|judge| judge.commits(manager, txn));
     }
 
     /// A line of the trace: who did what.
@@ -102,17 +105,28 @@ impl Court {
         self.session().note(elapsed, who, what);
     }
 
-    /// Shows the judge the store, if it has changed.
+    /// Shows the judge what has changed in the store, if anything has. `is_disaster`: it went back, or is empty.
     pub fn look_at_store(&self, is_disaster: bool) {
         let mut session = self.session();
         let revision = session.store.revision();
         if revision == session.revision && !is_disaster {
             return;
         }
-        session.revision = revision;
+        let seen = std::mem::replace(&mut session.revision, revision);
         let before = session.judge.broken().len();
-        let kvs = session.store.dump("/skep/");
-        session.judge.stored(&kvs, is_disaster);
+        let is_known = !is_disaster && seen != Revision(0) && seen < revision;
+        let changed = match is_known {
+            true => session.store.changed_since(PREFIX, seen),
+            false => None,
+        };
+        match changed {
+            Some(keys) => session.judge.changed(keys),
+            // Another store, or one that has forgotten what the judge missed.
+            None => {
+                let kvs = session.store.dump(PREFIX);
+                session.judge.stored(kvs, is_disaster);
+            }
+        }
         session.note_broken(self.elapsed(), before);
     }
 
@@ -162,9 +176,7 @@ impl Court {
 
     /// What was broken first, if anything was.
     pub fn broken(&self) -> Option<Broken> {
-        let session = self.session();
-        let first = session.judge.broken().first();
-        first.or(session.accused.first()).cloned()
+        self.session().first_broken().cloned()
     }
 
     /// Everything that was noted, a line each: time, who, what.
@@ -188,10 +200,15 @@ impl Court {
 }
 
 impl Session {
+    fn first_broken(&self) -> Option<&Broken> {
+        self.judge.broken().first().or(self.accused.first())
+    }
+
     fn note(&mut self, elapsed: Duration, who: &str, what: &str) {
         let line = format!("{:>10.3}  {who:<6} {what}", elapsed.as_secs_f64());
         self.digest.update(line.as_bytes());
         self.digest.update(b"\n");
+        self.bounds.line(line.len());
         self.trace.push(line);
     }
 

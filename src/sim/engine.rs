@@ -61,6 +61,7 @@ impl SimEngine {
             exec_output: Vec::new(),
             exec_exit_code: 0,
             calls: Vec::new(),
+            keeps_calls: true,
             violations: Vec::new(),
             now: Arc::new(move || Timestamp(clock.fetch_add(1, Ordering::Relaxed))),
             made: 0,
@@ -98,10 +99,12 @@ impl SimEngine {
     ) -> Result<T, Error> {
         let latency = {
             let mut state = self.state();
-            state.calls.push(Call {
-                name: call,
-                argument: argument.to_owned(),
-            });
+            if state.keeps_calls {
+                state.calls.push(Call {
+                    name: call,
+                    argument: argument.to_owned(),
+                });
+            }
             state.latency(call).saturating_add(duration)
         };
         if !latency.is_zero() {

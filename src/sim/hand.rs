@@ -23,6 +23,13 @@ impl SimEngine {
         self.state().now = Arc::new(now);
     }
 
+    /// Keeps no record of calls from now on: a long run makes millions of them, which nobody reads.
+    pub fn forget_calls(&self) {
+        let mut state = self.state();
+        state.keeps_calls = false;
+        state.calls = Vec::new();
+    }
+
     /// Tells of everything that happens to containers from now on.
     pub fn set_witness(&self, witness: Witness) {
         self.state().witness = Some(witness);

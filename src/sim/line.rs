@@ -9,6 +9,8 @@ use crate::store::{
 };
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
+use serde::Deserialize;
+use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -167,7 +169,7 @@ impl Line {
         self.court.look_at_store(false);
         let outcome = self.store.txn(txn.clone()).await;
         if matches!(outcome, Ok(Outcome::Committed { .. })) {
-            self.court.judge(|judge| judge.commits(&self.name, &txn));
+            self.court.commits(&self.name, &txn);
         }
         if is_of_note {
             let end = match &outcome {
@@ -212,16 +214,22 @@ fn is_of_note(key: &str) -> bool {
     !key.starts_with("/skep-events/") && !key.starts_with("/skep/managers/")
 }
 
+/// What of a record is worth a word in the trace.
+#[derive(Default, Deserialize)]
+struct Said {
+    desired: Option<Value>,
+    state: Option<Value>,
+}
+
 /// The keys that a transaction writes, with what is wanted of tasks and seen of them.
 fn describe(txn: &Txn) -> String {
     let mut parts = Vec::new();
     for op in &txn.then {
         match op {
             Op::Put { key, value, .. } => {
-                let value: serde_json::Value = serde_json::from_slice(value).unwrap_or_default();
-                let word = ["desired", "state"]
-                    .iter()
-                    .find_map(|field| value[*field].as_str());
+                let said: Said = serde_json::from_slice(value).unwrap_or_default();
+                let words = [&said.desired, &said.state];
+                let word = words.into_iter().flatten().find_map(|word| word.as_str());
                 let word = word.map_or(String::new(), |word| format!("={word}"));
                 parts.push(format!("{}{word}", key.trim_start_matches("/skep/")));
             }

@@ -13,6 +13,7 @@
 //! Deliberately absent: networks, volumes and processes; what a container does is said by the test
 //! ([`Behaviour`], [`SimEngine::exit`], [`SimEngine::set_health`]).
 
+mod bounds;
 pub mod check;
 #[cfg(test)]
 mod check_tests;
@@ -26,6 +27,7 @@ mod hand;
 mod judge;
 pub mod line;
 pub mod link;
+mod mirror;
 pub mod process;
 mod records;
 mod state;

@@ -1,13 +1,13 @@
 //! What the judge knows of the store: the records that give the right to act, and what they said before. Pure.
 
 use super::check::Broken;
+use super::mirror::Step;
 use crate::api::accepted::AcceptedService;
 use crate::api::key::Key;
 use crate::api::name::{NodeName, Scoped};
-use crate::api::service::{Mode, OnNodeLost, Order, ServiceSpec};
-use crate::api::task::{Desired, Task, TaskState, TaskStatus};
+use crate::api::service::{Mode, Order, ServiceSpec};
+use crate::api::task::{Desired, Slot, Task, TaskState, TaskStatus};
 use crate::api::uid::{TaskId, Uid};
-use crate::api::unit::Revision;
 use crate::store::KeyValue;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,17 +15,12 @@ use std::time::Duration;
 /// Everything that was ever committed and matters to a verdict.
 #[derive(Debug, Default)]
 pub(super) struct Records {
-    /// Every key with its last change.
-    seen: BTreeMap<String, Revision>,
     /// Task records that are there now.
     pub(super) tasks: BTreeMap<TaskId, Task>,
     /// Tasks that were wanted no more at some time.
     pub(super) retired: BTreeSet<TaskId>,
     /// When a task was given up, by the store's present history: in a backup's it may still be wanted.
     pub(super) given_up: BTreeMap<TaskId, Duration>,
-    /// Those of them whose service did not wait for lost nodes then: what is made in their place may run beside them while
-    /// their node cannot be reached, whatever the service says later.
-    pub(super) given_for_lost: BTreeSet<TaskId>,
     /// Tasks that were committed to be started at some time.
     pub(super) starting: BTreeSet<TaskId>,
     /// Where a task was bound first.
@@ -39,39 +34,31 @@ pub(super) struct Records {
     limits: BTreeMap<Uid, Vec<(Duration, u64, u64)>>,
     /// Nodes with an accepted record.
     pub(super) nodes: BTreeSet<NodeName>,
+    /// Whether services or nodes have changed since the limits were noted.
+    is_resized: bool,
 }
 
 impl Records {
-    /// Takes in the whole store as it is now; what is broken is pushed. After a disaster (a wipe, an older backup) what
-    /// was there before is no measure.
+    /// Takes in a step of the store; what is broken is pushed. After a disaster (a wipe, an older backup) what was there
+    /// before is no measure. Gives the tasks whose records are gone.
     pub(super) fn read(
         &mut self,
-        kvs: &[KeyValue],
-        is_disaster: bool,
+        step: &Step,
         now: Duration,
         broken: &mut Vec<Broken>,
     ) -> Vec<TaskId> {
-        if is_disaster {
-            self.seen.clear();
+        if step.is_disaster {
             self.tasks.clear();
             self.bound.clear();
             self.nodes.clear();
+            self.is_resized = true;
             self.given_up.clear();
         }
-        let here: BTreeSet<&str> = kvs.iter().map(|kv| kv.key.as_str()).collect();
-        let is_gone = |key: &&String| !here.contains(key.as_str());
-        let gone: Vec<String> = self.seen.keys().filter(is_gone).cloned().collect();
-        let mut lost = Vec::new();
-        for key in gone {
-            self.seen.remove(&key);
-            lost.extend(self.forget(&key));
-        }
+        let gone = step.gone.iter();
+        let lost = gone.filter_map(|(key, _)| self.forget(key)).collect();
         let mut slots = BTreeSet::new();
-        for kv in kvs {
-            let before = self.seen.insert(kv.key.clone(), kv.mod_revision);
-            if before != Some(kv.mod_revision) {
-                slots.extend(self.learn(kv, now, broken));
-            }
+        for kv in &step.changed {
+            slots.extend(self.learn(kv, now, broken));
         }
         for slot in slots {
             self.check_slot(&slot, broken);
@@ -87,7 +74,7 @@ impl Records {
                 Some(task)
             }
             Key::Accepted(object) if object.namespace.is_empty() => {
-                self.nodes.remove(&NodeName::from(object.name.as_str()));
+                self.is_resized |= self.nodes.remove(&NodeName::from(object.name.as_str()));
                 None
             }
             _ => None,
@@ -100,11 +87,11 @@ impl Records {
         kv: &KeyValue,
         now: Duration,
         broken: &mut Vec<Broken>,
-    ) -> Option<(Uid, String)> {
+    ) -> Option<(Uid, Slot)> {
         match Key::parse(kv.key.strip_prefix("/skep/")?)? {
             Key::Task(..) => {
                 let task: Task = serde_json::from_slice(&kv.value).ok()?;
-                let slot = (task.service.clone(), task.slot.to_string());
+                let slot = (task.service.clone(), task.slot.clone());
                 self.learn_task(task, now, broken);
                 return Some(slot);
             }
@@ -122,24 +109,25 @@ impl Records {
                 }
             }
             Key::Accepted(object) if object.namespace.is_empty() => {
-                self.nodes.insert(NodeName::from(object.name.as_str()));
+                self.is_resized |= self.nodes.insert(NodeName::from(object.name.as_str()));
             }
             Key::Accepted(object) => {
+                self.is_resized = true;
                 let record: AcceptedService = serde_json::from_slice(&kv.value).ok()?;
                 let name = Scoped::new(&*object.namespace, &*object.name);
                 self.services.insert(record.uid, (name, record.spec));
             }
             _ => {}
         }
-        self.note_limits(now);
+        if std::mem::take(&mut self.is_resized) {
+            self.note_limits(now);
+        }
         None
     }
 
     fn learn_task(&mut self, task: Task, now: Duration, broken: &mut Vec<Broken>) {
         if task.desired >= Desired::Shutdown {
-            if self.retired.insert(task.id.clone()) && !self.waits(&task.service) {
-                self.given_for_lost.insert(task.id.clone());
-            }
+            self.retired.insert(task.id.clone());
             self.given_up.entry(task.id.clone()).or_insert(now);
         }
         let before = self.tasks.get(&task.id).map(|before| before.desired);
@@ -208,12 +196,6 @@ impl Records {
         Some(wanted.saturating_add(surge))
     }
 
-    /// Whether a service waits for nodes that are lost.
-    pub(super) fn waits(&self, uid: &Uid) -> bool {
-        let spec = self.services.get(uid).map(|(_, spec)| spec);
-        spec.is_some_and(|spec| spec.template.on_node_lost == OnNodeLost::Wait)
-    }
-
     /// Whether a service's update starts the new before it stops the old.
     fn is_start_first(&self, uid: &Uid) -> bool {
         let order = self.services.get(uid).map(|(_, spec)| spec.update.order);
@@ -221,11 +203,11 @@ impl Records {
     }
 
     /// One task of a slot is wanted running, or a pair of which one takes over from the other.
-    fn check_slot(&self, (service, slot): &(Uid, String), broken: &mut Vec<Broken>) {
+    fn check_slot(&self, (service, slot): &(Uid, Slot), broken: &mut Vec<Broken>) {
         let wanted: Vec<&Task> = self
             .tasks
             .values()
-            .filter(|task| task.service == *service && task.slot.to_string() == *slot)
+            .filter(|task| task.service == *service && task.slot == *slot)
             .filter(|task| task.desired == Desired::Running)
             .collect();
         let is_fine = match wanted.as_slice() {

@@ -72,6 +72,7 @@ pub(super) struct State {
     pub(super) exec_output: Vec<u8>,
     pub(super) exec_exit_code: i64,
     pub(super) calls: Vec<Call>,
+    pub(super) keeps_calls: bool,
     pub(super) violations: Vec<String>,
     pub(super) now: Now,
     pub(super) made: u64,

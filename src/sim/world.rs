@@ -121,6 +121,7 @@ impl World {
             self.clocks.insert(node, clock.clone());
             engine.set_clock(move || clock.now().wall);
             engine.set_first_health(Health::Healthy);
+            engine.forget_calls();
             engine.set_witness(self.court.witness());
             engine.set_latency("*", self.latency);
             self.by_hand(&engine, "redis", &[("com.example.mine", "yes")]);

@@ -8,8 +8,6 @@ use crate::api::name::{Kind, ObjectKey};
 use crate::api::status::NodeState;
 use crate::api::uid::Uid;
 use crate::api::unit::{Incarnation, Revision};
-use crate::store::KeyValue;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// So many revisions a store has to go back to be certain that it is seen: less is overtaken by the next elections.
@@ -29,16 +27,9 @@ pub(super) struct Lives {
 }
 
 impl Lives {
-    /// The store went back, or is empty.
-    pub(super) fn lost(
-        &mut self,
-        seen: &BTreeMap<String, (Revision, Revision)>,
-        kvs: &[KeyValue],
-        now: Duration,
-    ) {
-        let before = seen.values().map(|(_, changed)| changed.0).max();
-        let after = kvs.iter().map(|kv| kv.mod_revision.0).max();
-        if before.unwrap_or(0) - after.unwrap_or(0) > CERTAIN {
+    /// The store went back, or is empty: its newest change before and after.
+    pub(super) fn lost(&mut self, (before, after): (Revision, Revision), now: Duration) {
+        if before.0 - after.0 > CERTAIN {
             self.over = Some((now, self.highest));
         }
         self.adopting = None;

@@ -14,14 +14,14 @@ mod tasks;
 mod tests;
 
 use super::check::Broken;
+use super::mirror::Step;
 use super::witness::Happening;
 use crate::api::key::Key;
 use crate::api::name::NodeName;
 use crate::api::uid::{ContainerId, TaskId, Uid};
 use crate::api::unit::{Incarnation, Revision};
 use crate::engine::Container;
-use crate::store::KeyValue;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use store::{Entry, Store};
 
@@ -78,8 +78,6 @@ struct Made {
 pub(super) struct Bench {
     pub(super) log: Log,
     store: Store,
-    /// When each key was created and changed last.
-    seen: BTreeMap<String, (Revision, Revision)>,
     containers: BTreeMap<ContainerId, Made>,
     lives: identity::Lives,
     places: places::Places,
@@ -88,53 +86,38 @@ pub(super) struct Bench {
 }
 
 impl Bench {
-    /// The whole store after a step; after a disaster (a wipe, an older backup) nothing follows from what was there.
-    pub(super) fn stored(&mut self, kvs: &[KeyValue], is_disaster: bool) {
-        if is_disaster {
-            self.disaster(kvs);
+    /// A step of the store; after a disaster (a wipe, an older backup) nothing follows from what was there.
+    pub(super) fn stored(&mut self, step: &Step) {
+        if step.is_disaster {
+            self.disaster(step);
             return;
         }
-        let here: BTreeSet<&str> = kvs.iter().map(|kv| kv.key.as_str()).collect();
-        let is_gone = |key: &&String| !here.contains(key.as_str());
-        let gone: Vec<String> = self.seen.keys().filter(is_gone).cloned().collect();
         let mut left = Vec::new();
-        for key in gone {
-            let created = self.seen.remove(&key).map(|(created, _)| created);
-            if let (Some(key), Some(created)) = (store::key_of(&key), created) {
-                self.gone(&key, created);
+        for (key, created) in &step.gone {
+            if let Some(key) = store::key_of(key) {
+                self.gone(&key, *created);
                 left.push(key.clone());
-                self.store.remove(key, created);
+                self.store.remove(key, *created);
             }
         }
         let mut changed = Vec::new();
-        for kv in kvs {
-            let now = (kv.create_revision, kv.mod_revision);
-            if self.seen.insert(kv.key.clone(), now) == Some(now) {
-                continue;
-            }
-            if let Some(entry) = store::read(kv) {
-                self.changes(&entry);
-                changed.push(entry.clone());
-                self.store.put(entry);
-            }
+        for entry in step.changed.iter().filter_map(store::read) {
+            self.changes(&entry);
+            changed.push(entry.clone());
+            self.store.put(entry);
         }
-        self.settled(&left, &changed);
+        self.settled(&left, &changed, step.newest.1);
     }
 
     /// The store went back, or is empty: it is read anew, and no rule compares.
-    fn disaster(&mut self, kvs: &[KeyValue]) {
-        self.lives.lost(&self.seen, kvs, self.log.now);
+    fn disaster(&mut self, step: &Step) {
+        self.lives.lost(step.newest, self.log.now);
         self.places.lost();
         self.rights.lost(self.log.now);
         self.tasks.lost();
         self.store = Store::default();
-        self.seen.clear();
-        for kv in kvs {
-            let now = (kv.create_revision, kv.mod_revision);
-            self.seen.insert(kv.key.clone(), now);
-            if let Some(entry) = store::read(kv) {
-                self.store.put(entry);
-            }
+        for entry in step.changed.iter().filter_map(store::read) {
+            self.store.put(entry);
         }
     }
 
@@ -167,8 +150,8 @@ impl Bench {
         }
     }
 
-    /// After all changes of a step.
-    fn settled(&mut self, left: &[Key], changed: &[Entry]) {
+    /// After all changes of a step, the newest of which is of this revision.
+    fn settled(&mut self, left: &[Key], changed: &[Entry], newest: Revision) {
         self.check_tombstones(left);
         for entry in changed {
             if let Entry::Task(_, task) = entry {
@@ -176,9 +159,7 @@ impl Bench {
                 self.check_pair(task);
             }
         }
-        let newest = self.seen.values().map(|(_, changed)| *changed).max();
-        self.rights
-            .reached(newest.unwrap_or_default(), self.log.now);
+        self.rights.reached(newest, self.log.now);
     }
 
     /// Something happened to a container. Whether it is ours by label and name its labels say.

@@ -5,6 +5,7 @@ use crate::api::time::Timestamp;
 use crate::api::uid::ContainerId;
 use crate::api::unit::{LeaseId, Revision};
 use crate::engine::{Container, ContainerState};
+use crate::sim::mirror::Mirror;
 use crate::sim::witness::Happening;
 use crate::store::{Compare, KeyValue, Op, Txn};
 use serde_json::{Value, json};
@@ -16,6 +17,7 @@ use std::time::Duration;
 #[derive(Default)]
 struct Court {
     bench: Bench,
+    mirror: Mirror,
     kvs: BTreeMap<String, KeyValue>,
     revision: i64,
 }
@@ -51,7 +53,8 @@ impl Court {
 
     fn show(&mut self, is_disaster: bool) {
         let kvs: Vec<KeyValue> = self.kvs.values().cloned().collect();
-        self.bench.stored(&kvs, is_disaster);
+        let step = self.mirror.whole(kvs, is_disaster);
+        self.bench.stored(&step);
     }
 
     fn put(&mut self, key: &str, value: &Value) {
