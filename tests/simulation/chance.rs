@@ -30,4 +30,12 @@ impl Chance {
         let at = self.between(0, from.len() as u64);
         &from[usize::try_from(at).unwrap_or(0)]
     }
+
+    /// Puts them into another order, each as likely as any.
+    pub(crate) fn shuffle<T>(&mut self, all: &mut [T]) {
+        for last in (1..all.len()).rev() {
+            let at = self.between(0, last as u64 + 1);
+            all.swap(last, usize::try_from(at).unwrap_or(0));
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! What people ask of the simulation, and what they see.
 
-use crate::mutants::{self, Door, Mutant, is_seen};
+use crate::mutants;
 use crate::plan::{Plan, SCENARIOS};
 use crate::pool::{self, Next};
 use crate::run::{Report, run};
@@ -11,12 +11,6 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-/// How long the slice of `cargo test` plays.
-const SLICE: Duration = Duration::from_secs(60);
-
-/// So many seeds are played twice by it: each has to have one trace.
-const TWICE: u64 = 3;
 
 /// One setting of the environment.
 pub(crate) fn setting<T: std::str::FromStr>(name: &str) -> Option<T> {
@@ -44,7 +38,7 @@ fn scenario() -> String {
 
 /// The sum of many runs.
 #[derive(Default)]
-struct Total {
+pub(crate) struct Total {
     seeds: u64,
     simulated: Duration,
     faults: usize,
@@ -112,43 +106,7 @@ pub(crate) fn seeds() -> ExitCode {
     };
     let shows_trace = setting::<u64>("SEED").is_some();
     let last = count.map(|count| first + count.max(1) - 1);
-    play(first, last, &scenario, shows_trace, is_enough)
-}
-
-/// Whether each of these seeds has the same trace when it is played again.
-fn are_one_trace(first: u64) -> bool {
-    (first..first + TWICE).all(|seed| {
-        let plan = Plan::draw(seed, "all");
-        let (one, other) = (run(&plan, None), run(&plan, None));
-        let differs = one.trace.iter().zip(&other.trace).find(|(a, b)| a != b);
-        if let Some((one, other)) = differs {
-            eprintln!("seed {seed} has two traces:\n{one}\n{other}");
-        }
-        one.hash == other.hash
-    })
-}
-
-/// A slice of fresh seeds, after the proofs that one seed is one trace and that the judge can see.
-pub(crate) fn slice() -> ExitCode {
-    let fresh = SystemClock.seed().to_be_bytes();
-    let first = u64::from(u32::from_be_bytes([fresh[0], fresh[1], fresh[2], fresh[3]]));
-    if !are_one_trace(first) {
-        eprintln!("a seed has two traces");
-        return ExitCode::FAILURE;
-    }
-    println!("{TWICE} seeds from {first} on were played twice, each with one trace");
-    for mutant in [Door::RestartsEnded, Door::SkipsStop] {
-        if !is_seen(Mutant::Door(mutant)) {
-            eprintln!("the planted bug {mutant:?} was not seen");
-            return ExitCode::FAILURE;
-        }
-    }
-    println!("two planted bugs were seen");
-    println!(
-        "fresh seeds from {first} on; replay one with: make simulate SCENARIO=calm SEED=<seed>"
-    );
-    // Other troubles have open findings (TRACK_RECORD.md), so they are not part of every test run yet.
-    play(first, None, "calm", false, |_, wall| wall >= SLICE)
+    play(first, last, &[&scenario], shows_trace, is_enough)
 }
 
 /// A seed that was played.
@@ -182,11 +140,11 @@ impl Played {
     }
 }
 
-/// Plays seeds on all processors until it is enough, or somebody presses Ctrl-C.
-fn play(
+/// Plays seeds on all processors, the scenarios in turn, until it is enough, or somebody presses Ctrl-C.
+pub(crate) fn play(
     first: u64,
     last: Option<u64>,
-    scenario: &str,
+    scenarios: &[&str],
     shows_trace: bool,
     is_enough: impl Fn(&Total, Duration) -> bool,
 ) -> ExitCode {
@@ -194,8 +152,11 @@ fn play(
     let interrupted = pool::interrupted();
     let mut total = Total::default();
     let (mut told, mut newest) = (Duration::ZERO, first);
-    let named = scenario.to_owned();
-    let act = move |seed| Played::of(seed, &named, shows_trace);
+    let named: Vec<String> = scenarios.iter().map(ToString::to_string).collect();
+    let act = move |seed| {
+        let turn = usize::try_from(seed % named.len() as u64).unwrap_or(0);
+        Played::of(seed, &named[turn], shows_trace)
+    };
     pool::in_order(first, last, act, |played| {
         if let Some(played) = played {
             total.add(&played.plan, &played.report);

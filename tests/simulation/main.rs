@@ -17,6 +17,7 @@ mod probe;
 mod run;
 mod scenarios;
 mod shrink;
+mod slice;
 mod stage;
 #[allow(dead_code, reason = "no test program uses all of it")]
 #[path = "../support/stores.rs"]
@@ -31,6 +32,6 @@ fn main() -> ExitCode {
         Ok("seeds") => command::seeds(),
         Ok("families") => families::families(),
         Ok("mutants") => command::mutants(),
-        _ => command::slice(),
+        _ => slice::slice(),
     }
 }

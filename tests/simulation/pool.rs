@@ -27,17 +27,9 @@ pub(crate) fn in_order<R: Send + 'static>(
 ) {
     let (results, done) = mpsc::channel();
     let (act, next) = (Arc::new(act), Arc::new(AtomicU64::new(first)));
-    for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+    for _ in 0..processors() {
         let (act, next, results) = (act.clone(), next.clone(), results.clone());
-        std::thread::spawn(move || {
-            loop {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                let is_beyond = last.is_some_and(|last| number > last);
-                if is_beyond || results.send((number, act(number))).is_err() {
-                    return;
-                }
-            }
-        });
+        std::thread::spawn(move || work(&next, last, &*act, &results));
     }
     drop(results);
     let mut early = BTreeMap::new();
@@ -54,6 +46,46 @@ pub(crate) fn in_order<R: Send + 'static>(
             if each(Some(result)) == Next::Enough {
                 return;
             }
+        }
+    }
+}
+
+/// Does `act` with each on all processors; results in their order.
+pub(crate) fn each<T: Sync, R: Send>(all: &[T], act: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let (results, done) = mpsc::channel();
+    let next = AtomicU64::new(0);
+    let act = |number: u64| {
+        let one = usize::try_from(number).ok().and_then(|at| all.get(at));
+        one.map(&act)
+    };
+    let last = (all.len() as u64).checked_sub(1);
+    std::thread::scope(|scope| {
+        for _ in 0..processors().min(all.len()) {
+            let (next, act, results) = (&next, &act, results.clone());
+            scope.spawn(move || work(next, last, act, &results));
+        }
+        drop(results);
+    });
+    let ordered: BTreeMap<u64, Option<R>> = done.into_iter().collect();
+    ordered.into_values().flatten().collect()
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Takes one number after the other until none is left, or nobody wants to hear of it.
+fn work<R>(
+    next: &AtomicU64,
+    last: Option<u64>,
+    act: &impl Fn(u64) -> R,
+    results: &mpsc::Sender<(u64, R)>,
+) {
+    loop {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        let is_beyond = last.is_some_and(|last| number > last);
+        if is_beyond || results.send((number, act(number))).is_err() {
+            return;
         }
     }
 }

@@ -59,6 +59,7 @@ impl Run {
         if said.code != 0 {
             return Err(Broken::new("a store can be copied", said.err));
         }
+        self.probe.move_to(there.clone());
         self.world.move_to(there);
         self.begun = self.world.store.revision().0;
         Ok(())

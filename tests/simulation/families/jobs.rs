@@ -4,10 +4,9 @@ use super::family::Family;
 use super::play::{Played, play};
 use super::points::{Act, Point, points};
 use super::state::{State, running};
+use crate::pool;
 use crate::scenarios::walks::{Walk, alone, walks};
 use crate::scenarios::{self, Scenario};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The reference runs of a scenario.
 struct Reference {
@@ -75,7 +74,7 @@ impl References {
         let is_wanted = |name: &str| only.is_none_or(|only| only == name);
         let mut all = scenarios::all();
         all.retain(|scenario| is_wanted(scenario.name));
-        let scenarios = on_all_processors(&all, |scenario| Reference::of(scenario.clone()));
+        let scenarios = pool::each(&all, |scenario| Reference::of(scenario.clone()));
         if let Some(fault) = scenarios.iter().find_map(Reference::fault) {
             return Err(format!("undisturbed, {fault}"));
         }
@@ -84,7 +83,7 @@ impl References {
             ends.clear();
             walks.clear();
         }
-        let ends = on_all_processors(&ends, |scenario| play(scenario, true, None));
+        let ends = pool::each(&ends, |scenario| play(scenario, true, None));
         let broken = ends.iter().find_map(|played| played.broken.as_ref());
         if let Some(broken) = broken {
             return Err(format!(
@@ -144,35 +143,4 @@ impl Job<'_> {
         let is_whole = self.point.family.is_whole();
         play(self.scenario, is_whole, Some((&self.point, self.expected)))
     }
-}
-
-/// Does something with each, results in their order.
-pub(super) fn on_all_processors<T: Sync, R: Send>(
-    all: &[T],
-    act: impl Fn(&T) -> R + Sync,
-) -> Vec<R> {
-    let next = AtomicUsize::new(0);
-    let results: Mutex<Vec<(usize, R)>> = Mutex::default();
-    let work = || {
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some(one) = all.get(number) else { return };
-            let result = act(one);
-            results
-                .lock()
-                .expect("nobody panics with the results")
-                .push((number, result));
-        }
-    };
-    std::thread::scope(|scope| {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        for _ in 0..threads {
-            scope.spawn(work);
-        }
-    });
-    let mut results = results
-        .into_inner()
-        .expect("nobody panics with the results");
-    results.sort_by_key(|(number, _)| *number);
-    results.into_iter().map(|(_, result)| result).collect()
 }

@@ -13,4 +13,4 @@ mod state;
 mod table;
 
 pub(crate) use family::Family;
-pub(crate) use table::families;
+pub(crate) use table::{families, sample};

@@ -81,8 +81,8 @@ impl Run {
             world.add_node(node);
         }
         Self {
+            probe: Probe::new(world.store.clone()),
             world,
-            probe: Probe::default(),
             point,
             processes: match is_whole {
                 true => vec!["manager"],

@@ -1,9 +1,11 @@
 //! What people ask of the families, and what they see: counts, violations, and how to play one again.
 
 use super::family::Family;
-use super::jobs::{Job, References, on_all_processors};
+use super::jobs::{Job, References};
 use super::play::Played;
+use crate::chance::Chance;
 use crate::command::{elapsed, setting};
+use crate::pool;
 use skep::runtime::clock::{Clock, SystemClock};
 use skep::sim::check::Broken;
 use std::collections::BTreeMap;
@@ -61,7 +63,7 @@ fn run(
         eprintln!("error: there is no such scenario, family or point");
         return ExitCode::from(2);
     }
-    let results = play_all(&jobs, start, shows_trace);
+    let results = play_all(&jobs, start, shows_trace, || true);
     let traces = results.iter().flat_map(|played| &played.trace);
     traces.for_each(|line| println!("{line}"));
     print_counts(&counts);
@@ -87,9 +89,43 @@ fn run(
     }
 }
 
-fn play_all(jobs: &[Job<'_>], start: Duration, shows_trace: bool) -> Vec<Played> {
+/// Some points of all, those that this seed draws, as long as there is time; whether no rule was broken.
+pub(crate) fn sample(seed: u64, has_time: impl Fn() -> bool + Sync) -> bool {
+    let start = SystemClock.now().since_boot;
+    let references = match References::play(None) {
+        Ok(references) => references,
+        Err(why) => {
+            eprintln!("error: {why}");
+            return false;
+        }
+    };
+    let mut jobs = references.jobs();
+    let all = jobs.len();
+    Chance::new(seed).shuffle(&mut jobs);
+    let results = play_all(&jobs, start, false, has_time);
+    let violations = results.iter().filter(|played| played.broken.is_some());
+    let violations = violations.count();
+    let simulated: Duration = results.iter().map(|played| played.simulated).sum();
+    println!(
+        "points {} of {all} simulated {} s wall {} s violations {violations}",
+        results.len(),
+        simulated.as_secs(),
+        elapsed(start).as_secs(),
+    );
+    violations == 0
+}
+
+fn play_all(
+    jobs: &[Job<'_>],
+    start: Duration,
+    shows_trace: bool,
+    has_time: impl Fn() -> bool + Sync,
+) -> Vec<Played> {
     let (done, told) = (AtomicUsize::new(0), AtomicU64::new(0));
-    on_all_processors(jobs, |job| {
+    let results = pool::each(jobs, |job| {
+        if !has_time() {
+            return None;
+        }
         let mut played = job.play();
         if let Some(broken) = &played.broken {
             tell(job, broken);
@@ -104,8 +140,9 @@ fn play_all(jobs: &[Job<'_>], start: Duration, shows_trace: bool) -> Vec<Played>
         if told.fetch_max(steps, Ordering::Relaxed) < steps {
             println!("played {done} of {} points", jobs.len());
         }
-        played
-    })
+        Some(played)
+    });
+    results.into_iter().flatten().collect()
 }
 
 type Counts = BTreeMap<(&'static str, Family), usize>;

@@ -9,7 +9,9 @@ mod store;
 
 use engine::Engines;
 use skep::app::manager::Doors;
+use skep::embedded::memory::Memory;
 use skep::sim::world::Hook;
+use skep::store::Kv;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -109,10 +111,12 @@ pub(crate) enum Trick {
 }
 
 /// The probes of one run; clones are the same.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Probe {
     record: Arc<Mutex<Record>>,
     struck: Arc<Notify>,
+    /// The cluster's store, for what is done to it by hand.
+    store: Arc<Mutex<Memory>>,
 }
 
 #[derive(Default)]
@@ -129,6 +133,31 @@ struct Record {
 }
 
 impl Probe {
+    /// Probes that count nothing yet.
+    pub(crate) fn new(store: Memory) -> Self {
+        Self {
+            record: Arc::default(),
+            struck: Arc::default(),
+            store: Arc::new(Mutex::new(store)),
+        }
+    }
+
+    /// The cluster lives in another store from now on.
+    pub(crate) fn move_to(&self, store: Memory) {
+        *self.store() = store;
+    }
+
+    fn store(&self) -> MutexGuard<'_, Memory> {
+        self.store.lock().expect("nobody panics with the store")
+    }
+
+    /// Somebody has the store forget all that was before now: no manager's doing, so no rule of theirs is about it.
+    async fn forget(&self) {
+        let store = self.store().clone();
+        // Compacted by somebody else meanwhile is as good.
+        let _ = store.compact(store.revision()).await;
+    }
+
     /// Counts from now on, and plays the trick when its place is met.
     pub(crate) fn begin(&self, trick: Option<(Place, Trick)>) {
         let mut record = self.record();

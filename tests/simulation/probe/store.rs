@@ -147,11 +147,7 @@ impl Feed {
             }
         };
         let _ = tokio::time::timeout(BROKEN, again).await;
-        let now = self.store.inner.range(RangeRequest::key(PREFIX)).await;
-        if let Ok(now) = now {
-            // Compacted by somebody else meanwhile is as good.
-            let _ = self.store.inner.compact(now.revision).await;
-        }
+        self.store.tap.probe.forget().await;
         Error::WatchEnded {
             message: "the probe broke it".into(),
         }
