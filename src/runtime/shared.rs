@@ -177,11 +177,7 @@ impl SharedCache {
                 .expect("no reader or writer of the cache panics");
             let was = cache.incarnation();
             let suspected = cache.rewound_in.or(rewound.then_some(was));
-            let mut keys = cache.replace(&self.prefix, kvs, revision);
-            if rewound {
-                // Revisions are issued again: what has the same one may be something else.
-                keys.extend(cache.keys());
-            }
+            let keys = cache.replace(&self.prefix, kvs, revision);
             cache.rewound_in = suspected.filter(|before| cache.incarnation() <= *before);
             keys
         };

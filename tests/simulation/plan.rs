@@ -157,9 +157,10 @@ pub(crate) struct Plan {
 }
 
 /// Which troubles a run knows.
-/// (`rough`: all of them, and more; `wide`: what planted bugs show in; `fleet`: an ordinary hour of many nodes and tasks).
-pub(crate) const SCENARIOS: [&str; 9] = [
-    "all", "calm", "managers", "store", "engines", "disaster", "rough", "wide", "fleet",
+/// (`rough`: all of them, and more; `wide`: what planted bugs show in; `losses`: all, with a store that is lost in their
+/// midst; `fleet`: an ordinary hour of many nodes and tasks).
+pub(crate) const SCENARIOS: [&str; 10] = [
+    "all", "calm", "managers", "store", "engines", "disaster", "rough", "wide", "losses", "fleet",
 ];
 
 const NAMES: [&str; 4] = ["web", "web2", "api", "agent"];
@@ -316,10 +317,7 @@ impl Plan {
         if scenario != "disaster" && !(may_come && chance.one_in(6)) {
             return;
         }
-        let disaster = match chance.one_in(3) {
-            true => Trouble::Wipe,
-            false => Trouble::Rewind(chance.between(1, 120)),
-        };
+        let disaster = trouble::lost(chance);
         if scenario == "wide" {
             // A node that cannot be looked at: what runs is being adopted for longer.
             let node = chance.between(1, self.nodes + 1);

@@ -50,6 +50,10 @@ impl Stage {
                 self.store.set_reachable(false);
                 (*seconds, None)
             }
+            Trouble::StoreNarrow(most, seconds) => {
+                self.store.set_most_operations(Some(at(*most)));
+                (*seconds, None)
+            }
             Trouble::StoreFull(seconds) => {
                 self.store.set_full(true);
                 (*seconds, None)
@@ -123,6 +127,7 @@ impl Stage {
         for image in IMAGES {
             other.add_image(image);
         }
+        other.forget_calls();
         other.set_witness(self.court.witness());
         self.fleet.replace(&url(node), other);
         self.swapped.insert(node, engine);
@@ -139,6 +144,11 @@ impl Stage {
             Trouble::Slow(node, latency, seconds) => {
                 let latency = Duration::from_millis(*latency);
                 self.engine(*node).set_latency("*", latency);
+                *seconds
+            }
+            Trouble::SlowStart(node, latency, seconds) => {
+                let latency = Duration::from_millis(*latency);
+                self.engine(*node).set_latency("start", latency);
                 *seconds
             }
             Trouble::Tell(node, telling, seconds) => {
@@ -254,13 +264,7 @@ impl Stage {
             let _ = self.store.compact(revision).now_or_never();
         }
         let is_it = |manager: &&Manager| Some(&manager.name) == lasting.who.as_ref();
-        // A link is not mended while its manager has no way out at all.
-        let has_way = |manager: &&Manager| {
-            let is_link = matches!(lasting.trouble, Trouble::CutLink(..));
-            !is_link || !self.uplinks.contains_key(&manager.name)
-        };
-        let mut managers = self.managers.iter().flatten();
-        if let Some(manager) = managers.find(is_it).filter(has_way) {
+        if let Some(manager) = self.managers.iter().flatten().find(is_it) {
             end_of_manager(manager, &lasting.trouble);
         }
         match &lasting.trouble {
@@ -275,6 +279,8 @@ impl Stage {
             Trouble::Swap(node, _) => self.swap(*node, true),
             Trouble::StoreDown(_) => self.store.set_reachable(true),
             Trouble::StoreFull(_) => self.store.set_full(false),
+            Trouble::StoreNarrow(..) => self.store.set_most_operations(None),
+            Trouble::SlowStart(node, ..) => self.engine(*node).set_latency("start", latency),
             Trouble::EngineDown(node, _) => self.engine(*node).set_reachable(true),
             Trouble::Slow(node, ..) => self.engine(*node).set_latency("*", latency),
             Trouble::Tell(node, ..) => self.engine(*node).tell(Telling::Well),

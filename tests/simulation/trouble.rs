@@ -38,6 +38,8 @@ pub(crate) enum Trouble {
     StoreDown(u64),
     /// Nothing can be put.
     StoreFull(u64),
+    /// Transactions of more than so many operations are refused.
+    StoreNarrow(u64, u64),
     CutWatches,
     Unknown(StoreFault),
     /// What was sent long ago commits.
@@ -49,6 +51,8 @@ pub(crate) enum Trouble {
     EngineDown(u64, u64),
     /// Calls take so many milliseconds.
     Slow(u64, u64, u64),
+    /// A start takes so many milliseconds.
+    SlowStart(u64, u64, u64),
     Lie(u64, &'static str, EngineFault, u64),
     Exit(u64, u64),
     Lose(u64, u64),
@@ -97,7 +101,24 @@ pub(crate) fn draw(
             true => wide(chance, nodes, managers),
             false => any(chance, nodes, managers),
         }),
+        "losses" => Some(match chance.between(0, 8) {
+            0 => lost(chance),
+            1 => Trouble::StoreNarrow(chance.between(2, 12), chance.between(5, 40)),
+            2 => {
+                let node = chance.between(1, nodes + 1);
+                Trouble::SlowStart(node, chance.between(500, 9_000), chance.between(5, 60))
+            }
+            _ => any(chance, nodes, managers),
+        }),
         _ => None,
+    }
+}
+
+/// The store is wiped, or an older backup of it is restored.
+pub(crate) fn lost(chance: &mut Chance) -> Trouble {
+    match chance.one_in(3) {
+        true => Trouble::Wipe,
+        false => Trouble::Rewind(chance.between(1, 120)),
     }
 }
 
