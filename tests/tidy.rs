@@ -423,7 +423,9 @@ fn is_pure(file: &File) -> bool {
         "src/cli/store/compare.rs",
         "src/cli/store/document.rs",
         "src/cli/store/life.rs",
+        "src/runtime/allocations.rs",
         "src/runtime/plan.rs",
+        "src/runtime/runs.rs",
     ];
     let in_rules = file.path.starts_with("src/dataplane/nftables/");
     in_api

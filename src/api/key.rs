@@ -10,10 +10,12 @@
 //! | `tasks/<ns>/<service>/<task-id>` | service | what is wanted of a task |
 //! | `bindings/<node>/<task-id>` | scheduler | where it runs |
 //! | `status/tasks/<node>/<task-id>` | holder of the node's shard | what was seen of it |
+//! | `allocations/...` | network | what is given out once: [`super::allocation`] lists the keys |
 //! | `cluster`, `election/<controller>/<lease>`, `managers/<id>`, `shards/<name>` | managers | identity, leadership |
 //!
 //! Every listing prefix ends in `/`, so `web` never reads `web2`; numbers are zero-padded.
 
+use super::allocation::Item;
 use super::name::{Kind, NodeName, ObjectKey, Scoped};
 use super::uid::{TaskId, Uid};
 use super::unit::{LeaseId, RevisionNumber};
@@ -44,6 +46,8 @@ pub enum Key {
     Binding(NodeName, TaskId),
     /// What was seen of a task.
     TaskStatus(NodeName, TaskId),
+    /// Something that is given out once, and its owner.
+    Allocation(Item),
     /// The cluster's identity.
     Cluster,
     /// A candidate for a controller's leadership; the oldest leads.
@@ -85,6 +89,7 @@ impl Key {
                 Some(Self::Task(Scoped::new(*ns, *service), (*task).into()))
             }
             ["bindings", node, task] => Some(Self::Binding((*node).into(), (*task).into())),
+            ["allocations", rest @ ..] => Item::parse(rest).map(Self::Allocation),
             ["election", controller, lease] => {
                 let lease = i64::from_str_radix(lease, 16).ok()?;
                 Some(Self::Election((*controller).into(), LeaseId(lease)))
@@ -143,6 +148,7 @@ impl fmt::Display for Key {
             Self::Task(service, task) => write!(f, "tasks/{service}/{task}"),
             Self::Binding(node, task) => write!(f, "bindings/{node}/{task}"),
             Self::TaskStatus(node, task) => write!(f, "status/tasks/{node}/{task}"),
+            Self::Allocation(item) => write!(f, "allocations/{item}"),
             Self::Cluster => f.write_str("cluster"),
             Self::Election(controller, lease) => {
                 write!(f, "election/{controller}/{:016x}", lease.0)
@@ -177,6 +183,10 @@ mod tests {
             "revisions/0000000000000000000000abc/0000000012",
             "tasks/default/web/0000000000000000000000abc",
             "bindings/n1/0000000000000000000000abc",
+            "allocations/nodes/00007",
+            "allocations/vnis/00065536",
+            "allocations/subnets/10.64.1.0-24",
+            "allocations/addresses/0000000000000000000000abc/10.64.1.7",
             "cluster",
             "election/service/00000000000004d2",
             "managers/m1",
@@ -196,6 +206,7 @@ mod tests {
             "tasks/a/b",
             "tasks/a/b/c/d/e",
             "tasks/a/b/",
+            "allocations/nodes/7",
         ] {
             assert_eq!(Key::parse(text), None, "{text}");
         }

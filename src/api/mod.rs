@@ -7,6 +7,7 @@
 //! Invariants: no type here holds a clock, a connection or randomness; what is printed reads back to the same value.
 
 pub mod accepted;
+pub mod allocation;
 pub mod cluster;
 pub mod constraint;
 pub mod container;
@@ -28,6 +29,7 @@ pub mod service;
 pub mod shell;
 pub mod shorthand;
 pub mod status;
+pub mod subnet;
 pub mod task;
 pub mod text;
 pub mod time;

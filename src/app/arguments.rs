@@ -2,9 +2,11 @@
 
 use super::manager::CONTROLLERS;
 use super::single::arguments::{DownArgs, StoreVerb, UpArgs};
+use crate::api::subnet::Cidr;
 use crate::api::uid::{Uid, is_identifier};
 use crate::api::unit::{Bytes, Period};
 use crate::cli;
+use crate::controllers::network::DEFAULT_POOL;
 use crate::store::config::StoreArgs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -84,6 +86,9 @@ pub struct ManagerArgs {
     /// How long an engine may fail to answer before its tasks are replaced
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = period)]
     pub node_grace: Period,
+    /// Where networks without a subnet of their own get one, as a /24; the same for all managers
+    #[arg(long, value_name = "SUBNET", default_value_t = DEFAULT_POOL, value_parser = network_pool)]
+    pub network_pool: Cidr,
     /// Id of the cluster to serve where the store has lost it
     #[arg(long, value_name = "ID", value_parser = cluster_id)]
     pub cluster_id: Option<Uid>,
@@ -152,6 +157,14 @@ pub(super) fn manager_name(text: &str) -> Result<String, String> {
 
 pub(super) fn period(text: &str) -> Result<Period, String> {
     Period::parse(text)
+}
+
+fn network_pool(text: &str) -> Result<Cidr, String> {
+    let pool: Cidr = text.parse()?;
+    match pool.is_subnet() && (8..=24).contains(&pool.length) {
+        true => Ok(pool),
+        false => Err("expected a subnet of /8 to /24 without bits behind its length".into()),
+    }
 }
 
 pub(super) fn bytes(text: &str) -> Result<Bytes, String> {

@@ -54,6 +54,8 @@ pub struct Options {
     pub metrics: Option<String>,
     /// Settings of controller `cluster`.
     pub cluster: cluster::Settings,
+    /// Settings of controller `network`.
+    pub network: network::Settings,
     /// Settings of controller `node`.
     pub node: node::Settings,
 }
@@ -169,7 +171,7 @@ fn start_controllers(
                 parts.spawn(part(reconciler::run(scheduler, context, stop)))
             }
             "network" => parts.spawn(part(reconciler::run(
-                Arc::new(network::Network),
+                Arc::new(network::Network(options.network)),
                 context,
                 stop,
             ))),

@@ -8,7 +8,7 @@ use super::state::{Noted, StateDir};
 use super::{agent, hosted, logs, single, whoami};
 use crate::api::node::{EngineSpec, TlsFiles};
 use crate::cli;
-use crate::controllers::{cluster, node};
+use crate::controllers::{cluster, network, node};
 use crate::engine::{Connector, DockerConnector, image};
 use crate::runtime::clock::SystemClock;
 use crate::runtime::shared::SharedCache;
@@ -146,6 +146,9 @@ async fn manage(globals: &StoreArgs, args: ManagerArgs) -> Ended {
             id: args.cluster_id,
             no_compact: args.no_compact,
             quota: args.store_quota.map(|quota| quota.0),
+        },
+        network: network::Settings {
+            pool: args.network_pool,
         },
         node: node::Settings {
             grace: args.node_grace.0,

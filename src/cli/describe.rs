@@ -88,7 +88,7 @@ pub(super) fn describe(
     match key.kind {
         Kind::Service => parts.extend(service(cache, key, now)),
         Kind::Node => parts.extend(node(cache, key, now)),
-        Kind::Network => {}
+        Kind::Network => parts.push(network(cache, key)),
     }
     parts.push(conditions(cache, key, now));
     parts.push(happened(events, &key.to_string(), now));
@@ -195,6 +195,16 @@ fn slots(cache: &Cache, key: &ObjectKey, now: Timestamp) -> String {
         .map(|task| table::task_row(task, now, shape))
         .collect();
     print::table(&table::task_header(shape), &rows)
+}
+
+fn network(cache: &Cache, key: &ObjectKey) -> String {
+    let numbers = table::Numbers::of(cache, key);
+    list(&[
+        ("VNI", numbers.vni),
+        ("Subnet", numbers.subnet),
+        ("Gateway", numbers.gateway),
+        ("Free", numbers.free),
+    ])
 }
 
 fn node(cache: &Cache, key: &ObjectKey, now: Timestamp) -> Vec<String> {

@@ -3,6 +3,7 @@
 use super::object;
 use super::print::{self, age, or_none, short};
 use super::tasks::{self, Named};
+use crate::api::allocation::Owner;
 use crate::api::cluster::Event;
 use crate::api::name::{Kind, NodeName, ObjectKey};
 use crate::api::service::{Mode, PortMode, ServicePort, ServiceSpec};
@@ -35,8 +36,8 @@ pub(super) fn header(kind: Kind, shape: Shape) -> Vec<&'static str> {
             ],
         ),
         Kind::Network => (
-            &["NAME", "DRIVER", "STATUS", "AGE"],
-            &["SUBNETS", "MESSAGE"],
+            &["NAME", "DRIVER", "SUBNET", "STATUS", "AGE"],
+            &["VNI", "GATEWAY", "FREE", "MESSAGE"],
         ),
     };
     with_namespace(kind.is_namespaced(), narrow, wide, shape)
@@ -150,16 +151,49 @@ fn network(cache: &Cache, key: &ObjectKey, now: Timestamp) -> Cells {
     let spec: Option<crate::api::network::NetworkSpec> = spec(cache, key);
     let (status, message) = standing(cache, key);
     let driver = spec.as_ref().map(|spec| spec.driver.clone());
-    let subnets = spec.map(|spec| spec.subnets.join(","));
+    let numbers = Numbers::of(cache, key);
     (
         vec![
             key.name.clone(),
             or_none(driver.unwrap_or_default()),
+            numbers.subnet,
             status,
             created(cache, key, now),
         ],
-        vec![or_none(subnets.unwrap_or_default()), message],
+        vec![numbers.vni, numbers.gateway, numbers.free, message],
     )
+}
+
+/// What a network was given, as text.
+pub(super) struct Numbers {
+    pub(super) vni: String,
+    pub(super) subnet: String,
+    pub(super) gateway: String,
+    /// Addresses that are left for tasks and services.
+    pub(super) free: String,
+}
+
+impl Numbers {
+    /// What the network has, `<none>` for what it has not.
+    pub(super) fn of(cache: &Cache, key: &ObjectKey) -> Self {
+        let uid = object::record(cache, key).map(|record| record.head.uid);
+        let owner = uid.clone().map(|uid| Owner::Network {
+            name: key.scoped(),
+            uid,
+        });
+        let has = owner.map(|owner| cache.allocations.numbers_of(&owner));
+        let (vni, subnet) = has.unwrap_or_default();
+        let free = uid
+            .zip(subnet)
+            .map(|(uid, subnet)| cache.allocations.free_addresses(&uid, subnet));
+        let text = |value: Option<String>| or_none(value.unwrap_or_default());
+        Self {
+            vni: text(vni.map(|vni| vni.0.to_string())),
+            subnet: text(subnet.map(|subnet| subnet.to_string())),
+            gateway: text(subnet.map(|subnet| subnet.gateway().to_string())),
+            free: text(free.map(|free| free.to_string())),
+        }
+    }
 }
 
 /// One task.
@@ -240,7 +274,17 @@ pub(super) fn standing(cache: &Cache, key: &ObjectKey) -> (String, String) {
     }
     match key.kind {
         Kind::Service => service_standing(cache, key),
-        Kind::Node | Kind::Network => ("accepted".into(), String::new()),
+        Kind::Network => network_standing(cache, key),
+        Kind::Node => ("accepted".into(), String::new()),
+    }
+}
+
+fn network_standing(cache: &Cache, key: &ObjectKey) -> (String, String) {
+    match object::condition(cache, key, "Allocated") {
+        Some(condition) if condition.status == Truth::False => {
+            ("not allocated".into(), condition.message.clone())
+        }
+        Some(_) | None => ("accepted".into(), String::new()),
     }
 }
 

@@ -1,9 +1,8 @@
 //! The addresses that a data plane speaks of: hardware addresses and subnets. Pure.
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+pub use crate::api::subnet::Cidr;
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::str::FromStr;
 
 /// A hardware address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,73 +21,6 @@ impl fmt::Display for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b, c, d, e, g] = self.0;
         write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
-    }
-}
-
-/// An IPv4 address with the length of its subnet, as `10.1.0.0/16`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Cidr {
-    /// The address; bits behind the length are allowed where it is a host's.
-    pub address: Ipv4Addr,
-    /// 0 to 32.
-    pub length: u8,
-}
-
-impl Cidr {
-    /// The subnet's first and last address as numbers.
-    pub fn range(self) -> (u32, u32) {
-        let hosts = u32::MAX.checked_shr(u32::from(self.length)).unwrap_or(0);
-        let first = u32::from(self.address) & !hosts;
-        (first, first | hosts)
-    }
-
-    /// Whether the subnet holds the address.
-    pub fn holds(self, address: Ipv4Addr) -> bool {
-        let (first, last) = self.range();
-        (first..=last).contains(&u32::from(address))
-    }
-
-    /// Whether two subnets share an address.
-    pub fn overlaps(self, other: Self) -> bool {
-        let ((first, last), (start, end)) = (self.range(), other.range());
-        first <= end && start <= last
-    }
-
-    /// Whether it is a subnet's own address: no bits behind the length.
-    pub fn is_subnet(self) -> bool {
-        self.range().0 == u32::from(self.address)
-    }
-}
-
-impl fmt::Display for Cidr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.length)
-    }
-}
-
-impl FromStr for Cidr {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is no IPv4 subnet: write 10.1.0.0/16");
-        let (address, length) = text.split_once('/').ok_or_else(wrong)?;
-        let address = address.parse().map_err(|_| wrong())?;
-        let length = length.parse().ok().filter(|length| *length <= 32);
-        let length = length.ok_or_else(wrong)?;
-        Ok(Self { address, length })
-    }
-}
-
-impl Serialize for Cidr {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Cidr {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(de::Error::custom)
     }
 }
 
@@ -113,20 +45,6 @@ mod tests {
     fn a_router_has_one_hardware_address_that_names_its_node() {
         let mac = Mac::of_router(Ipv4Addr::new(172, 31, 0, 11));
         assert_eq!(mac.to_string(), "0a:64:ac:1f:00:0b");
-    }
-
-    #[test]
-    fn subnets_know_what_they_hold() {
-        let subnet: Cidr = "10.1.2.0/24".parse().expect("a subnet");
-        assert!(subnet.holds(Ipv4Addr::new(10, 1, 2, 255)));
-        assert!(!subnet.holds(Ipv4Addr::new(10, 1, 3, 0)));
-        let overlaps = |text: &str| subnet.overlaps(text.parse().expect("a subnet"));
-        assert!(overlaps("10.1.0.0/16") && overlaps("10.1.2.128/25") && overlaps("0.0.0.0/0"));
-        assert!(!overlaps("10.1.3.0/24"));
-        assert!(subnet.is_subnet());
-        for wrong in ["10.1.2.0", "10.1.2.0/33", "10.1.2/24", "::/0"] {
-            assert!(wrong.parse::<Cidr>().is_err(), "{wrong}");
-        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! a key, so a change names what it puts or removes and nothing else moves.
 
 use super::address::Cidr;
+pub use crate::api::allocation::{NodeIndex, Vni};
 use crate::api::service::{Locality, Protocol, SessionAffinity, Source};
 use crate::api::unit::Port;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -15,26 +16,6 @@ use std::str::FromStr;
 /// The port of VXLAN that IANA assigned. Others use it too (Docker's own overlay, Calico): the agent drops what comes
 /// to its port from addresses that are no members, so where they run on the same nodes take another.
 pub const VXLAN_PORT: Port = Port(4789);
-
-/// A node's number within its cluster, 1 to [`NodeIndex::MOST`]: it stands in packet marks, conntrack zones and next hops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct NodeIndex(pub u16);
-
-impl NodeIndex {
-    /// As many as there are addresses for next hops in 169.254.64.0/18.
-    pub const MOST: u16 = 0x3fff;
-}
-
-/// The number of an overlay on the wire, 1 to [`Vni::MOST`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Vni(pub u32);
-
-impl Vni {
-    /// VXLAN has 24 bits for it.
-    pub const MOST: u32 = 0xff_ffff;
-}
 
 /// The number of a state: the agent answers with the one that it has programmed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

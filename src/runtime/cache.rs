@@ -7,7 +7,9 @@
 //! Invariant: a record of a controller that does not parse never looks like a deletion. The last value that did parse
 //! stays in force, and the key is listed in [`Cache::broken`].
 
+use super::allocations::Allocations;
 use crate::api::accepted::{AcceptedNetwork, AcceptedNode, AcceptedService};
+use crate::api::allocation::Item;
 use crate::api::cluster::{Cluster, Holder, Manager};
 use crate::api::key::Key;
 use crate::api::name::{Kind, NodeName, ObjectKey, Scoped};
@@ -113,6 +115,8 @@ pub struct Cache {
     pub bindings: BTreeMap<(NodeName, TaskId), Stored<Binding>>,
     /// What was seen of tasks, by node and task.
     pub task_statuses: BTreeMap<(NodeName, TaskId), Stored<TaskStatus>>,
+    /// What is given out once, and to whom.
+    pub allocations: Allocations,
     /// Candidates by controller.
     pub elections: BTreeMap<(String, LeaseId), Stored<Holder>>,
     /// Live managers.
@@ -251,6 +255,7 @@ impl Cache {
             Key::Task(service, task) => of(&self.tasks, &(service.clone(), task.clone())),
             Key::Binding(node, task) => of(&self.bindings, &(node.clone(), task.clone())),
             Key::TaskStatus(node, task) => of(&self.task_statuses, &(node.clone(), task.clone())),
+            Key::Allocation(item) => self.allocations.get(item).map(|stored| stored.mod_revision),
             Key::Cluster => self.cluster.as_ref().map(|stored| stored.mod_revision),
             Key::Election(controller, lease) => of(&self.elections, &(controller.clone(), *lease)),
             Key::Manager(id) => of(&self.managers, id),
@@ -343,6 +348,7 @@ impl Cache {
                 .cloned()
                 .map(|(node, task)| Key::TaskStatus(node, task)),
         );
+        keys.extend(self.allocations.keys().cloned().map(Key::Allocation));
         keys.extend(
             self.elections
                 .keys()
@@ -399,6 +405,11 @@ impl Cache {
                         &(uid.clone(), *number),
                     );
                 }
+                Key::Allocation(item) => {
+                    if let Some(old) = before.allocations.get(item) {
+                        self.allocations.put(item, old.clone());
+                    }
+                }
                 Key::Cluster => self.cluster = before.cluster.clone(),
                 Key::User(_)
                 | Key::Scale(_)
@@ -446,6 +457,7 @@ impl Cache {
                 self.index_status(node, task);
                 result
             }
+            Key::Allocation(item) => self.change_allocation(item, kv),
             Key::Cluster => match kv.map(read).transpose() {
                 Ok(value) => {
                     self.cluster = value;
@@ -463,6 +475,18 @@ impl Cache {
             self.broken.insert(text.to_owned(), error);
         }
         Some(key)
+    }
+
+    fn change_allocation(&mut self, item: &Item, kv: Option<&KeyValue>) -> Result<(), String> {
+        match kv.map(read).transpose() {
+            Ok(Some(value)) => self.allocations.put(item, value),
+            Ok(None) => self.allocations.remove(item),
+            Err(error) => {
+                self.allocations.occupy(item);
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     /// Brings the index by task up to what stands under the task's key.

@@ -6,6 +6,7 @@
 //! randomness.
 
 pub mod accept;
+pub mod allocations;
 pub mod apply;
 pub mod backoff;
 pub mod cache;
@@ -25,6 +26,7 @@ pub mod queue;
 pub mod reconciler;
 pub mod recorder;
 pub mod register;
+pub mod runs;
 pub mod shared;
 pub mod term;
 pub mod view;

@@ -285,6 +285,7 @@ fn options(name: &str, role: &Role) -> Options {
             id: Some(Uid::from(CLUSTER)),
             ..Default::default()
         },
+        network: Default::default(),
         node: Default::default(),
     }
 }

@@ -53,6 +53,7 @@ impl World {
             controllers: CONTROLLERS.iter().map(ToString::to_string).collect(),
             metrics: None,
             cluster: Default::default(),
+            network: Default::default(),
             node: Default::default(),
         };
         let doors = Doors {

@@ -40,6 +40,7 @@ impl Observed {
             controllers: CONTROLLERS.iter().map(ToString::to_string).collect(),
             metrics: None,
             cluster: Default::default(),
+            network: Default::default(),
             node: Default::default(),
         };
         let clock = Arc::new(SimClock::new(7));

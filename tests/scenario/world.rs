@@ -132,6 +132,7 @@ impl World {
                 id: cluster_id,
                 ..Default::default()
             },
+            network: Default::default(),
             node: Default::default(),
         };
         let doors = Doors {

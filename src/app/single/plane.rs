@@ -77,6 +77,7 @@ impl Plane {
                 .and_then(Result::ok)
                 .map(|address| address.to_string()),
             cluster: settings.cluster,
+            network: Default::default(),
             node: settings.node,
         };
         let cache = SharedCache::new(&settings.prefix);

@@ -63,6 +63,7 @@ pub(super) fn is_right(key: &Key) -> bool {
         | Key::Task(..)
         | Key::Binding(..)
         | Key::TaskStatus(..)
+        | Key::Allocation(_)
         | Key::Cluster => false,
     }
 }

@@ -82,6 +82,7 @@ impl Controller for ClusterController {
             | Key::Task(..)
             | Key::Binding(..)
             | Key::TaskStatus(..)
+            | Key::Allocation(_)
             | Key::Election(..)
             | Key::Manager(_)
             | Key::Shard(_) => false,

@@ -1,5 +1,6 @@
-//! Acceptance of networks, and the network's part of a service's status.
+//! Acceptance of networks and what they have, and the network's part of a service's status.
 
+use super::ipam::Standing;
 use super::snapshot::{Network, Service};
 use super::status;
 use crate::api::key::Key;
@@ -10,6 +11,11 @@ use crate::planted::{Bug, planted};
 use crate::runtime::accept::{Context, decide};
 use crate::runtime::cache::Stored;
 use crate::runtime::plan::{Plan, Step};
+use std::time::Duration;
+
+/// A network that got no number is looked at again after this long: the reason may be another by now, and of what made it so
+/// nothing leads here. (What makes a number free gives it out at once.)
+const REFUSED: Duration = Duration::from_secs(15);
 
 /// Accepts, refuses or forgets a network.
 pub(super) fn network(snapshot: Network<'_>, ids: &mut Ids) -> Plan {
@@ -29,7 +35,8 @@ pub(super) fn network(snapshot: Network<'_>, ids: &mut Ids) -> Plan {
         .get()
         .is_some_and(|record| record.deleted_at.is_some());
     if is_deleted {
-        // Nothing follows from a network yet, so its clean-up is done. What was made anew is accepted at the next look.
+        // Nothing on any node follows from a network yet, so its clean-up is done: what it was given is taken back once the
+        // record is gone. What was made anew is accepted at the next look.
         let step = forget(
             Step::default().delete(record),
             snapshot.key,
@@ -42,7 +49,12 @@ pub(super) fn network(snapshot: Network<'_>, ids: &mut Ids) -> Plan {
     if let Some(accepted) = acceptance.record.to_write() {
         step = step.put(record, accepted);
     }
-    let step = match status::network(&acceptance, &context) {
+    let accepted = acceptance.record.get();
+    let standing = accepted.map(|record| (snapshot.standing)(record));
+    if let Some(Standing::Refused(_)) = standing {
+        plan.look_again(REFUSED);
+    }
+    let step = match status::network(&acceptance, &context, standing.as_ref()) {
         Some(next) => report(step, snapshot.key, snapshot.status, &next),
         None => forget(step, snapshot.key, snapshot.status),
     };

@@ -1,5 +1,6 @@
 //! What the network controller may see, as plain data.
 
+use super::ipam::{self, Standing};
 use super::status::CONTROLLER;
 use crate::api::accepted::{AcceptedNetwork, AcceptedService};
 use crate::api::manifest::{Spec, parse_value};
@@ -7,10 +8,14 @@ use crate::api::name::ObjectKey;
 use crate::api::network::NetworkSpec;
 use crate::api::service::Annotated;
 use crate::api::status::Status;
+use crate::api::subnet::Cidr;
 use crate::api::unit::Incarnation;
 use crate::runtime::accept::{Refused, Written};
 use crate::runtime::cache::{Cache, Stored};
 use crate::runtime::clock::Now;
+
+/// How a network with this record stands.
+type Stands<'a> = Box<dyn Fn(&AcceptedNetwork) -> Standing + 'a>;
 
 /// One network.
 pub(super) struct Network<'a> {
@@ -18,6 +23,7 @@ pub(super) struct Network<'a> {
     pub(super) written: Option<Written<'a, NetworkSpec>>,
     pub(super) accepted: Option<&'a Stored<AcceptedNetwork>>,
     pub(super) status: Option<&'a Stored<Status>>,
+    pub(super) standing: Stands<'a>,
     pub(super) incarnation: Incarnation,
     pub(super) now: Now,
 }
@@ -31,7 +37,12 @@ pub(super) struct Service<'a> {
 }
 
 /// None until the cluster has its record: no number of the store means anything before.
-pub(super) fn network<'a>(cache: &'a Cache, key: &'a ObjectKey, now: Now) -> Option<Network<'a>> {
+pub(super) fn network<'a>(
+    cache: &'a Cache,
+    key: &'a ObjectKey,
+    pool: Cidr,
+    now: Now,
+) -> Option<Network<'a>> {
     let incarnation = cache.cluster.as_ref()?.incarnation;
     let written = cache.users.get(key).map(|stored| Written {
         stored,
@@ -42,6 +53,10 @@ pub(super) fn network<'a>(cache: &'a Cache, key: &'a ObjectKey, now: Now) -> Opt
         written,
         accepted: cache.networks.get(&key.scoped()),
         status: cache.status(key, CONTROLLER),
+        standing: Box::new(move |record| {
+            let owner = ipam::owner(&key.scoped(), &record.uid);
+            ipam::standing(cache, pool, &owner, record)
+        }),
         incarnation,
         now,
     })

@@ -1,5 +1,6 @@
 //! Conditions of networks, and of services as far as networks and ports go.
 
+use super::ipam::Standing;
 use crate::api::accepted::AcceptedService;
 use crate::api::network::NetworkSpec;
 use crate::api::service::{EndpointMode, PortMode, ServiceSpec, SessionAffinity};
@@ -10,6 +11,10 @@ use crate::runtime::accept::{Acceptance, Context};
 /// The controller's name in status keys.
 pub(super) const CONTROLLER: &str = "network";
 
+/// Condition of a network: it has a number on the wire and a subnet.
+const ALLOCATED: &str = "Allocated";
+/// Reason: numbers are on their way.
+const PENDING: &str = "Pending";
 /// Condition of a network: it exists on the nodes that need it.
 const AVAILABLE: &str = "Available";
 /// Condition of a service: the overlay networks that it asks for are provided.
@@ -27,6 +32,7 @@ const NOT_NEEDED: &str = "NotNeeded";
 pub(super) fn network(
     acceptance: &Acceptance<NetworkSpec>,
     context: &Context<'_>,
+    standing: Option<&Standing>,
 ) -> Option<Status> {
     let accepted = acceptance.condition.clone()?;
     let record = acceptance.record.get();
@@ -40,12 +46,43 @@ pub(super) fn network(
             "overlay networks are accepted and not realised by this version: tasks join their engine's bridge",
         )
     });
+    let allocated = standing.map(|standing| allocated(standing, context));
     Some(Status {
         uid: record.map(|record| record.uid.clone()),
         observed_generation: record.map(|record| record.generation),
-        conditions: [Some(accepted), available].into_iter().flatten().collect(),
+        conditions: [Some(accepted), allocated, available]
+            .into_iter()
+            .flatten()
+            .collect(),
         ..Status::default()
     })
+}
+
+/// What a network has, or why it has nothing.
+fn allocated(standing: &Standing, context: &Context<'_>) -> Condition {
+    let (truth, reason, message) = match standing {
+        Standing::Has(vni, subnet) => (
+            Truth::True,
+            ALLOCATED,
+            format!(
+                "VNI {}, subnet {subnet}, gateway {}",
+                vni.0,
+                subnet.gateway()
+            ),
+        ),
+        Standing::Pending(why) => (Truth::Unknown, PENDING, (*why).to_owned()),
+        Standing::Refused(why) | Standing::Fixed(why) => {
+            (Truth::False, why.reason, why.message.clone())
+        }
+    };
+    Condition::new(
+        context.before,
+        context.now,
+        ALLOCATED,
+        truth,
+        reason,
+        message,
+    )
 }
 
 /// The network's part of a service's status.

@@ -12,6 +12,10 @@ use crate::api::unit::{Generation, Incarnation, Revision};
 use crate::runtime::fixture::{World, lines};
 use proptest::prelude::*;
 
+fn network() -> Network {
+    Network::default()
+}
+
 fn front() -> ObjectKey {
     ObjectKey::network(&Scoped::new("shop", "front"))
 }
@@ -76,11 +80,11 @@ fn record(world: &World) -> Option<&AcceptedNetwork> {
 fn a_network_is_accepted_and_not_provided() {
     let mut world = world();
     world.raw("networks/shop/front", b"{internal: true}".to_vec());
-    world.settle(&Network);
+    world.settle(&network());
     assert!(record(&world).unwrap().spec.internal);
     assert_eq!(
         said(&world, &front()),
-        "Accepted=True/Accepted Available=False/NotProvided"
+        "Accepted=True/Accepted Allocated=True/Allocated Available=False/NotProvided"
     );
 }
 
@@ -88,17 +92,17 @@ fn a_network_is_accepted_and_not_provided() {
 fn a_bad_value_keeps_the_network_in_force_and_is_told_once() {
     let mut world = world();
     world.raw("networks/shop/front", b"{mtu: 1400}".to_vec());
-    world.settle(&Network);
+    world.settle(&network());
     world.raw("networks/shop/front", b"garbage: [".to_vec());
-    let plan = world.settle(&Network);
+    let plan = world.settle(&network());
     assert_eq!(record(&world).unwrap().spec.mtu, 1400);
     assert_eq!(
         said(&world, &front()),
-        "Accepted=False/Invalid Available=False/NotProvided"
+        "Accepted=False/Invalid Allocated=True/Allocated Available=False/NotProvided"
     );
     let notes: Vec<_> = plan.notes.iter().map(|note| note.reason).collect();
     assert_eq!(notes, ["NotAccepted"]);
-    assert!(world.plan_all(&Network).notes.is_empty());
+    assert!(world.plan_all(&network()).notes.is_empty());
 }
 
 #[test]
@@ -106,9 +110,9 @@ fn a_deleted_network_leaves_at_once_also_when_it_was_refused() {
     for value in ["{mtu: 1400}", "garbage: ["] {
         let mut world = world();
         world.raw("networks/shop/front", value.into());
-        world.settle(&Network);
+        world.settle(&network());
         world.del(&Key::User(front()));
-        world.settle(&Network);
+        world.settle(&network());
         assert_eq!(record(&world), None);
         assert_eq!(world.cache.status(&front(), "network").map(|_| ()), None);
     }
@@ -118,11 +122,11 @@ fn a_deleted_network_leaves_at_once_also_when_it_was_refused() {
 fn a_network_that_was_made_anew_gets_a_new_uid() {
     let mut world = world();
     world.raw("networks/shop/front", b"{mtu: 1400}".to_vec());
-    world.settle(&Network);
+    world.settle(&network());
     let before = record(&world).unwrap().uid.clone();
     world.del(&Key::User(front()));
     world.raw("networks/shop/front", b"{mtu: 1400}".to_vec());
-    world.settle(&Network);
+    world.settle(&network());
     assert_ne!(record(&world).unwrap().uid, before);
 }
 
@@ -130,7 +134,7 @@ fn a_network_that_was_made_anew_gets_a_new_uid() {
 fn nothing_is_accepted_before_the_cluster_has_its_record() {
     let mut world = World::default();
     world.raw("networks/shop/front", b"{mtu: 1400}".to_vec());
-    assert!(world.settle(&Network).is_in_step());
+    assert!(world.settle(&network()).is_in_step());
 }
 
 fn check_service(fields: &str, expected: &str) {
@@ -139,7 +143,7 @@ fn check_service(fields: &str, expected: &str) {
         &mut world,
         &format!("{{template: {{container: nginx{fields}}}"),
     );
-    world.settle(&Network);
+    world.settle(&network());
     assert_eq!(said(&world, &web()), expected, "{fields}");
 }
 
@@ -167,9 +171,9 @@ fn services_are_told_what_is_not_provided() {
 fn a_forgotten_service_takes_its_status_along() {
     let mut world = world();
     accept_service(&mut world, "{template: {container: nginx}}");
-    world.settle(&Network);
+    world.settle(&network());
     world.del(&Key::Accepted(web()));
-    world.settle(&Network);
+    world.settle(&network());
     assert!(world.cache.status(&web(), "network").is_none());
 }
 
@@ -187,18 +191,33 @@ fn golden_trace() {
             Some(value) => world.raw("networks/shop/front", value.into()),
             None => world.del(&Key::User(front())),
         }
-        trace.extend(lines(&world.settle(&Network)));
+        trace.extend(lines(&world.settle(&network())));
     }
+    let number = number_in(&trace);
+    let trace: Vec<String> = trace
+        .iter()
+        .map(|line| line.replace(&number, "N"))
+        .collect();
     let both = "put accepted/networks/shop/front, put status/networks/shop/front/network";
-    assert_eq!(
-        trace,
-        [
-            both,
-            both,
-            "put status/networks/shop/front/network",
-            "del accepted/networks/shop/front, del status/networks/shop/front/network",
-        ]
-    );
+    let (vni, subnet) = ("allocations/vnis/N", "allocations/subnets/10.64.0.0-24");
+    let expected = [
+        both.to_owned(),
+        format!("put {subnet}, put {vni} [missing {subnet}, missing {vni}]"),
+        "put status/networks/shop/front/network".to_owned(),
+        both.to_owned(),
+        "put status/networks/shop/front/network".to_owned(),
+        "del accepted/networks/shop/front, del status/networks/shop/front/network".to_owned(),
+        format!("del {vni} [unchanged {vni}]"),
+        format!("del {subnet} [unchanged {subnet}]"),
+    ];
+    assert_eq!(trace, expected);
+}
+
+/// Which number it is follows from the network's uid.
+fn number_in(trace: &[String]) -> String {
+    let mut numbers = trace.iter().filter_map(|line| line.split_once("vnis/"));
+    let (_, number) = numbers.next().expect("a number is given out");
+    number[..8].to_owned()
 }
 
 fn actions() -> impl Strategy<Value = Vec<usize>> {
@@ -224,8 +243,8 @@ proptest! {
         let mut world = world();
         for action in actions {
             act(&mut world, action);
-            world.settle(&Network);
-            let again = world.plan_all(&Network);
+            world.settle(&network());
+            let again = world.plan_all(&network());
             prop_assert!(again.is_in_step() && again.notes.is_empty(), "{again:?}");
         }
     }
@@ -235,12 +254,12 @@ proptest! {
         let mut world = world();
         actions.into_iter().for_each(|action| act(&mut world, action));
         let mut other = world.clone();
-        let mut works = Network.all_work(&world.cache);
+        let mut works = network().all_work(&world.cache);
         let mut ends = Vec::new();
         for world in [&mut world, &mut other] {
             for _ in 0..4 {
                 for work in &works {
-                    let plan = Network.plan(work, &world.cache, world.now, &mut Ids::from_seed(1));
+                    let plan = network().plan(work, &world.cache, world.now, &mut Ids::from_seed(1));
                     plan.steps.iter().for_each(|step| { world.apply(step); });
                 }
             }
@@ -260,11 +279,13 @@ proptest! {
         let mut world = world();
         for action in actions {
             act(&mut world, action);
-            for line in lines(&world.settle(&Network)) {
+            for line in lines(&world.settle(&network())) {
                 for write in line.split(", ") {
                     let key = write.split(' ').nth(1).unwrap();
                     prop_assert!(
-                        key.starts_with("accepted/networks/") || key.ends_with("/network"),
+                        key.starts_with("accepted/networks/")
+                            || key.starts_with("allocations/")
+                            || key.ends_with("/network"),
                         "{key}"
                     );
                 }

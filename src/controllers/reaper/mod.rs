@@ -122,6 +122,7 @@ impl Controller for Reaper {
             | Key::User(_)
             | Key::Scale(_)
             | Key::Revision(..)
+            | Key::Allocation(_)
             | Key::Election(..)
             | Key::Manager(_)
             | Key::Shard(_) => Vec::new(),

@@ -78,9 +78,12 @@ impl Controller for Scheduler {
             }
             Key::Accepted(object) => object.kind != Kind::Network,
             Key::Status(object, controller) => object.kind == Kind::Node || controller == SCHEDULER,
-            Key::User(_) | Key::Scale(_) | Key::Election(..) | Key::Manager(_) | Key::Shard(_) => {
-                false
-            }
+            Key::User(_)
+            | Key::Scale(_)
+            | Key::Allocation(_)
+            | Key::Election(..)
+            | Key::Manager(_)
+            | Key::Shard(_) => false,
         };
         matters.then_some(Pass).into_iter().collect()
     }

@@ -82,7 +82,7 @@ impl Controller for Service {
                 .collect(),
             Key::Revision(uid, _) => cache.service_of(uid).cloned().into_iter().collect(),
             Key::Cluster => self.all_work(cache),
-            Key::Election(..) | Key::Manager(_) | Key::Shard(_) => Vec::new(),
+            Key::Allocation(_) | Key::Election(..) | Key::Manager(_) | Key::Shard(_) => Vec::new(),
         }
     }
 

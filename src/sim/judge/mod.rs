@@ -4,6 +4,7 @@
 //! A rule sees each changed record before it takes its place among the others, so it knows what was there, and all of
 //! them after the step. Nothing here asks why something was done.
 
+mod allocations;
 mod identity;
 mod places;
 mod rest;
@@ -146,6 +147,7 @@ impl Bench {
             Entry::Report(object, controller, status) => {
                 self.check_health(object, controller, status);
             }
+            Entry::Allocation(item, allocation) => self.check_allocation(item, allocation),
             Entry::User(..) | Entry::Template(..) | Entry::Holder(..) => {}
         }
     }

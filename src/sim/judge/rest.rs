@@ -54,6 +54,14 @@ impl Bench {
         let text = |what: &str, of: Option<String>| of.map(|of| format!("{what} of {of}"));
         vec![
             (
+                "what is given out goes with its owner (S1)",
+                text("an allocation", self.allocation_of_nobody()),
+            ),
+            (
+                "nodes and networks have their numbers (S1)",
+                self.without_number(),
+            ),
+            (
                 "a binding goes with its task (C6)",
                 text("the binding", binding.map(ToString::to_string)),
             ),

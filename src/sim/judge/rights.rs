@@ -83,6 +83,7 @@ fn owners(key: &Key, is_delete: bool) -> &'static [&'static str] {
     match key {
         Key::User(_) | Key::Scale(_) | Key::Election(..) | Key::Manager(_) | Key::Shard(_) => &[],
         Key::Cluster => &["election/cluster/"],
+        Key::Allocation(_) => &["election/network/"],
         Key::Revision(..) => &["election/service/"],
         Key::Task(..) => &["election/service/", "election/reaper/"],
         Key::Binding(..) => &["election/scheduler/"],

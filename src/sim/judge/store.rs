@@ -1,6 +1,7 @@
 //! The store as rules read it: every record by its kind, as it is now. Pure.
 
 use crate::api::accepted::Accepted;
+use crate::api::allocation::{Allocation, Item};
 use crate::api::cluster::{Cluster, Holder};
 use crate::api::key::Key;
 use crate::api::name::{NodeName, ObjectKey, Scoped};
@@ -29,6 +30,8 @@ pub(super) enum Entry {
     Report(ObjectKey, String, Box<Status>),
     /// A template's hash.
     Template(Uid, RevisionNumber, String),
+    /// What is given out, and to whom.
+    Allocation(Item, Box<Allocation>),
     Cluster(Cluster),
     /// A right (`election/service`, `shards/000`), since when, and whose it is if nobody is before.
     Holder(String, Revision, String),
@@ -44,6 +47,7 @@ pub(super) struct Store {
     pub(super) statuses: BTreeMap<TaskId, (NodeName, TaskStatus)>,
     pub(super) reports: BTreeMap<(ObjectKey, String), Status>,
     pub(super) templates: BTreeMap<(Uid, RevisionNumber), String>,
+    pub(super) allocations: BTreeMap<Item, Allocation>,
     pub(super) cluster: Option<Cluster>,
     /// Who waits for each right, the one who has it first.
     pub(super) holders: BTreeMap<String, BTreeMap<Revision, String>>,
@@ -61,6 +65,7 @@ pub(super) fn read(kv: &KeyValue) -> Option<Entry> {
         Key::Revision(service, number) => {
             Entry::Template(service, number, parse::<ServiceRevision>(kv)?.hash)
         }
+        Key::Allocation(item) => Entry::Allocation(item, Box::new(parse(kv)?)),
         Key::Cluster => Entry::Cluster(parse(kv)?),
         Key::Election(controller, _) => holder(kv, format!("election/{controller}"))?,
         Key::Shard(name) => holder(kv, format!("shards/{name}"))?,
@@ -107,6 +112,9 @@ impl Store {
             Entry::Template(service, number, hash) => {
                 self.templates.insert((service, number), hash);
             }
+            Entry::Allocation(item, allocation) => {
+                self.allocations.insert(item, *allocation);
+            }
             Entry::Cluster(cluster) => self.cluster = Some(cluster),
             Entry::Holder(right, since, manager) => {
                 self.holders
@@ -144,6 +152,9 @@ impl Store {
             }
             Key::Revision(service, number) => {
                 self.templates.remove(&(service, number));
+            }
+            Key::Allocation(item) => {
+                self.allocations.remove(&item);
             }
             Key::Cluster => self.cluster = None,
             Key::Election(controller, _) => self.lose(&format!("election/{controller}"), created),

@@ -531,12 +531,14 @@ fn what_is_left_over_is_seen() {
     let quiet = || {
         let mut court = Court::new();
         court.put("status/nodes/n1/node", &json!({"observedGeneration": 1}));
+        court.put("allocations/nodes/00001", &given("Node", "n1", "uid-n1"));
+        court.put("allocations/nodes/00002", &released("n0"));
         court
     };
     let mut court = quiet();
     court.bench.rests();
     court.is_fine();
-    let cases: [(&str, Value, &str); 5] = [
+    let cases: [(&str, Value, &str); 8] = [
         (
             "status/tasks/n1/a",
             json!({"task": "a", "service": "s", "node": "uid-n1", "state": "running", "since": Timestamp(0)}),
@@ -562,6 +564,21 @@ fn what_is_left_over_is_seen() {
             json!({"id": "a", "service": "s", "revision": 1, "slot": {"replica": 1}, "desired": "remove", "createdAt": Timestamp(0)}),
             "to be removed",
         ),
+        (
+            "allocations/vnis/00070000",
+            given("Network", "front", "u"),
+            "goes with its owner",
+        ),
+        (
+            "allocations/addresses/u/10.64.0.7",
+            given("Service", "web", "s"),
+            "goes with its owner",
+        ),
+        (
+            "allocations/nodes/00003",
+            given("Node", "n1", "uid-n1"),
+            "have their numbers",
+        ),
     ];
     for (key, value, rule) in cases {
         let mut court = quiet();
@@ -573,4 +590,43 @@ fn what_is_left_over_is_seen() {
     court.bind("n1", "a", &json!({}));
     court.bench.rests();
     court.breaks("goes with its task");
+}
+
+fn given(kind: &str, name: &str, uid: &str) -> Value {
+    let mut owner = json!({"kind": kind, "name": name, "uid": uid});
+    if kind != "Node" {
+        owner["namespace"] = "default".into();
+    }
+    json!({ "owner": owner })
+}
+
+fn released(node: &str) -> Value {
+    let mut value = given("Node", node, &format!("uid-{node}"));
+    value["released"] = true.into();
+    value
+}
+
+#[test]
+fn what_somebody_has_is_given_to_nobody_else() {
+    let mut court = Court::new();
+    court.put("allocations/nodes/00001", &given("Node", "n1", "uid-n1"));
+    court.put("allocations/nodes/00001", &released("n1"));
+    court.put("allocations/nodes/00001", &given("Node", "n2", "uid-n2"));
+    court.is_fine();
+    court.put("allocations/nodes/00001", &given("Node", "n3", "uid-n3"));
+    court.breaks("nobody else's");
+    court.put(
+        "allocations/subnets/10.1.0.0-16",
+        &given("Network", "a", "a"),
+    );
+    court.put(
+        "allocations/subnets/10.2.0.0-16",
+        &given("Network", "b", "b"),
+    );
+    court.is_fine();
+    court.put(
+        "allocations/subnets/10.1.7.0-24",
+        &given("Network", "c", "c"),
+    );
+    court.breaks("share no address");
 }

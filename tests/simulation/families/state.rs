@@ -101,6 +101,14 @@ impl Stored {
                 let is_known = self.uids.contains(uid.as_str());
                 (!is_known).then(|| ("left over".to_owned(), key.to_string()))
             }
+            // Which number is chance; in quarantine one is nobody's.
+            Key::Allocation(_) => {
+                let owner = &value["owner"];
+                let is_known = value["released"] == true
+                    || self.uids.contains(&text(&owner["uid"]))
+                    || self.tasks.contains(&text(&owner["task"]));
+                (!is_known).then(|| ("left over".to_owned(), key.to_string()))
+            }
             Key::Cluster => Some((key.to_string(), text(&value["id"]))),
             // A leader that has nothing to write need not notice that its key went with the store; it is fenced if it does.
             Key::Election(..) if self.has_unclaimed => None,

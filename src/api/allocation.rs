@@ -1,0 +1,232 @@
+//! Allocations: what is given out once in a cluster. Numbers of nodes and overlays, subnets, addresses; one key each,
+//! below `allocations/`.
+//!
+//! | Key | Given to |
+//! |---|---|
+//! | `allocations/nodes/<index>` | a node |
+//! | `allocations/vnis/<number>` | a network |
+//! | `allocations/subnets/<address>-<length>` | a network |
+//! | `allocations/addresses/<network-uid>/<address>` | a service (its virtual address) or a task |
+//!
+//! A key is claimed by writing it where it is missing, so whatever a planner believed, nothing is given out twice. Its
+//! value names the owner with its uid: once that owner is gone, so is the claim. Numbers are zero-padded.
+
+use super::decode;
+use super::name::{NodeName, ObjectKey, Scoped};
+use super::subnet::Cidr;
+use super::uid::{TaskId, Uid};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::Ipv4Addr;
+
+/// A node's number within its cluster, 1 to [`NodeIndex::MOST`]: it stands in packet marks, conntrack zones and next hops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct NodeIndex(pub u16);
+
+impl NodeIndex {
+    /// As many as there are addresses for next hops in 169.254.64.0/18.
+    pub const MOST: u16 = 0x3fff;
+}
+
+/// The number of an overlay on the wire, 1 to [`Vni::MOST`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Vni(pub u32);
+
+impl Vni {
+    /// VXLAN has 24 bits for it.
+    pub const MOST: u32 = 0xff_ffff;
+    /// The first that is given out: what counts its own from 1 (flannel), from 4096 (Docker's overlays, Calico) or within
+    /// 16 bits (network plans made by hand) and shares a wire with us stays out of the way.
+    pub const FIRST: u32 = 0x1_0000;
+}
+
+/// What a key below `allocations/` gives out.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Item {
+    /// A node's number.
+    Node(NodeIndex),
+    /// An overlay's number on the wire.
+    Vni(Vni),
+    /// An overlay's subnet.
+    Subnet(Cidr),
+    /// An address of the network with this uid.
+    Address(Uid, Ipv4Addr),
+}
+
+impl Item {
+    /// Reads the names behind `allocations/`; none for what is not written as it would be printed.
+    pub fn parse(parts: &[&str]) -> Option<Self> {
+        let item = match parts {
+            ["nodes", index] => Self::Node(NodeIndex(index.parse().ok()?)),
+            ["vnis", vni] => Self::Vni(Vni(vni.parse().ok()?)),
+            ["subnets", subnet] => Self::Subnet(subnet.replace('-', "/").parse().ok()?),
+            ["addresses", network, address] => {
+                Self::Address((*network).into(), address.parse().ok()?)
+            }
+            _ => return None,
+        };
+        // `7` and `00007` are two keys: were both read as one number, it could be given out twice.
+        (item.is_valid() && item.to_string() == parts.join("/")).then_some(item)
+    }
+
+    fn is_valid(&self) -> bool {
+        match self {
+            Self::Node(index) => (1..=NodeIndex::MOST).contains(&index.0),
+            Self::Vni(vni) => (1..=Vni::MOST).contains(&vni.0),
+            Self::Subnet(subnet) => subnet.is_subnet(),
+            Self::Address(..) => true,
+        }
+    }
+}
+
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node(index) => write!(f, "nodes/{:05}", index.0),
+            Self::Vni(vni) => write!(f, "vnis/{:08}", vni.0),
+            Self::Subnet(subnet) => write!(f, "subnets/{}-{}", subnet.address, subnet.length),
+            Self::Address(network, address) => write!(f, "addresses/{network}/{address}"),
+        }
+    }
+}
+
+/// Whose an allocation is. Another uid is another owner, whatever it is called.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+pub enum Owner {
+    /// A node.
+    Node {
+        /// Its name.
+        name: NodeName,
+        /// Its uid.
+        uid: Uid,
+    },
+    /// A network.
+    Network {
+        /// Its name.
+        #[serde(flatten)]
+        name: Scoped,
+        /// Its uid.
+        uid: Uid,
+    },
+    /// A service.
+    Service {
+        /// Its name.
+        #[serde(flatten)]
+        name: Scoped,
+        /// Its uid.
+        uid: Uid,
+    },
+    /// A task.
+    Task {
+        /// The name of its service.
+        #[serde(flatten)]
+        service: Scoped,
+        /// The task.
+        task: TaskId,
+    },
+}
+
+impl Owner {
+    /// The object that people know it by.
+    pub fn object(&self) -> ObjectKey {
+        match self {
+            Self::Node { name, .. } => ObjectKey::node(name),
+            Self::Network { name, .. } => ObjectKey::network(name),
+            Self::Service { name, .. } | Self::Task { service: name, .. } => {
+                ObjectKey::service(name)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node { name, .. } => write!(f, "node {name}"),
+            Self::Network { name, .. } => write!(f, "network {name}"),
+            Self::Service { name, .. } => write!(f, "service {name}"),
+            Self::Task { service, task } => write!(f, "task {task} of service {service}"),
+        }
+    }
+}
+
+/// The value of an allocation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Allocation {
+    /// Whose it is, or was.
+    pub owner: Owner,
+    /// The owner is gone and the number is in quarantine: nobody's, and not to be had.
+    #[serde(default, skip_serializing_if = "decode::is_default")]
+    pub released: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Option<Item> {
+        Item::parse(&text.split('/').collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn an_item_has_one_key() {
+        for text in [
+            "nodes/00001",
+            "nodes/16383",
+            "vnis/00065536",
+            "subnets/10.64.1.0-24",
+            "addresses/0000000000000000000000abc/10.64.1.7",
+        ] {
+            let item = parse(text).unwrap_or_else(|| panic!("{text} does not parse"));
+            assert_eq!(item.to_string(), text);
+        }
+        for text in [
+            "nodes/1",
+            "nodes/00000",
+            "nodes/16384",
+            "vnis/65536",
+            "vnis/16777216",
+            "subnets/10.64.1.7-24",
+            "subnets/10.64.1.0",
+            "subnets/10.64.1.0/24",
+            "addresses/a/10.64.01.7",
+            "ports/80",
+        ] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_value_names_its_owner() {
+        let network = Owner::Network {
+            name: Scoped::new("shop", "front"),
+            uid: "u".into(),
+        };
+        let task = Owner::Task {
+            service: Scoped::new("shop", "web"),
+            task: "t".into(),
+        };
+        for (owner, released, expected) in [
+            (
+                network,
+                false,
+                r#"{"owner":{"kind":"Network","namespace":"shop","name":"front","uid":"u"}}"#,
+            ),
+            (
+                task,
+                true,
+                r#"{"owner":{"kind":"Task","namespace":"shop","name":"web","task":"t"},"released":true}"#,
+            ),
+        ] {
+            let allocation = Allocation { owner, released };
+            let text = serde_json::to_string(&allocation).expect("it is JSON");
+            assert_eq!(text, expected);
+            let read: Allocation = serde_json::from_str(&text).expect("it reads back");
+            assert_eq!(read, allocation);
+        }
+    }
+}

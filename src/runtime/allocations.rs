@@ -1,0 +1,317 @@
+//! The part of the cache that holds allocations, with what planners ask of it: who has what, and what is free. Pure.
+//!
+//! Invariant: a key that exists is taken, also one whose value cannot be read: claiming it would fail for ever.
+
+use super::cache::Stored;
+use super::runs::Runs;
+use crate::api::allocation::{Allocation, Item, Owner, Vni};
+use crate::api::name::Scoped;
+use crate::api::subnet::Cidr;
+use crate::api::uid::Uid;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+/// A range of numbers from which each is given out once.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Space {
+    /// Numbers of nodes.
+    Nodes,
+    /// Numbers of overlays.
+    Vnis,
+    /// All addresses of IPv4, given out as subnets.
+    Subnets,
+    /// The addresses of the network with this uid.
+    Addresses(Uid),
+}
+
+/// All allocations.
+#[derive(Clone, Debug, Default)]
+pub struct Allocations {
+    items: BTreeMap<Item, Stored<Allocation>>,
+    unreadable: BTreeSet<Item>,
+    by_owner: BTreeMap<Owner, BTreeSet<Item>>,
+    /// The names that go with the uids of networks that own something.
+    networks: BTreeMap<Uid, Scoped>,
+    taken: BTreeMap<Space, Runs>,
+}
+
+/// The space of an item, and the numbers of it that it takes.
+pub fn place(item: &Item) -> (Space, u32, u32) {
+    match item {
+        Item::Node(index) => (Space::Nodes, index.0.into(), index.0.into()),
+        Item::Vni(vni) => (Space::Vnis, vni.0, vni.0),
+        Item::Subnet(subnet) => {
+            let (first, last) = subnet.range();
+            (Space::Subnets, first, last)
+        }
+        Item::Address(network, address) => {
+            let number = u32::from(*address);
+            (Space::Addresses(network.clone()), number, number)
+        }
+    }
+}
+
+impl Allocations {
+    /// What stands under an item's key.
+    pub fn get(&self, item: &Item) -> Option<&Stored<Allocation>> {
+        self.items.get(item)
+    }
+
+    /// All that can be read, in order: nodes, VNIs, subnets, addresses by network.
+    pub fn iter(&self) -> impl Iterator<Item = (&Item, &Stored<Allocation>)> {
+        self.items.iter()
+    }
+
+    /// All but the addresses of networks.
+    pub fn numbers(&self) -> impl Iterator<Item = (&Item, &Stored<Allocation>)> {
+        let is_number = |(item, _): &(&Item, &Stored<Allocation>)| match item {
+            Item::Node(_) | Item::Vni(_) | Item::Subnet(_) => true,
+            Item::Address(..) => false,
+        };
+        self.items.iter().take_while(is_number)
+    }
+
+    /// The addresses of a network that are given out.
+    pub fn addresses<'a>(
+        &'a self,
+        network: &Uid,
+    ) -> impl Iterator<Item = (Ipv4Addr, &'a Stored<Allocation>)> + use<'a> {
+        let first = Item::Address(network.clone(), Ipv4Addr::UNSPECIFIED);
+        let last = Item::Address(network.clone(), Ipv4Addr::BROADCAST);
+        let range = self.items.range(first..=last);
+        range.filter_map(|(item, stored)| match item {
+            Item::Address(_, address) => Some((*address, stored)),
+            Item::Node(_) | Item::Vni(_) | Item::Subnet(_) => None,
+        })
+    }
+
+    /// The uids of networks of which addresses are given out.
+    pub fn addressed(&self) -> impl Iterator<Item = &Uid> {
+        self.taken.keys().filter_map(|space| match space {
+            Space::Addresses(network) => Some(network),
+            Space::Nodes | Space::Vnis | Space::Subnets => None,
+        })
+    }
+
+    /// What an owner has.
+    pub fn of<'a>(&'a self, owner: &Owner) -> impl Iterator<Item = &'a Item> + use<'a> {
+        self.by_owner.get(owner).into_iter().flatten()
+    }
+
+    /// The VNI and the subnet of a network, the lowest if somebody gave it several by hand.
+    pub fn numbers_of(&self, network: &Owner) -> (Option<Vni>, Option<Cidr>) {
+        let (mut vni, mut subnet) = (None, None);
+        for item in self.of(network) {
+            match item {
+                Item::Vni(number) => vni = vni.or(Some(*number)),
+                Item::Subnet(cidr) => subnet = subnet.or(Some(*cidr)),
+                Item::Node(_) | Item::Address(..) => {}
+            }
+        }
+        (vni, subnet)
+    }
+
+    /// How many addresses of a network are free for tasks and services.
+    pub fn free_addresses(&self, network: &Uid, subnet: Cidr) -> u64 {
+        let (first, last) = subnet.hosts();
+        let all = (u64::from(last) + 1).saturating_sub(u64::from(first));
+        let runs = self.taken(&Space::Addresses(network.clone()));
+        runs.map_or(all, |runs| runs.count_free(first, last))
+    }
+
+    /// The name of the network with this uid, if it has a number or a subnet.
+    pub fn network(&self, uid: &Uid) -> Option<&Scoped> {
+        self.networks.get(uid)
+    }
+
+    /// What of a space is taken.
+    pub fn taken(&self, space: &Space) -> Option<&Runs> {
+        self.taken.get(space)
+    }
+
+    /// The subnets given out that share an address with `subnet`.
+    pub fn overlapping(&self, subnet: Cidr) -> Vec<Cidr> {
+        let (first, last) = subnet.range();
+        let at = |address: u32, length: u8| {
+            Item::Subnet(Cidr {
+                address: Ipv4Addr::from(address),
+                length,
+            })
+        };
+        // Those around it have its first address cut to fewer bits; all others begin within it.
+        let around = (0..subnet.length).filter_map(|length| {
+            let wide = Cidr { length, ..subnet };
+            Some(at(wide.range().0, length)).filter(|item| self.exists(item))
+        });
+        let readable = self.items.range(at(first, subnet.length)..=at(last, 32));
+        let within = readable.map(|(item, _)| item);
+        let unreadable = self
+            .unreadable
+            .range(at(first, subnet.length)..=at(last, 32));
+        let all = around.chain(within.cloned()).chain(unreadable.cloned());
+        all.filter_map(|item| match item {
+            Item::Subnet(subnet) => Some(subnet),
+            Item::Node(_) | Item::Vni(_) | Item::Address(..) => None,
+        })
+        .collect()
+    }
+
+    fn exists(&self, item: &Item) -> bool {
+        self.items.contains_key(item) || self.unreadable.contains(item)
+    }
+
+    /// Puts what stands under an item's key now.
+    pub(super) fn put(&mut self, item: &Item, stored: Stored<Allocation>) {
+        self.remove(item);
+        let owner = &stored.owner;
+        if !stored.released {
+            let items = self.by_owner.entry(owner.clone()).or_default();
+            items.insert(item.clone());
+        }
+        if let Owner::Network { name, uid } = owner {
+            self.networks.insert(uid.clone(), name.clone());
+        }
+        self.items.insert(item.clone(), stored);
+        self.take(item);
+    }
+
+    /// The key exists, and its value cannot be read. The last one that could stays.
+    pub(super) fn occupy(&mut self, item: &Item) {
+        if !self.items.contains_key(item) {
+            self.unreadable.insert(item.clone());
+            self.take(item);
+        }
+    }
+
+    /// The key is gone.
+    pub(super) fn remove(&mut self, item: &Item) {
+        let was_unreadable = self.unreadable.remove(item);
+        let Some(before) = self.items.remove(item) else {
+            if was_unreadable {
+                self.give_back(item);
+            }
+            return;
+        };
+        if let Some(items) = self.by_owner.get_mut(&before.owner) {
+            items.remove(item);
+            if items.is_empty() {
+                self.by_owner.remove(&before.owner);
+                if let Owner::Network { uid, .. } = &before.owner {
+                    self.networks.remove(uid);
+                }
+            }
+        }
+        self.give_back(item);
+    }
+
+    fn take(&mut self, item: &Item) {
+        let (space, first, last) = place(item);
+        self.taken.entry(space).or_default().take(first, last);
+    }
+
+    fn give_back(&mut self, item: &Item) {
+        let (space, first, last) = place(item);
+        // Subnets that were put by hand may overlap: what others have of it stays taken.
+        let others = match item {
+            Item::Subnet(subnet) => self.overlapping(*subnet),
+            Item::Node(_) | Item::Vni(_) | Item::Address(..) => Vec::new(),
+        };
+        let Some(runs) = self.taken.get_mut(&space) else {
+            return;
+        };
+        runs.free(first, last);
+        for (first, last) in others.into_iter().map(Cidr::range) {
+            runs.take(first, last);
+        }
+        if runs.is_empty() {
+            self.taken.remove(&space);
+        }
+    }
+
+    /// The keys of all items, readable or not.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Item> {
+        self.items.keys().chain(&self.unreadable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::name::NodeName;
+    use crate::api::unit::{LeaseId, Revision};
+    use proptest::prelude::*;
+    use std::sync::Arc;
+
+    fn items() -> Vec<Item> {
+        let subnets = [
+            "10.0.0.0/8",
+            "10.1.0.0/16",
+            "10.1.2.0/24",
+            "10.1.2.0/25",
+            "10.2.0.0/16",
+        ];
+        let subnets = subnets.map(|text| Item::Subnet(text.parse().expect("a subnet")));
+        let addresses = ["10.1.2.3", "10.1.2.4"]
+            .map(|text| Item::Address("u".into(), text.parse().expect("an address")));
+        let numbers = [Item::Vni(Vni(70_000)), Item::Vni(Vni(70_001))];
+        subnets
+            .into_iter()
+            .chain(addresses)
+            .chain(numbers)
+            .collect()
+    }
+
+    fn given(owner: usize) -> Stored<Allocation> {
+        let owner = match owner {
+            0 => Owner::Node {
+                name: NodeName::from("n"),
+                uid: "n".into(),
+            },
+            _ => Owner::Network {
+                name: Scoped::new("shop", "front"),
+                uid: "u".into(),
+            },
+        };
+        Stored {
+            value: Arc::new(Allocation {
+                owner,
+                released: false,
+            }),
+            create_revision: Revision(1),
+            mod_revision: Revision(1),
+            lease: LeaseId(0),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_kept_beside_the_keys_is_what_the_keys_say(
+            steps in prop::collection::vec((0..9usize, 0..4usize), 0..40)
+        ) {
+            let mut kept = Allocations::default();
+            for (item, what) in steps {
+                let item = &items()[item];
+                match what {
+                    0 | 1 => kept.put(item, given(what)),
+                    2 => kept.occupy(item),
+                    _ => kept.remove(item),
+                }
+            }
+            let mut anew = Allocations::default();
+            kept.items.iter().for_each(|(item, stored)| anew.put(item, stored.clone()));
+            kept.unreadable.iter().for_each(|item| anew.occupy(item));
+            prop_assert_eq!(&kept.taken, &anew.taken);
+            prop_assert_eq!(&kept.by_owner, &anew.by_owner);
+            prop_assert_eq!(&kept.networks, &anew.networks);
+            for probe in ["10.1.2.0/24", "10.1.0.0/16", "10.1.2.4/30", "10.3.0.0/16"] {
+                let probe: Cidr = probe.parse().expect("a subnet");
+                let found: BTreeSet<Cidr> = kept.overlapping(probe).into_iter().collect();
+                let expected = kept.keys().filter_map(|item| match item {
+                    Item::Subnet(subnet) if subnet.overlaps(probe) => Some(*subnet),
+                    _ => None,
+                });
+                prop_assert_eq!(found, expected.collect());
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Rules of what is given out once: numbers of nodes and overlays, subnets, addresses. Pure.
+
+use super::Bench;
+use crate::api::allocation::{Allocation, Item, Owner};
+use crate::api::name::Kind;
+use crate::api::subnet::Cidr;
+
+impl Bench {
+    /// What somebody has is given to nobody else, neither under its own key nor, of subnets, under another.
+    pub(super) fn check_allocation(&mut self, item: &Item, given: &Allocation) {
+        let before = self.store.allocations.get(item);
+        let is_free = before.is_none_or(|before| before.released || before.owner == given.owner);
+        self.log
+            .check("what is given out is nobody else's (S1)", is_free, || {
+                format!("{item} went over to {}", given.owner)
+            });
+        let Item::Subnet(subnet) = item else {
+            return;
+        };
+        let first = |subnet: &Cidr| u32::from(subnet.address);
+        let last =
+            |subnet: &Cidr| first(subnet) | u32::MAX.checked_shr(subnet.length.into()).unwrap_or(0);
+        let others = self
+            .store
+            .allocations
+            .keys()
+            .filter_map(|other| match other {
+                Item::Subnet(other) if other != subnet => Some(other),
+                Item::Subnet(_) | Item::Node(_) | Item::Vni(_) | Item::Address(..) => None,
+            });
+        let mut clashes =
+            others.filter(|other| first(other) <= last(subnet) && first(subnet) <= last(other));
+        let clash = clashes.next().copied();
+        self.log
+            .check("subnets share no address (S1)", clash.is_none(), || {
+                let other = clash.map(|other| other.to_string()).unwrap_or_default();
+                format!("{subnet} of {} and {other}", given.owner)
+            });
+    }
+
+    /// An allocation whose owner is not in force.
+    pub(super) fn allocation_of_nobody(&self) -> Option<String> {
+        let mut given = self.store.allocations.iter();
+        let nobodys = given.find(|(_, given)| !given.released && !self.is_in_force(&given.owner));
+        nobodys.map(|(item, given)| format!("{}: {item}", given.owner))
+    }
+
+    fn is_in_force(&self, owner: &Owner) -> bool {
+        let record = self.store.accepted.get(&owner.object());
+        match owner {
+            Owner::Node { uid, .. } | Owner::Network { uid, .. } | Owner::Service { uid, .. } => {
+                record.is_some_and(|record| record.uid == *uid)
+            }
+            Owner::Task { task, .. } => self.store.tasks.contains_key(task),
+        }
+    }
+
+    /// A node or network in force that has not exactly one number. (A network may rightly be refused one, and says so.)
+    pub(super) fn without_number(&self) -> Option<String> {
+        let mut records = self.store.accepted.iter();
+        let odd = records.find(|(object, record)| {
+            let given = self.store.allocations.iter();
+            let of_it = |owner: &Owner| match owner {
+                Owner::Node { uid, .. } | Owner::Network { uid, .. } => *uid == record.uid,
+                Owner::Service { .. } | Owner::Task { .. } => false,
+            };
+            let count = given
+                .filter(|(item, given)| {
+                    !given.released && of_it(&given.owner) && !matches!(item, Item::Subnet(_))
+                })
+                .count();
+            let is_refused = || {
+                let status = self
+                    .store
+                    .reports
+                    .get(&((*object).clone(), "network".to_owned()));
+                let condition = status.and_then(|status| status.condition("Allocated"));
+                condition
+                    .is_some_and(|condition| condition.status == crate::api::status::Truth::False)
+            };
+            match object.kind {
+                Kind::Node => count != 1,
+                Kind::Network => count != 1 && !is_refused(),
+                Kind::Service => false,
+            }
+        });
+        odd.map(|(object, _)| format!("{object} has not one number"))
+    }
+}
