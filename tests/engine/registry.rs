@@ -107,6 +107,7 @@ impl Cluster {
             controllers: CONTROLLERS.iter().map(ToString::to_string).collect(),
             metrics: None,
             cluster: Default::default(),
+            network: Default::default(),
             node: Default::default(),
         };
         let doors = Doors {
