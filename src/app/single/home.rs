@@ -97,7 +97,12 @@ impl Home {
         let lock = lock(path).map_err(failed)?.map_err(Denied::Taken)?;
         let remembered = match fs::read(path.join("up.json")) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
-                Denied::Failed(format!("{}: {error}", path.join("up.json").display()))
+                // What it remembers is small and can be told anew: no reason to guess, and none to leave a person alone.
+                Denied::Failed(format!(
+                    "cannot read what an earlier `skep up` remembered in {}: {error}; restore that file, or delete it \
+                     and start with the --name and --listen of before",
+                    path.join("up.json").display()
+                ))
             })?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Remembered::default(),
             Err(error) => return Err(failed(error)),
@@ -212,6 +217,19 @@ mod tests {
         let again = Home::take(&path).unwrap();
         assert_eq!(again.remembered.manager.as_deref(), Some("here"));
         assert_eq!(again.remembered.listen.unwrap().port(), 2380);
+    }
+
+    #[test]
+    fn a_memory_that_cannot_be_read_says_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("up.json"), "{\"manager\": ").unwrap();
+        let Err(Denied::Failed(text)) = Home::take(folder.path()) else {
+            panic!("half a file was taken");
+        };
+        assert!(
+            text.contains("up.json") && text.contains("line 1") && text.contains("--name"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -112,7 +112,7 @@ fn the_error_says_where_and_what_to_do() {
     assert_eq!(
         error.to_string(),
         "memory/segment-000000000003 is damaged at byte 72: the checksum of a record is wrong. Changes that were \
-         acknowledged are lost: restore a backup, or open it once with salvage, which keeps what stands before the damage \
+         acknowledged are lost: restore a backup, or open it once with --salvage, which keeps what stands before the damage \
          and sets the rest aside"
     );
     assert!(!error.is_retryable());

@@ -52,7 +52,7 @@ pub enum Error {
     /// What was acknowledged is damaged or gone.
     #[error(
         "{file} is damaged at byte {offset}: {reason}. Changes that were acknowledged are lost: restore a backup, \
-         or open it once with salvage, which keeps what stands before the damage and sets the rest aside"
+         or open it once with --salvage, which keeps what stands before the damage and sets the rest aside"
     )]
     Corrupt {
         /// The file.
