@@ -111,7 +111,8 @@ impl Error {
                 "what answers there is not etcd's client port: look at --endpoints".into()
             }
             Self::Store(error) if is_unreachable(error) => {
-                "is it running? say where with --endpoints, SKEP_ENDPOINTS or ETCDCTL_ENDPOINTS"
+                "is it running? say where with --endpoints, SKEP_ENDPOINTS or ETCDCTL_ENDPOINTS; one that asks for \
+                 TLS hangs up on others: name it https://..., with --cacert"
                     .into()
             }
             Self::Unknown(_) => "look with `skep get` and repeat the command: it is safe".into(),

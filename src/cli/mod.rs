@@ -107,7 +107,7 @@ pub enum Command {
     Scale(scale::Args),
     /// Waits for a condition, or until objects are gone
     Wait(wait::Args),
-    /// Shows the output of a service's tasks
+    /// Shows the output of a service's tasks, what they write to stderr on stderr
     Logs(logs::Args),
     /// Runs a command in a task's container
     Exec(exec::Args),

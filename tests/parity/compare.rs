@@ -215,6 +215,10 @@ fn by_watch(answers: Vec<PbWatchResponse>) -> BTreeMap<i64, Vec<String>> {
         lines.extend(events.iter().map(line));
         let header = answer.header.get_or_insert_default();
         mask(header);
+        if answer.canceled && !answer.created {
+            // Nobody waits for the end of a watch, so what comes next can overtake it on either side.
+            header.revision = 0;
+        }
         match newest {
             // Where such an answer ends is open; but it never stands before its own events.
             Some(newest) if header.revision >= newest && !answer.canceled && !answer.created => {}

@@ -2,7 +2,7 @@
 //! of every answer and event compared.
 //!
 //! A sequence comes from a seed, which is printed: `SEED=7 STEPS=400 cargo test --test parity` plays it again. `ROUNDS=` says how
-//! many sequences there are, `SERIES=3.5` asks another release of etcd. One that differs is made shorter, as far as it then still differs, and printed whole with the
+//! many sequences there are, `SERIES=3.5` asks another release of etcd, without what the releases answer differently. One that differs is made shorter, as far as it then still differs, and printed whole with the
 //! first difference.
 //!
 //! What is masked: ids of clusters and members, terms and indexes of raft, hashes and sizes; the seconds that a lease has left
@@ -61,6 +61,9 @@ async fn explore(seed: u64, length: u64) -> (Vec<Step>, Verdict) {
     let mut played = Vec::new();
     for _ in 0..length {
         let step = generator.next(&pair.hint());
+        if series() != "3.4" && step.is_of_its_release() {
+            continue;
+        }
         played.push(step.clone());
         if let Some(difference) = pair.play(&step).await {
             return (played, Some(difference));
