@@ -53,9 +53,10 @@ impl Step {
     /// Whether 3.5 answers it in another way than 3.4, whose answers the embedded store gives.
     ///
     /// 3.5 tells how far a stream is only while each of its watches has told all and none begins later, so never on a
-    /// stream without watches; it takes a negative first revision for one that was compacted; and what
+    /// stream without watches; it takes a negative first revision for one that was compacted; it keeps
+    /// deletions of the very revision that was `compacted` to, which 3.4 forgets (etcd pull request 18474); and what
     /// HashKV says of compactions differs even within 3.5.
-    pub(crate) fn is_of_its_release(&self) -> bool {
+    pub(crate) fn is_of_its_release(&self, compacted: i64) -> bool {
         let request = match self {
             Self::Watch { request, .. } => request,
             Self::HashKv(_) => return true,
@@ -63,7 +64,10 @@ impl Step {
         };
         match request {
             PbWatchRequestUnion::ProgressRequest(_) => true,
-            PbWatchRequestUnion::CreateRequest(create) => create.start_revision < 0,
+            PbWatchRequestUnion::CreateRequest(create) => {
+                let from = create.start_revision;
+                from < 0 || (from != 0 && from == compacted)
+            }
             PbWatchRequestUnion::CancelRequest(_) => false,
         }
     }
