@@ -1,8 +1,8 @@
 //! Where tasks without a binding belong, after a store went back to before they were bound (rule S6). Pure.
 //!
 //! A restored store may have a task's record and not its binding. Where the task's container was found, it is bound
-//! again. Where it was not, it may be on a node that did not answer while what runs was adopted: it is bound nowhere, and
-//! given up for another, so that a node that returns with its container doubles no task.
+//! again. Where it was not, it may be on a node that has not been looked at since: until all have been it is bound nowhere,
+//! and given up for another. Its record stays, so that a node that returns with its container gets it removed.
 
 use super::cache::{Cache, Stored};
 use super::view::NodeView;
@@ -20,7 +20,7 @@ pub enum Home<'a> {
     On(&'a NodeName),
     /// To any: it never was anywhere.
     Anywhere,
-    /// Nobody knows: it is of an earlier life of the store, and may have been bound.
+    /// Nobody knows: it is of an earlier life of the store, may have been bound, and not all nodes were looked at since.
     Unknown,
 }
 
@@ -28,8 +28,8 @@ pub enum Home<'a> {
 #[derive(Clone, Debug)]
 pub struct Homes<'a> {
     found: BTreeMap<&'a TaskId, NodeName>,
-    /// When adopting ended, or the present life of the store began.
-    begun: Revision,
+    /// What was recorded earlier may have been bound and lost its binding.
+    certain_since: Revision,
 }
 
 impl<'a> Homes<'a> {
@@ -51,15 +51,19 @@ impl<'a> Homes<'a> {
                 }
             }
         }
+        let is_looked_at = |node: &NodeView<'_>| {
+            let found = node.found.filter(|found| found.incarnation == life);
+            found.is_some_and(|found| !found.is_cut())
+        };
+        // Its record was written when the present life began, and when adopting ended.
+        let begun = cache.cluster.as_ref().map(|cluster| cluster.mod_revision);
+        let begun = begun.filter(|_| !nodes.iter().all(is_looked_at));
         let found = best
             .into_iter()
             .map(|(task, (_, node))| (task, node.clone()));
         Self {
             found: found.collect(),
-            begun: cache
-                .cluster
-                .as_ref()
-                .map_or(Revision(0), |cluster| cluster.mod_revision),
+            certain_since: begun.unwrap_or(Revision(0)),
         }
     }
 
@@ -69,7 +73,7 @@ impl<'a> Homes<'a> {
         match (found.or_else(|| self.found.get(&task.id)), &task.slot) {
             (Some(node), _) => Home::On(node),
             // A global service's task was on its node or nowhere.
-            (None, Slot::Replica(_)) if task.create_revision < self.begun => Home::Unknown,
+            (None, Slot::Replica(_)) if task.create_revision < self.certain_since => Home::Unknown,
             (None, Slot::Replica(_) | Slot::Node(_)) => Home::Anywhere,
         }
     }

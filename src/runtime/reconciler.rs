@@ -132,12 +132,13 @@ async fn lead<C: Controller>(
     for _ in 0..C::WORKERS {
         workers.spawn(part(reign.clone().work()));
     }
-    let key = Key::Election(C::NAME.to_owned(), leadership.session.lease());
+    let lease = leadership.session.lease();
+    let key = Key::Election(C::NAME.to_owned(), lease);
     let why = tokio::select! {
         biased;
         _ = stop.wait_for(|stop| *stop) => "stopping".to_owned(),
         () = leadership.session.lost() => "the lease is lost".to_owned(),
-        why = term::over(context, C::NAME, &key, leadership.term) => why,
+        why = term::over(context, C::NAME, &key, leadership.term, lease) => why,
         why = workers.join_next() => match why {
             Some(Ok(why)) => why,
             Some(Err(error)) => format!("a worker ended: {error}"),

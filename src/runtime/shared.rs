@@ -177,7 +177,11 @@ impl SharedCache {
                 .expect("no reader or writer of the cache panics");
             let was = cache.incarnation();
             let suspected = cache.rewound_in.or(rewound.then_some(was));
-            let keys = cache.replace(&self.prefix, kvs, revision);
+            let mut keys = cache.replace(&self.prefix, kvs, revision);
+            if rewound {
+                // Revisions are issued again: what has the same one may be something else.
+                keys.extend(cache.keys());
+            }
             cache.rewound_in = suspected.filter(|before| cache.incarnation() <= *before);
             keys
         };

@@ -10,7 +10,6 @@ use super::mirror::{Mirror, Step};
 use super::records::Records;
 use super::witness::Happening;
 use crate::api::name::NodeName;
-use crate::api::service::OnNodeLost;
 use crate::api::uid::{ContainerId, TaskId, Uid};
 use crate::api::unit::Revision;
 use crate::engine::Container;
@@ -290,11 +289,11 @@ impl Judge {
     /// Whether a container may run on beside its replacement: its node cannot (or could not just now) be reached and
     /// its service does not wait for it, or its record was lost with the store.
     fn is_excused(&self, other: &Seen, service: &Uid) -> bool {
-        let waits = self
-            .records
-            .services
-            .get(service)
-            .is_some_and(|(_, spec)| spec.template.on_node_lost == OnNodeLost::Wait);
+        let is_given_up = other
+            .task
+            .as_ref()
+            .is_some_and(|task| self.records.given_for_lost.contains(task));
+        let waits = self.records.waits(service) && !is_given_up;
         let is_cut = self.cut.get(&other.node).is_some_and(|causes| *causes > 0);
         let back = self.back.get(&other.node);
         let was_cut = back.is_some_and(|at| self.now.saturating_sub(*at) < BACK);

@@ -122,6 +122,31 @@ fn two_containers_of_a_slot_are_seen_unless_one_cannot_be_reached() {
     }
 }
 
+/// What was given up while its service replaced what is lost may be doubled also after the service was told to wait.
+#[test]
+fn what_a_service_waits_for_is_told_from_what_it_gave_up_before() {
+    for given_up_under in ["replace", "wait"] {
+        let mut judge = Judge::new();
+        judge.set_time(Duration::from_secs(100));
+        judge.stored(store(1, &[("a", "running")]), false);
+        start(&mut judge, "n1", "a");
+        judge.set_cut("n1", true);
+        for (round, policy) in [(2, given_up_under), (3, "wait")] {
+            let mut kvs = store(round, &[("a", "shutdown"), ("b", "running")]);
+            let generation = 1 + u64::from(policy != given_up_under);
+            let mut service = service(round, "stop-first", generation);
+            let text = String::from_utf8(service.value).expect("a record");
+            let policy = format!("\"template\":{{\"onNodeLost\":\"{policy}\",");
+            service.value = text.replace("\"template\":{", &policy).into_bytes();
+            kvs.insert(0, service);
+            judge.stored(kvs, false);
+        }
+        start(&mut judge, "n2", "b");
+        let is_fine = given_up_under == "replace";
+        assert_eq!(judge.broken().is_empty(), is_fine, "{:?}", judge.broken());
+    }
+}
+
 /// The accepted record of service `s`.
 fn service(round: i64, order: &str, generation: u64) -> KeyValue {
     let spec = serde_json::json!({

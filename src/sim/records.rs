@@ -5,7 +5,7 @@ use super::mirror::Step;
 use crate::api::accepted::AcceptedService;
 use crate::api::key::Key;
 use crate::api::name::{NodeName, Scoped};
-use crate::api::service::{Mode, Order, ServiceSpec};
+use crate::api::service::{Mode, OnNodeLost, Order, ServiceSpec};
 use crate::api::task::{Desired, Slot, Task, TaskState, TaskStatus};
 use crate::api::uid::{TaskId, Uid};
 use crate::store::KeyValue;
@@ -21,6 +21,9 @@ pub(super) struct Records {
     pub(super) retired: BTreeSet<TaskId>,
     /// When a task was given up, by the store's present history: in a backup's it may still be wanted.
     pub(super) given_up: BTreeMap<TaskId, Duration>,
+    /// Those of them whose service did not wait for lost nodes then: what is made in their place may run beside them while
+    /// their node cannot be reached, whatever the service says later.
+    pub(super) given_for_lost: BTreeSet<TaskId>,
     /// Tasks that were committed to be started at some time.
     pub(super) starting: BTreeSet<TaskId>,
     /// Where a task was bound first.
@@ -127,7 +130,9 @@ impl Records {
 
     fn learn_task(&mut self, task: Task, now: Duration, broken: &mut Vec<Broken>) {
         if task.desired >= Desired::Shutdown {
-            self.retired.insert(task.id.clone());
+            if self.retired.insert(task.id.clone()) && !self.waits(&task.service) {
+                self.given_for_lost.insert(task.id.clone());
+            }
             self.given_up.entry(task.id.clone()).or_insert(now);
         }
         let before = self.tasks.get(&task.id).map(|before| before.desired);
@@ -194,6 +199,12 @@ impl Records {
         let wanted = within.iter().map(|(_, wanted, _)| *wanted).max()?;
         let surge = within.iter().map(|(.., surge)| *surge).max()?;
         Some(wanted.saturating_add(surge))
+    }
+
+    /// Whether a service waits for nodes that are lost.
+    pub(super) fn waits(&self, uid: &Uid) -> bool {
+        let spec = self.services.get(uid).map(|(_, spec)| spec);
+        spec.is_some_and(|spec| spec.template.on_node_lost == OnNodeLost::Wait)
     }
 
     /// Whether a service's update starts the new before it stops the old.

@@ -2,6 +2,7 @@
 
 use crate::world::{World, nodes_of, serving};
 use skep::api::name::{ObjectKey, Scoped};
+use skep::api::task::Desired;
 use skep::app::manager::CONTROLLERS;
 use skep::embedded::fault::Fault;
 use skep::sim::Behaviour;
@@ -201,15 +202,15 @@ async fn s6_a_task_that_may_run_on_a_node_that_is_away_is_given_up_for_another()
     world.serving("web", 1).await;
     let cache = world.cache();
     assert_eq!(nodes_of(&cache, &web()), ["n2".into()]);
-    assert!(!cache.tasks.contains_key(&lost), "another task");
+    let given_up = cache.tasks[&lost].desired;
+    assert_eq!(given_up, Desired::Remove, "its record stays");
+    assert_eq!(world.running().len(), 2, "nobody can stop the one on n1");
     world.engine("n1").set_reachable(true);
-    world.pass(Duration::from_secs(1_200)).await;
-    world.quiet().await;
-    let node = ObjectKey::node(&"n1".into());
-    let said = world.condition(&node, "reaper", "ReaperHeld");
-    assert_eq!(said.as_deref(), Some("True/EarlierLife"));
-    let running = world.running().len();
-    assert_eq!(running, 2, "what an earlier life left waits for a person");
+    world
+        .until("it is removed", |cache| !cache.tasks.contains_key(&lost))
+        .await;
+    world.settled().await;
+    assert_eq!(world.running().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -264,7 +264,13 @@ impl Stage {
             let _ = self.store.compact(revision).now_or_never();
         }
         let is_it = |manager: &&Manager| Some(&manager.name) == lasting.who.as_ref();
-        if let Some(manager) = self.managers.iter().flatten().find(is_it) {
+        // A link is not mended while its manager has no way out at all.
+        let has_way = |manager: &&Manager| {
+            let is_link = matches!(lasting.trouble, Trouble::CutLink(..));
+            !is_link || !self.uplinks.contains_key(&manager.name)
+        };
+        let mut managers = self.managers.iter().flatten();
+        if let Some(manager) = managers.find(is_it).filter(has_way) {
             end_of_manager(manager, &lasting.trouble);
         }
         match &lasting.trouble {

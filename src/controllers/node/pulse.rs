@@ -11,7 +11,7 @@ use crate::api::key::Key;
 use crate::api::name::{NodeName, ObjectKey};
 use crate::api::node::EngineSpec;
 use crate::api::status::NodeState;
-use crate::api::unit::{Revision, Term};
+use crate::api::unit::{LeaseId, Revision, Term};
 use crate::engine::{Connector, Engine, Error, Identity};
 use crate::metrics::list;
 use crate::runtime::apply::{WriteError, Writer};
@@ -88,8 +88,9 @@ impl Wards {
             };
             backoff.reset();
             let _leads = self.context.metrics.lead(HEALTH);
-            let key = Key::Election(HEALTH.to_owned(), leadership.session.lease());
-            let ward = self.ward(None, key, leadership.term);
+            let lease = leadership.session.lease();
+            let key = Key::Election(HEALTH.to_owned(), lease);
+            let ward = self.ward(None, key, leadership.term, lease);
             let why = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => "stopping".to_owned(),
@@ -155,7 +156,7 @@ impl Wards {
                 match election::claim(&*self.context.kv, &full, session.lease(), value).await {
                     Ok(election::Claim::Ours(term)) => {
                         let fence = Compare::CreatedAt(full, Revision(term.0));
-                        let ward = self.ward(Some(node.clone()), key, term);
+                        let ward = self.ward(Some(node.clone()), key, term, session.lease());
                         let handle = wards.spawn(part(async move { ward.tend().await }));
                         held.insert(node, (fence, handle));
                     }
@@ -226,7 +227,7 @@ impl Wards {
         mine.into_iter().filter(is_free).collect()
     }
 
-    fn ward(&self, only: Option<NodeName>, key: Key, term: Term) -> Ward {
+    fn ward(&self, only: Option<NodeName>, key: Key, term: Term, lease: LeaseId) -> Ward {
         let context = self.context.clone();
         let fence = Compare::CreatedAt(key.full(context.cache.prefix()), Revision(term.0));
         let writer = Writer::start(
@@ -240,6 +241,7 @@ impl Wards {
             only,
             key,
             term,
+            lease,
             writer,
             grace: self.grace,
             connector: self.connector.clone(),
@@ -264,6 +266,7 @@ struct Ward {
     /// What gives the right to judge.
     key: Key,
     term: Term,
+    lease: LeaseId,
     writer: Writer,
     grace: Duration,
     connector: Arc<dyn Connector>,
@@ -276,7 +279,7 @@ impl Ward {
     async fn tend(&self) -> String {
         tokio::select! {
             biased;
-            why = term::over(&self.context, HEALTH, &self.key, self.term) => why,
+            why = term::over(&self.context, HEALTH, &self.key, self.term, self.lease) => why,
             why = self.tend_all() => why,
         }
     }

@@ -49,7 +49,7 @@ pub(super) struct Record<'a> {
 pub(super) enum Place {
     /// It has no binding and will get none: there is no container.
     Nowhere,
-    /// It will be bound to the node that its container was found on.
+    /// It will be bound to the node that its container was found on, or may yet be found on.
     Expected,
     /// On a node of the fleet.
     Node,
@@ -170,7 +170,8 @@ fn place(cache: &Cache, task: &Stored<Task>, homes: &Homes<'_>) -> Place {
         },
         (None, Home::On(node)) if cache.nodes.contains_key(node) => Place::Expected,
         (None, Home::On(_)) => Place::Forgotten,
-        (None, Home::Anywhere | Home::Unknown) => Place::Nowhere,
+        (None, Home::Unknown) => Place::Expected,
+        (None, Home::Anywhere) => Place::Nowhere,
     }
 }
 

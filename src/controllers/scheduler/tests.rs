@@ -405,8 +405,24 @@ fn s6_what_an_earlier_life_may_have_bound_is_bound_nowhere_but_to_its_own_node()
     });
     world.cluster(2, true);
     world.cluster(2, false);
+    for node in ["n1", "n2"] {
+        nothing(&mut world, node);
+    }
     world.settle(&Scheduler);
     shows(&world, "a1@n1 a2@n2");
+    // Every node was looked at: it never was anywhere.
+    nothing(&mut world, "n3");
+    world.settle(&Scheduler);
+    shows(&world, "a1@n1 a2@n2 t1@n3");
+}
+
+/// Nothing was found on a node in the second life of the store.
+fn nothing(world: &mut World, node: &str) {
+    let found = Found {
+        incarnation: Incarnation(2),
+        ..Found::default()
+    };
+    world.found(node, found);
 }
 
 /// The container of `task` was found on a node in this life of the store; the record has no binding.

@@ -6,7 +6,7 @@ use crate::api::key::Key;
 use crate::api::name::{Kind, NodeName};
 use crate::api::node::EngineSpec;
 use crate::api::uid::Uid;
-use crate::api::unit::{Revision, Term};
+use crate::api::unit::{LeaseId, Revision, Term};
 use crate::engine::Connector;
 use crate::planted::{Bug, planted};
 use crate::runtime::apply::Writer;
@@ -158,6 +158,7 @@ impl Shards {
     /// Drives the engines of one shard; ends when the term is over.
     fn drive(&self, name: String, term: Term) -> impl Future<Output = Ended> + use<> {
         let session = self.session.clone();
+        let lease = session.lease();
         let key = Key::Shard(name.clone()).full(self.context.cache.prefix());
         let fence = Compare::CreatedAt(key, Revision(term.0));
         let context = self.context.clone();
@@ -172,6 +173,7 @@ impl Shards {
         let shard = Shard {
             name,
             term,
+            lease,
             fence,
             writer,
             may_act,
@@ -186,6 +188,7 @@ impl Shards {
 struct Shard {
     name: String,
     term: Term,
+    lease: LeaseId,
     fence: Compare,
     writer: Writer,
     may_act: MayAct,
@@ -211,7 +214,8 @@ impl Shard {
         let epoch = context.cache.progress().epoch;
         context.cache.reached(Revision(self.term.0), epoch).await;
         let key = Key::Shard(self.name.clone());
-        let mut over = std::pin::pin!(term::over(&context, view::TASK, &key, self.term));
+        let over = term::over(&context, view::TASK, &key, self.term, self.lease);
+        let mut over = std::pin::pin!(over);
         let changes = Changes::of(&self.context.cache, is_node);
         let mut drivers: JoinSet<String> = JoinSet::new();
         let mut running = BTreeMap::new();

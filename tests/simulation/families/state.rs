@@ -110,8 +110,6 @@ impl Stored {
                 (!is_known).then(|| ("left over".to_owned(), key.to_string()))
             }
             Key::Cluster => Some((key.to_string(), text(&value["id"]))),
-            // A leader that has nothing to write need not notice that its key went with the store; it is fenced if it does.
-            Key::Election(..) if self.has_unclaimed => None,
             Key::Election(controller, _) => Some((format!("election/{controller}"), "held".into())),
             Key::Shard(name) => Some((format!("shards/{name}"), "held".into())),
             Key::Manager(_) => None,
