@@ -385,7 +385,11 @@ fn is_pure(file: &File) -> bool {
     let alone = [
         "src/dataplane/address.rs",
         "src/dataplane/connections.rs",
+        "src/controllers/network/addresses.rs",
+        "src/controllers/network/joins.rs",
+        "src/controllers/network/state.rs",
         "src/dataplane/constants.rs",
+        "src/dataplane/delta.rs",
         "src/dataplane/kernel.rs",
         "src/dataplane/netlink/conntrack.rs",
         "src/dataplane/netlink/message.rs",

@@ -149,6 +149,7 @@ async fn manage(globals: &StoreArgs, args: ManagerArgs) -> Ended {
         },
         network: network::Settings {
             pool: args.network_pool,
+            addresses: args.networks,
         },
         node: node::Settings {
             grace: args.node_grace.0,

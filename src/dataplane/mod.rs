@@ -6,7 +6,7 @@
 //!
 //! | # | The datum | Where |
 //! |---|---|---|
-//! | 1 | what should be: a state, or a change of one | `state.rs` |
+//! | 1 | what should be: a state, or a change of one | `state.rs`, `delta.rs` (computed in `controllers/network/state.rs`) |
 //! | 2 | the kernel that it means | `wanted.rs`, `nftables/elements.rs`, `nftables/rules.rs` |
 //! | 3 | the kernel that is there | `host/linux.rs`, `netlink/`, `nftables/decode.rs` |
 //! | 4 | operations from one to the other | `plan.rs`, `nftables/diff.rs` |
@@ -33,13 +33,14 @@
 //! - Only what is ours by name or number is touched; of Docker's tables, one rule in the chain that is there for it.
 //! - What was made can be taken away without a trace, and settings of the namespace are put back.
 //!
-//! Deliberately absent, for now: the managers' half (who allocates addresses, starts agents and tells them states), names
+//! Deliberately absent, for now: most of the managers' half (who starts agents and tells them states), names
 //! (DNS), IPv6, iptables-legacy, encryption, and the faster form in which frames between tasks stay on the bridges.
 
 pub mod address;
 pub mod agent;
 pub mod connections;
 mod constants;
+pub mod delta;
 pub mod host;
 pub mod kernel;
 mod netlink;

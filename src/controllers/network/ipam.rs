@@ -56,8 +56,8 @@ impl Refused {
 /// How a network stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// It has all that it needs.
-    Has(Vni, Cidr),
+    /// It has all that it needs; whether an address is left for a task.
+    Has(Vni, Cidr, bool),
     /// It will get what it lacks.
     Pending(&'static str),
     /// It has no number, and gets none as things are.
@@ -303,7 +303,10 @@ pub(super) fn standing(
                 );
                 Standing::Fixed(Refused::new("SubnetFixed", message))
             }
-            Ok(_) => Standing::Has(vni, subnet),
+            Ok(_) => {
+                let left = cache.allocations.free_addresses(&record.uid, subnet);
+                Standing::Has(vni, subnet, left > 0)
+            }
         };
     }
     if view::is_adopting(cache) {

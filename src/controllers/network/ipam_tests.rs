@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 fn small() -> Network {
     Network(Settings {
         pool: "10.64.0.0/22".parse().unwrap(),
+        addresses: false,
     })
 }
 

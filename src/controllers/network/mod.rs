@@ -1,6 +1,6 @@
 //! The network controller: accepts networks, gives out numbers, and says what of networks and ports is not provided.
 //!
-//! Watches `networks/*`, `accepted/*`, `allocations/*` and the cluster. Writes `accepted/networks/*`, `allocations/*`,
+//! Watches `networks/*`, `accepted/*`, `allocations/*`, tasks and the cluster. Writes `accepted/networks/*`, `allocations/*`,
 //! `status/networks/<ns>/<name>/network` and `status/services/<ns>/<name>/network`.
 //!
 //! Invariants:
@@ -10,23 +10,34 @@
 //! - A deleted network's record leaves at once: nothing on any node follows from it.
 //! - What is asked for and not provided is a condition that is False, and holds nothing up.
 //!
-//! Deliberately absent: addresses and overlays. Networks have numbers and are not realised; tasks join their engine's own
-//! bridge.
+//! `addresses.rs` gives out addresses, behind a switch that is off; `state.rs` says what the data plane of each node should be,
+//! and nobody asks it yet.
+//!
+//! Deliberately absent: overlays. Networks have numbers and are not realised; tasks join their engine's own bridge. When they
+//! join, addresses that a store lost have to be taken over from what runs before any is given out.
 
+mod addresses;
 mod ipam;
+mod joins;
 mod plan;
 mod snapshot;
+pub mod state;
 mod status;
 
 #[cfg(test)]
+mod addresses_tests;
+#[cfg(test)]
 mod ipam_tests;
+#[cfg(test)]
+mod state_tests;
 #[cfg(test)]
 mod tests;
 
+use crate::api::allocation::{Item, Owner};
 use crate::api::key::Key;
-use crate::api::name::{Kind, ObjectKey};
+use crate::api::name::{Kind, ObjectKey, Scoped};
 use crate::api::subnet::Cidr;
-use crate::api::uid::Ids;
+use crate::api::uid::{Ids, TaskId};
 use crate::runtime::cache::Cache;
 use crate::runtime::clock::Now;
 use crate::runtime::controller::Controller;
@@ -49,11 +60,16 @@ pub const DEFAULT_POOL: Cidr = Cidr {
 pub struct Settings {
     /// Where networks without a subnet of their own get one.
     pub pool: Cidr,
+    /// Whether services and tasks get addresses: off until nodes have the networks.
+    pub addresses: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { pool: DEFAULT_POOL }
+        Self {
+            pool: DEFAULT_POOL,
+            addresses: false,
+        }
     }
 }
 
@@ -66,6 +82,8 @@ pub struct Network(pub Settings);
 pub enum Work {
     /// All numbers at once: what networks and nodes lack, and what nobody owns.
     Numbers,
+    /// The addresses of a network.
+    Addresses(Scoped),
     /// A network or a service.
     Object(ObjectKey),
 }
@@ -74,6 +92,7 @@ impl fmt::Display for Work {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Numbers => f.write_str("numbers"),
+            Self::Addresses(network) => write!(f, "addresses/{network}"),
             Self::Object(object) => object.fmt(f),
         }
     }
@@ -86,7 +105,7 @@ impl Controller for Network {
 
     fn work(&self, key: &Key, cache: &Cache) -> Vec<Work> {
         let object = |object: &ObjectKey| Work::Object(object.clone());
-        match key {
+        let mut works = match key {
             Key::User(written) if written.kind == Kind::Network => vec![object(written)],
             Key::Accepted(record) => match record.kind {
                 Kind::Network => vec![Work::Numbers, object(record)],
@@ -96,15 +115,7 @@ impl Controller for Network {
             Key::Status(of, controller) if controller == Self::NAME && concerns(of.kind) => {
                 vec![object(of)]
             }
-            Key::Allocation(item) => {
-                let owner = cache
-                    .allocations
-                    .get(item)
-                    .map(|given| given.owner.object());
-                let owner = owner.filter(|owner| owner.kind == Kind::Network);
-                let owner = owner.map(Work::Object).into_iter();
-                owner.chain([Work::Numbers]).collect()
-            }
+            Key::Allocation(item) => of_allocation(item, cache),
             // Another life of the store: the records take over its numbers.
             Key::Cluster => self.all_work(cache),
             Key::User(_)
@@ -117,7 +128,11 @@ impl Controller for Network {
             | Key::Election(..)
             | Key::Manager(_)
             | Key::Shard(_) => Vec::new(),
+        };
+        if self.0.addresses {
+            works.extend(addressed(key, cache).into_iter().map(Work::Addresses));
         }
+        works
     }
 
     fn all_work(&self, cache: &Cache) -> Vec<Work> {
@@ -136,13 +151,16 @@ impl Controller for Network {
         all.sort();
         all.dedup();
         let objects = all.into_iter().map(Work::Object);
-        objects.chain([Work::Numbers]).collect()
+        let addressed = cache.networks.keys().filter(|_| self.0.addresses);
+        let addressed = addressed.cloned().map(Work::Addresses);
+        objects.chain([Work::Numbers]).chain(addressed).collect()
     }
 
     fn plan(&self, work: &Work, cache: &Cache, now: Now, ids: &mut Ids) -> Plan {
         let pool = self.0.pool;
         match work {
             Work::Numbers => ipam::plan(cache, pool),
+            Work::Addresses(network) => addresses::plan(cache, network),
             Work::Object(object) => match object.kind {
                 Kind::Network => snapshot::network(cache, object, pool, now)
                     .map_or_else(Plan::default, |snapshot| plan::network(snapshot, ids)),
@@ -158,4 +176,96 @@ fn concerns(kind: Kind) -> bool {
         Kind::Network | Kind::Service => true,
         Kind::Node => false,
     }
+}
+
+/// What a change of an allocation leads to.
+fn of_allocation(item: &Item, cache: &Cache) -> Vec<Work> {
+    let network = |name: &Scoped| Work::Object(ObjectKey::network(name));
+    let given = cache.allocations.get(item);
+    match (item, given.map(|given| &given.owner)) {
+        // Its network may be full now, or not any more.
+        (Item::Address(uid, _), _) => cache
+            .allocations
+            .network(uid)
+            .map(network)
+            .into_iter()
+            .collect(),
+        (_, Some(Owner::Network { name, .. })) => vec![Work::Numbers, network(name)],
+        (_, _) => vec![Work::Numbers],
+    }
+}
+
+/// The networks of which a change may concern the addresses.
+fn addressed(key: &Key, cache: &Cache) -> Vec<Scoped> {
+    match key {
+        Key::Accepted(object) => match object.kind {
+            Kind::Network => vec![object.scoped()],
+            Kind::Service => of_service(&object.scoped(), cache),
+            Kind::Node => Vec::new(),
+        },
+        Key::Task(service, task) => of_task(service, task, cache),
+        // Until it is over a task keeps what it has.
+        Key::TaskStatus(_, id) => joins::task(cache, id)
+            .filter(|(facets, _, task)| joins::stage(facets, task) == joins::Stage::Over)
+            .map(|(_, service, _)| addresses::networks_with(cache, &joins::task_owner(service, id)))
+            .into_iter()
+            .flatten()
+            .collect(),
+        Key::Allocation(item) => match item {
+            Item::Address(uid, _) if cache.allocations.get(item).is_none() => cache
+                .allocations
+                .network(uid)
+                .cloned()
+                .into_iter()
+                .collect(),
+            Item::Subnet(_) => match cache.allocations.get(item).map(|given| &given.owner) {
+                Some(Owner::Network { name, .. }) => vec![name.clone()],
+                Some(Owner::Node { .. } | Owner::Service { .. } | Owner::Task { .. }) | None => {
+                    Vec::new()
+                }
+            },
+            Item::Address(..) | Item::Node(_) | Item::Vni(_) => Vec::new(),
+        },
+        Key::User(_)
+        | Key::Status(..)
+        | Key::Scale(_)
+        | Key::Revision(..)
+        | Key::Binding(..)
+        | Key::Cluster
+        | Key::Election(..)
+        | Key::Manager(_)
+        | Key::Shard(_) => Vec::new(),
+    }
+}
+
+/// The networks that a service names, and those in which it has an address; of one that is gone all of its namespace.
+fn of_service(name: &Scoped, cache: &Cache) -> Vec<Scoped> {
+    let Some(service) = cache.services.get(name) else {
+        let all = cache.networks.keys();
+        return all
+            .filter(|network| network.namespace == name.namespace)
+            .cloned()
+            .collect();
+    };
+    let named = joins::of_service(service).iter();
+    let named = named.map(|attachment| joins::named(name, attachment));
+    let owner = joins::service_owner(name, service);
+    named
+        .chain(addresses::networks_with(cache, &owner))
+        .collect()
+}
+
+/// The networks of a task by its revision, and those in which it has an address.
+fn of_task(service: &Scoped, id: &TaskId, cache: &Cache) -> Vec<Scoped> {
+    let record = joins::task(cache, id).map(|(_, _, task)| task);
+    let named = record
+        .map(|task| joins::of_task(cache, task))
+        .unwrap_or_default();
+    let named = named
+        .iter()
+        .map(|attachment| joins::named(service, attachment));
+    let owner = joins::task_owner(service, id);
+    named
+        .chain(addresses::networks_with(cache, &owner))
+        .collect()
 }

@@ -13,6 +13,8 @@ pub(super) const CONTROLLER: &str = "network";
 
 /// Condition of a network: it has a number on the wire and a subnet.
 const ALLOCATED: &str = "Allocated";
+/// Condition of a network, while it is False: tasks and services find an address in it.
+const ADDRESSES_LEFT: &str = "AddressesLeft";
 /// Reason: numbers are on their way.
 const PENDING: &str = "Pending";
 /// Condition of a network: it exists on the nodes that need it.
@@ -46,11 +48,12 @@ pub(super) fn network(
             "overlay networks are accepted and not realised by this version: tasks join their engine's bridge",
         )
     });
+    let left = standing.and_then(|standing| addresses_left(standing, context));
     let allocated = standing.map(|standing| allocated(standing, context));
     Some(Status {
         uid: record.map(|record| record.uid.clone()),
         observed_generation: record.map(|record| record.generation),
-        conditions: [Some(accepted), allocated, available]
+        conditions: [Some(accepted), allocated, left, available]
             .into_iter()
             .flatten()
             .collect(),
@@ -58,10 +61,30 @@ pub(super) fn network(
     })
 }
 
+/// That a network is full; nothing while it is not.
+fn addresses_left(standing: &Standing, context: &Context<'_>) -> Option<Condition> {
+    let Standing::Has(_, subnet, false) = standing else {
+        return None;
+    };
+    let (first, last) = subnet.hosts();
+    let message = format!(
+        "all {} addresses of {subnet} are taken: what gets none has to wait",
+        last - first + 1
+    );
+    Some(Condition::new(
+        context.before,
+        context.now,
+        ADDRESSES_LEFT,
+        Truth::False,
+        "AddressesExhausted",
+        message,
+    ))
+}
+
 /// What a network has, or why it has nothing.
 fn allocated(standing: &Standing, context: &Context<'_>) -> Condition {
     let (truth, reason, message) = match standing {
-        Standing::Has(vni, subnet) => (
+        Standing::Has(vni, subnet, _) => (
             Truth::True,
             ALLOCATED,
             format!(

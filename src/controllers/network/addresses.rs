@@ -1,0 +1,128 @@
+//! Who gets which address of a network: one for each service with a virtual address, one for each task. Pure.
+//!
+//! One pass plans all that is missing in a network at one view of the store; each address is claimed where its key is missing.
+//! It is searched from a place that the owner's identity gives: who stopped a moment ago may still be spoken to by what has
+//! not heard of it (caches of names, connection tracking), so its address is not the next one's.
+//!
+//! A task has its address from the moment at which its record is there, before it is bound, and until its container was
+//! seen stopped or its node is forgotten (rule C6). A service has its own for as long as it asks for it.
+
+use super::ipam::{claims, owner, spread};
+use super::joins::{self, Stage};
+use crate::api::allocation::{Item, Owner};
+use crate::api::key::Key;
+use crate::api::name::Scoped;
+use crate::api::uid::Uid;
+use crate::runtime::allocations::Space;
+use crate::runtime::cache::Cache;
+use crate::runtime::plan::{Plan, Step};
+use crate::runtime::runs::Runs;
+use crate::runtime::view;
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+/// Gives out and takes back the addresses of a network. One that is gone loses them with its numbers.
+pub(super) fn plan(cache: &Cache, name: &Scoped) -> Plan {
+    let mut plan = Plan::default();
+    let Some(record) = cache.networks.get(name) else {
+        return plan;
+    };
+    let (_, subnet) = cache.allocations.numbers_of(&owner(name, &record.uid));
+    let Some(hosts) = subnet.map(|subnet| subnet.hosts()) else {
+        return plan;
+    };
+    // What was lost with the store is adopted first: its addresses are taken, and no key says so yet (rule S6).
+    if view::is_adopting(cache) {
+        return plan;
+    }
+    plan.is_unordered = true;
+    let mut lacking = wanted(cache, name);
+    for (address, given) in cache.allocations.addresses(&record.uid) {
+        let is_inside = (hosts.0..=hosts.1).contains(&address.into());
+        let is_first = lacking.remove(&given.owner) || is_leaving(cache, &given.owner);
+        if !is_inside || !is_first {
+            let key = Key::Allocation(Item::Address(record.uid.clone(), address));
+            plan.push(Step::default().if_unchanged(cache, key.clone()).delete(key));
+        }
+    }
+    claim(cache, &record.uid, hosts, lacking, &mut plan);
+    plan
+}
+
+/// Claims an address for each; those for whom there is none get one when one is freed.
+fn claim(
+    cache: &Cache,
+    network: &Uid,
+    hosts: (u32, u32),
+    lacking: BTreeSet<Owner>,
+    plan: &mut Plan,
+) {
+    if lacking.is_empty() {
+        return;
+    }
+    let space = Space::Addresses(network.clone());
+    let mut taken = cache.allocations.taken(&space).cloned().unwrap_or_default();
+    for owner in lacking {
+        let Some(number) = search(&taken, hosts, &owner) else {
+            return;
+        };
+        taken.take(number, number);
+        let item = Item::Address(network.clone(), Ipv4Addr::from(number));
+        plan.push(claims(&[item], &owner));
+    }
+}
+
+/// The first free address from the owner's place on.
+fn search(taken: &Runs, (first, last): (u32, u32), owner: &Owner) -> Option<u32> {
+    let identity = match owner {
+        Owner::Task { task, .. } => task.as_str(),
+        Owner::Service { uid, .. } | Owner::Network { uid, .. } | Owner::Node { uid, .. } => {
+            uid.as_str()
+        }
+    };
+    let count = last.checked_sub(first)?.saturating_add(1);
+    let start = first + spread(identity) % count;
+    let after = taken.next_free(start, last, 1);
+    after.or_else(|| taken.next_free(first, start, 1))
+}
+
+/// Who is to have an address: services before tasks, so that a full network still has them.
+fn wanted(cache: &Cache, network: &Scoped) -> BTreeSet<Owner> {
+    let mut wanted = BTreeSet::new();
+    for (name, service) in joins::services(cache, &network.namespace) {
+        if joins::has_virtual(service, network) {
+            wanted.insert(joins::service_owner(name, service));
+        }
+        let tasks = cache.tasks_of(name).filter(|task| {
+            let joins = joins::has(joins::of_task(cache, task), network);
+            let facets = cache.facets(&task.id);
+            let stage = facets.map(|facets| joins::stage(facets, task));
+            joins && stage == Some(Stage::Wanted)
+        });
+        wanted.extend(tasks.map(|task| joins::task_owner(name, &task.id)));
+    }
+    wanted
+}
+
+/// Whether an owner is a task that is on its way out, and keeps its address until it is over. That it is of this network
+/// its having one says.
+fn is_leaving(cache: &Cache, owner: &Owner) -> bool {
+    let Owner::Task { service, task } = owner else {
+        return false;
+    };
+    joins::task(cache, task).is_some_and(|(facets, name, task)| {
+        name == service && joins::stage(facets, task) == Stage::Leaving
+    })
+}
+
+/// The networks in which an owner has an address.
+pub(super) fn networks_with<'a>(
+    cache: &'a Cache,
+    owner: &Owner,
+) -> impl Iterator<Item = Scoped> + use<'a> {
+    let items = cache.allocations.of(owner);
+    items.filter_map(|item| match item {
+        Item::Address(uid, _) => cache.allocations.network(uid).cloned(),
+        Item::Node(_) | Item::Vni(_) | Item::Subnet(_) => None,
+    })
+}

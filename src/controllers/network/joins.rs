@@ -1,0 +1,119 @@
+//! Which networks services and tasks join, and where tasks are: what addresses and the state of nodes are made from. Pure.
+//!
+//! A service joins the networks that its template names, and so do tasks by the revision that they are made from: while a
+//! change is under way the two may differ. Networks that are left out mean the engine's bridge, for now.
+
+use crate::api::accepted::AcceptedService;
+use crate::api::allocation::Owner;
+use crate::api::name::{NodeName, Scoped};
+use crate::api::service::{Attachment, EndpointMode};
+use crate::api::task::{Desired, Task, TaskState};
+use crate::api::uid::TaskId;
+use crate::runtime::cache::{Cache, Facets, Stored};
+
+/// The networks of a service.
+pub(super) fn of_service(service: &AcceptedService) -> &[Attachment] {
+    service
+        .spec
+        .template
+        .networks
+        .as_deref()
+        .unwrap_or_default()
+}
+
+/// The networks of a task; none until its revision is there.
+pub(super) fn of_task<'a>(cache: &'a Cache, task: &Task) -> &'a [Attachment] {
+    let revision = cache.revisions.get(&(task.service.clone(), task.revision));
+    let networks = revision.and_then(|revision| revision.value.template.networks.as_deref());
+    networks.unwrap_or_default()
+}
+
+/// The network that an attachment of a namespace's service names.
+pub(super) fn named(service: &Scoped, attachment: &Attachment) -> Scoped {
+    Scoped::new(service.namespace.clone(), attachment.name.as_str())
+}
+
+/// Whether one of the attachments is to a network of this name.
+pub(super) fn has(attachments: &[Attachment], network: &Scoped) -> bool {
+    let mut names = attachments
+        .iter()
+        .map(|attachment| attachment.name.as_str());
+    names.any(|name| name == network.name.as_str())
+}
+
+/// Whether a service has a virtual address in a network of its namespace.
+pub(super) fn has_virtual(service: &AcceptedService, network: &Scoped) -> bool {
+    service.spec.endpoint_mode == EndpointMode::Vip && has(of_service(service), network)
+}
+
+/// The accepted services of a namespace.
+pub(super) fn services<'a>(
+    cache: &'a Cache,
+    namespace: &'a str,
+) -> impl Iterator<Item = (&'a Scoped, &'a Stored<AcceptedService>)> {
+    let first = Scoped::new(namespace, "");
+    let services = cache.services.range(first..);
+    services.take_while(move |(name, _)| name.namespace.as_str() == namespace)
+}
+
+/// How far a task is, as far as networks go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It will run, or runs.
+    Wanted,
+    /// It is on its way out; its container may still run.
+    Leaving,
+    /// Its container was seen stopped, or never will be.
+    Over,
+}
+
+/// How far a task is. What it holds is free once it is over, not when something else is wanted of it (rule C6).
+pub(super) fn stage(facets: &Facets, task: &Task) -> Stage {
+    let state = facets
+        .status()
+        .filter(|status| status.service == task.service);
+    match state.map(|status| status.state) {
+        Some(state) if TaskState::is_terminal(state) => Stage::Over,
+        Some(_) | None if task.desired <= Desired::Running => Stage::Wanted,
+        Some(_) | None => Stage::Leaving,
+    }
+}
+
+/// Whether a task gets traffic: it serves, and is not on its way out.
+pub(super) fn gets_traffic(facets: &Facets, task: &Task) -> bool {
+    let status = facets
+        .status()
+        .filter(|status| status.service == task.service);
+    stage(facets, task) == Stage::Wanted && status.is_some_and(|status| status.is_serving())
+}
+
+/// A task of which an allocation speaks, if its record is there.
+pub(super) fn task<'a>(
+    cache: &'a Cache,
+    id: &TaskId,
+) -> Option<(&'a Facets, &'a Scoped, &'a Stored<Task>)> {
+    let facets = cache.facets(id)?;
+    let (service, task) = facets.task.as_ref()?;
+    Some((facets, service, task))
+}
+
+/// The node that a task is bound to.
+pub(super) fn node(facets: &Facets) -> Option<&NodeName> {
+    facets.binding.as_ref().map(|(node, _)| node)
+}
+
+/// The owner that a service is.
+pub(super) fn service_owner(name: &Scoped, service: &AcceptedService) -> Owner {
+    Owner::Service {
+        name: name.clone(),
+        uid: service.uid.clone(),
+    }
+}
+
+/// The owner that a task is.
+pub(super) fn task_owner(service: &Scoped, task: &TaskId) -> Owner {
+    Owner::Task {
+        service: service.clone(),
+        task: task.clone(),
+    }
+}

@@ -1,0 +1,241 @@
+//! What the data plane of each node should be, computed from the cache alone. Pure.
+//!
+//! [`Overlays`] is computed once for a view of the store and is the same for all nodes; [`Overlays::state`] cuts a node's
+//! part out of it. A node has the networks of the tasks that are bound to it, and those behind published ports, which every
+//! node answers on; of a network it knows all tasks, also those that are not made yet: ways are there before anybody is sent
+//! on them.
+//!
+//! Behind a virtual address or a port stand tasks that serve. One that is on its way out leaves both first, and keeps its
+//! way until it is over.
+//!
+//! Deliberately absent: ports without a number, and who has a port that two services publish (here the first by name; a
+//! ledger will decide), names, containers that are no tasks, and MTUs other than the common one.
+
+use super::{ipam, joins};
+use crate::api::accepted::AcceptedService;
+use crate::api::allocation::{Item, NodeIndex, Owner, Vni};
+use crate::api::name::{NodeName, Scoped};
+use crate::api::service::{PortMode, Protocol, ServicePort};
+use crate::api::uid::Uid;
+use crate::dataplane::state::{
+    Network, PublishedKey, PublishedPort, State, StateRevision, VXLAN_PORT, VirtualAddress,
+};
+use crate::runtime::cache::{Cache, Stored};
+use crate::runtime::view;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// What an underlay of 1,500 bytes leaves beside VXLAN's headers, for networks that say nothing else.
+const MTU: u32 = 1_450;
+
+/// All networks with their members, tasks, virtual addresses and ports.
+#[derive(Clone, Debug, Default)]
+pub struct Overlays {
+    revision: StateRevision,
+    indexes: BTreeMap<NodeName, NodeIndex>,
+    members: BTreeMap<NodeIndex, Ipv4Addr>,
+    vnis: BTreeMap<Uid, Vni>,
+    networks: BTreeMap<Vni, Network>,
+    virtual_addresses: BTreeMap<Ipv4Addr, (Vni, VirtualAddress)>,
+    ports: BTreeMap<PublishedKey, PublishedPort>,
+}
+
+impl Overlays {
+    /// Those of the store as the cache shows it.
+    pub fn of(cache: &Cache) -> Self {
+        let mut overlays = Self {
+            revision: StateRevision(u64::try_from(cache.revision.0).unwrap_or_default()),
+            ..Self::default()
+        };
+        overlays.add_members(cache);
+        for name in cache.networks.keys() {
+            overlays.add_network(cache, name);
+        }
+        for (name, service) in &cache.services {
+            if !joins::of_service(service).is_empty() {
+                overlays.add_service(cache, name, service);
+            }
+        }
+        overlays
+    }
+
+    /// What a node should be; none while it has no index or nobody knows where others reach it.
+    pub fn state(&self, node: &NodeName) -> Option<State> {
+        let index = *self.indexes.get(node)?;
+        let has = |network: &Network| network.nodes.contains(&index);
+        let networks = self.networks.iter().filter(|(_, network)| has(network));
+        let is_here = |vni: &Vni| self.networks.get(vni).is_some_and(has);
+        let virtuals = self.virtual_addresses.iter();
+        let virtuals = virtuals.filter(|(_, (vni, _))| is_here(vni));
+        Some(State {
+            revision: self.revision,
+            node: index,
+            vxlan_port: VXLAN_PORT,
+            members: self.members.clone(),
+            networks: networks
+                .map(|(vni, network)| (*vni, network.clone()))
+                .collect(),
+            virtual_addresses: virtuals
+                .map(|(address, (_, value))| (*address, value.clone()))
+                .collect(),
+            ports: self.ports.clone(),
+        })
+    }
+
+    fn add_members(&mut self, cache: &Cache) {
+        let mut addresses = BTreeSet::new();
+        for node in view::nodes(cache) {
+            let owner = Owner::Node {
+                name: node.name.clone(),
+                uid: node.uid().clone(),
+            };
+            let found = node.engine.and_then(|engine| engine.address);
+            let address = node.accepted.spec.address.or(found);
+            let index = cache.allocations.of(&owner).find_map(|item| match item {
+                Item::Node(index) => Some(*index),
+                Item::Vni(_) | Item::Subnet(_) | Item::Address(..) => None,
+            });
+            // Routers are told apart by their nodes' addresses: of twins only the first is one.
+            if let (Some(index), Some(IpAddr::V4(address))) = (index, address)
+                && addresses.insert(address)
+            {
+                self.indexes.insert(node.name, index);
+                self.members.insert(index, address);
+            }
+        }
+    }
+
+    fn add_network(&mut self, cache: &Cache, name: &Scoped) {
+        let Some(record) = cache.networks.get(name) else {
+            return;
+        };
+        let owner = ipam::owner(name, &record.uid);
+        let (Some(vni), Some(subnet)) = cache.allocations.numbers_of(&owner) else {
+            return;
+        };
+        let (first, last) = subnet.hosts();
+        let given = cache.allocations.addresses(&record.uid);
+        let tasks: BTreeMap<Ipv4Addr, NodeIndex> = given
+            .filter(|(address, _)| (first..=last).contains(&u32::from(*address)))
+            .filter_map(|(address, given)| match &given.owner {
+                Owner::Task { task, .. } => {
+                    let (facets, _, task) = joins::task(cache, task)?;
+                    let is_there = joins::stage(facets, task) != joins::Stage::Over;
+                    let index = self.indexes.get(joins::node(facets)?)?;
+                    is_there.then_some((address, *index))
+                }
+                Owner::Node { .. } | Owner::Network { .. } | Owner::Service { .. } => None,
+            })
+            .collect();
+        let network = Network {
+            subnet,
+            gateway: subnet.gateway(),
+            mtu: match record.spec.mtu {
+                0 => MTU,
+                mtu => mtu,
+            },
+            internal: record.spec.internal,
+            nodes: tasks.values().copied().collect(),
+            tasks,
+        };
+        self.vnis.insert(record.uid.clone(), vni);
+        self.networks.insert(vni, network);
+    }
+
+    fn add_service(&mut self, cache: &Cache, name: &Scoped, service: &Stored<AcceptedService>) {
+        let backends = self.backends(cache, name, service);
+        let affinity = service.spec.session_affinity;
+        for item in cache.allocations.of(&joins::service_owner(name, service)) {
+            let Item::Address(network, address) = item else {
+                continue;
+            };
+            let Some(vni) = self.vnis.get(network) else {
+                continue;
+            };
+            if self.networks[vni].subnet.holds(*address) {
+                let backends = backends.get(vni).cloned().unwrap_or_default();
+                let value = VirtualAddress { backends, affinity };
+                self.virtual_addresses.insert(*address, (*vni, value));
+            }
+        }
+        let mut networks = joins::of_service(service).iter().filter_map(|attachment| {
+            let record = cache.networks.get(&joins::named(name, attachment))?;
+            self.vnis.get(&record.uid).copied()
+        });
+        // Connections from outside go to the network that is named first.
+        let Some(vni) = networks.next() else {
+            return;
+        };
+        let backends = backends.get(&vni).cloned().unwrap_or_default();
+        for port in &service.spec.ports {
+            self.add_port(port, vni, &backends, service);
+        }
+    }
+
+    /// The addresses of a service's tasks that get traffic, by network.
+    fn backends(
+        &self,
+        cache: &Cache,
+        name: &Scoped,
+        service: &AcceptedService,
+    ) -> BTreeMap<Vni, BTreeSet<Ipv4Addr>> {
+        let mut backends: BTreeMap<Vni, BTreeSet<Ipv4Addr>> = BTreeMap::new();
+        for task in cache.tasks_of(name) {
+            let facets = cache.facets(&task.id);
+            let serves = facets.is_some_and(|facets| joins::gets_traffic(facets, task));
+            if task.service != service.uid || !serves {
+                continue;
+            }
+            for item in cache.allocations.of(&joins::task_owner(name, &task.id)) {
+                let Item::Address(network, address) = item else {
+                    continue;
+                };
+                let vni = self.vnis.get(network);
+                let is_known = |vni: &&Vni| self.networks[*vni].tasks.contains_key(address);
+                if let Some(vni) = vni.filter(is_known) {
+                    backends.entry(*vni).or_default().insert(*address);
+                }
+            }
+        }
+        backends
+    }
+
+    fn add_port(
+        &mut self,
+        port: &ServicePort,
+        vni: Vni,
+        backends: &BTreeSet<Ipv4Addr>,
+        service: &AcceptedService,
+    ) {
+        let address = match port.host_ip {
+            None => None,
+            Some(IpAddr::V4(address)) => Some(address),
+            Some(IpAddr::V6(_)) => return,
+        };
+        let is_for_us = match port.protocol {
+            Protocol::Tcp | Protocol::Udp => port.mode == PortMode::Ingress,
+            Protocol::Sctp => false,
+        };
+        let Some(published) = port.published.filter(|_| is_for_us) else {
+            return;
+        };
+        let key = PublishedKey {
+            protocol: port.protocol,
+            address,
+            port: published,
+        };
+        let value = PublishedPort {
+            target: port.target,
+            backends: backends.clone(),
+            source: port.source,
+            locality: port.locality,
+            affinity: service.spec.session_affinity,
+        };
+        self.ports.entry(key).or_insert(value);
+        // Every node answers, so every node has the network that leads to the tasks.
+        let everywhere = self.members.keys().copied();
+        if let Some(network) = self.networks.get_mut(&vni) {
+            network.nodes.extend(everywhere);
+        }
+    }
+}

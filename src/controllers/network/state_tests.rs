@@ -1,0 +1,276 @@
+//! The states of nodes, in words: tasks by service and slot instead of addresses that chance gives.
+
+use super::*;
+use crate::api::allocation::Owner;
+use crate::api::name::{NodeName, Scoped};
+use crate::api::status::NodeState;
+use crate::api::task::{Desired, Slot, TaskState};
+use crate::api::uid::TaskId;
+use crate::controllers::fixture::World;
+use crate::controllers::service::Service;
+use crate::dataplane::state::State;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+fn name(name: &str) -> Scoped {
+    Scoped::new("default", name)
+}
+
+fn put(world: &mut World, object: ObjectKey, value: &str) {
+    world.raw(&Key::User(object), value.as_bytes());
+}
+
+fn settle(world: &mut World) {
+    let network = Network(Settings {
+        addresses: true,
+        ..Settings::default()
+    });
+    for _ in 0..10 {
+        let services = world.plan(&Service);
+        services.steps.iter().for_each(|step| world.apply(step));
+        let networks = world.plan(&network);
+        networks.steps.iter().for_each(|step| world.apply(step));
+    }
+}
+
+/// Three nodes, four networks, three services; `web.1` runs on n1 and `web.2` is made on n2, `db.1` runs on n3, `own.1` on n1.
+fn world() -> World {
+    let mut world = World::new();
+    for node in ["n1", "n2", "n3"] {
+        world.node(node, NodeState::Ready, |record| {
+            record.spec.address = Some(format!("192.0.2.{}", &node[1..]).parse().unwrap());
+        });
+    }
+    for (network, value) in [
+        ("back", "{internal: true, mtu: 1400}"),
+        ("front", "{}"),
+        ("own", "{}"),
+        ("unused", "{}"),
+    ] {
+        put(&mut world, ObjectKey::network(&name(network)), value);
+    }
+    for (service, value) in [
+        ("db", "{template: {container: nginx, networks: [back]}}"),
+        ("own", "{template: {container: nginx, networks: [own]}}"),
+        (
+            "web",
+            "{replicas: 2, template: {container: nginx, networks: [front, back]}, ports: [\"8080:80\", \"host:81:81\", \"82\"]}",
+        ),
+    ] {
+        put(&mut world, ObjectKey::service(&name(service)), value);
+    }
+    settle(&mut world);
+    for (task, node, state) in [
+        ("web.1", "n1", TaskState::Running),
+        ("web.2", "n2", TaskState::Ready),
+        ("db.1", "n3", TaskState::Running),
+        ("own.1", "n1", TaskState::Running),
+    ] {
+        let id = id(&world, task);
+        world.bind(&id, node);
+        world.observe(&id, state);
+    }
+    world
+}
+
+fn title(world: &World, id: &TaskId) -> String {
+    let (service, task) = world.cache.task(id).expect("a task");
+    match task.slot {
+        Slot::Replica(slot) => format!("{}.{slot}", service.name),
+        Slot::Node(_) => service.name.to_string(),
+    }
+}
+
+/// The task that is wanted in a slot.
+fn id(world: &World, slot: &str) -> TaskId {
+    let tasks = world.tasks();
+    let mut wanted = tasks.iter().filter(|task| task.desired <= Desired::Running);
+    let task = wanted.find(|task| title(world, &task.id) == slot);
+    task.expect("there is one").id.clone()
+}
+
+/// What an address is called: a task by its slot, a service by its name.
+fn names(world: &World) -> BTreeMap<Ipv4Addr, String> {
+    let given = world.cache.allocations.iter();
+    let names = given.filter_map(|(item, given)| match (item, &given.owner) {
+        (Item::Address(_, address), Owner::Task { task, .. }) => {
+            Some((*address, title(world, task)))
+        }
+        (Item::Address(_, address), owner) => Some((*address, owner.object().name.to_string())),
+        _ => None,
+    });
+    names.collect()
+}
+
+fn words(world: &World, node: &str) -> Vec<String> {
+    let overlays = state::Overlays::of(&world.cache);
+    let Some(state) = overlays.state(&NodeName::from(node)) else {
+        return vec!["no member".into()];
+    };
+    assert_eq!(state.check(), Ok(()));
+    lines(&state, &names(world))
+}
+
+fn lines(state: &State, names: &BTreeMap<Ipv4Addr, String>) -> Vec<String> {
+    let backends = |all: &BTreeSet<Ipv4Addr>| {
+        let mut all: Vec<_> = all.iter().map(|address| names[address].as_str()).collect();
+        all.sort_unstable();
+        all.join(" ")
+    };
+    let members = state
+        .members
+        .iter()
+        .map(|(index, at)| format!("{}={at}", index.0));
+    let members = members.collect::<Vec<_>>().join(" ");
+    let mut lines = vec![format!("node {} of {members}", state.node.0)];
+    let mut networks: Vec<String> = Vec::new();
+    for network in state.networks.values() {
+        let tasks = network
+            .tasks
+            .iter()
+            .map(|(address, node)| format!("{}@{}", names[address], node.0));
+        let mut tasks: Vec<_> = tasks.collect();
+        tasks.sort();
+        let nodes: Vec<_> = network
+            .nodes
+            .iter()
+            .map(|node| node.0.to_string())
+            .collect();
+        let internal = if network.internal { " internal" } else { "" };
+        networks.push(format!(
+            "{} {} {}{internal} on {}: {}",
+            network.subnet,
+            network.gateway,
+            network.mtu,
+            nodes.join(" "),
+            tasks.join(" ")
+        ));
+    }
+    networks.sort();
+    lines.extend(networks);
+    let virtuals = state.virtual_addresses.iter().map(|(address, value)| {
+        let networks = state.networks.values();
+        let subnet = networks
+            .map(|network| network.subnet)
+            .find(|subnet| subnet.holds(*address));
+        let subnet = subnet.expect("it is in one");
+        format!(
+            "{} in {subnet}: {}",
+            names[address],
+            backends(&value.backends)
+        )
+    });
+    let mut virtuals: Vec<String> = virtuals.collect();
+    virtuals.sort();
+    lines.extend(virtuals);
+    lines.extend(
+        state
+            .ports
+            .iter()
+            .map(|(key, port)| format!("{key} to {}: {}", port.target, backends(&port.backends))),
+    );
+    lines
+}
+
+#[test]
+fn a_node_has_the_networks_of_its_tasks_and_of_published_ports() {
+    let world = world();
+    let members = "of 1=192.0.2.1 2=192.0.2.2 3=192.0.2.3";
+    let back = "10.64.0.0/24 10.64.0.1 1400 internal on 1 2 3: db.1@3 web.1@1 web.2@2";
+    let front = "10.64.1.0/24 10.64.1.1 1450 on 1 2 3: web.1@1 web.2@2";
+    let own = "10.64.2.0/24 10.64.2.1 1450 on 1: own.1@1";
+    let (db, web) = (
+        "db in 10.64.0.0/24: db.1",
+        ["web in 10.64.0.0/24: web.1", "web in 10.64.1.0/24: web.1"],
+    );
+    let port = "tcp/8080 to 80: web.1";
+    assert_eq!(
+        words(&world, "n1"),
+        [
+            &format!("node 1 {members}"),
+            back,
+            front,
+            own,
+            db,
+            "own in 10.64.2.0/24: own.1",
+            web[0],
+            web[1],
+            port
+        ]
+    );
+    // Whatever port web publishes, n3 answers on it: it has front without a task there.
+    assert_eq!(
+        words(&world, "n3"),
+        [
+            &format!("node 3 {members}"),
+            back,
+            front,
+            db,
+            web[0],
+            web[1],
+            port
+        ]
+    );
+    assert_eq!(words(&world, "n4"), ["no member"]);
+}
+
+#[test]
+fn who_is_on_the_way_out_leaves_names_and_ports_first_and_its_way_last() {
+    let mut world = world();
+    let (one, two) = (id(&world, "web.1"), id(&world, "web.2"));
+    world.observe(&two, TaskState::Running);
+    let front = |world: &World| -> Vec<String> {
+        let lines = words(world, "n2").into_iter();
+        lines
+            .filter(|line| line.contains("10.64.1.") || line.starts_with("tcp"))
+            .collect()
+    };
+    let ways = "10.64.1.0/24 10.64.1.1 1450 on 1 2 3: web.1@1 web.2@2";
+    assert_eq!(
+        front(&world),
+        [
+            ways,
+            "web in 10.64.1.0/24: web.1 web.2",
+            "tcp/8080 to 80: web.1 web.2"
+        ]
+    );
+    let value = "{replicas: 1, template: {container: nginx, networks: [front, back]}, ports: [\"8080:80\"]}";
+    put(&mut world, ObjectKey::service(&name("web")), value);
+    settle(&mut world);
+    assert_eq!(
+        front(&world),
+        [ways, "web in 10.64.1.0/24: web.1", "tcp/8080 to 80: web.1"]
+    );
+    world.observe(&two, TaskState::Shutdown);
+    settle(&mut world);
+    let ways = "10.64.1.0/24 10.64.1.1 1450 on 1 2 3: web.1@1";
+    assert_eq!(
+        front(&world),
+        [ways, "web in 10.64.1.0/24: web.1", "tcp/8080 to 80: web.1"]
+    );
+    // Without a task that serves, address and port refuse instead of leading nowhere.
+    world.observe(&one, TaskState::Failed);
+    let empty = front(&world);
+    assert_eq!(empty[1..], ["web in 10.64.1.0/24: ", "tcp/8080 to 80: "]);
+}
+
+#[test]
+fn a_node_that_nobody_can_reach_is_no_member() {
+    let mut world = world();
+    world.node("n2", NodeState::Ready, |_| {});
+    world.node("n3", NodeState::Ready, |record| {
+        record.spec.address = Some("192.0.2.1".parse().unwrap())
+    });
+    assert_eq!(words(&world, "n2"), ["no member"]);
+    assert_eq!(
+        words(&world, "n3"),
+        ["no member"],
+        "it has the address of n1"
+    );
+    let lines = words(&world, "n1");
+    assert_eq!(lines[0], "node 1 of 1=192.0.2.1");
+    assert_eq!(
+        lines[1],
+        "10.64.0.0/24 10.64.0.1 1400 internal on 1: web.1@1"
+    );
+}
