@@ -92,3 +92,132 @@ fn differ<K: Ord + Copy, V: PartialEq + Clone>(
         .filter(|(key, value)| before.get(key) != Some(value));
     changes.extend(put.map(|(key, value)| change(*key, Some(value.clone()))));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::service::{Locality, Protocol, SessionAffinity, Source};
+    use crate::api::unit::Port;
+    use crate::dataplane::state::{
+        NodeIndex, PublishedKey, PublishedPort, StateRevision, VXLAN_PORT, VirtualAddress, Vni,
+    };
+    use proptest::prelude::*;
+    use std::net::Ipv4Addr;
+
+    /// A state of up to two networks with up to three tasks each; each number chooses one thing of it.
+    fn state(revision: u64, choices: &[u8]) -> State {
+        let mut state = State {
+            revision: StateRevision(revision),
+            node: NodeIndex(1),
+            vxlan_port: VXLAN_PORT,
+            members: BTreeMap::new(),
+            networks: BTreeMap::new(),
+            virtual_addresses: BTreeMap::new(),
+            ports: BTreeMap::new(),
+        };
+        for index in (1..=3).filter(|index| *index == 1 || choices[usize::from(*index)] > 0) {
+            let address = Ipv4Addr::new(192, 0, 2, choices[0] + u8::try_from(index).unwrap_or(0));
+            state.members.insert(NodeIndex(index), address);
+        }
+        for (third, choices) in [4u8, 5].into_iter().zip(choices[4..].chunks(6)) {
+            if choices[0] > 0 {
+                add_network(&mut state, third, choices);
+            }
+        }
+        state
+    }
+
+    fn add_network(state: &mut State, third: u8, choices: &[u8]) {
+        let address = |last| Ipv4Addr::new(10, 1, third, last);
+        let there = (1u8..=3).filter(|task| choices[usize::from(*task)] > 0);
+        let there = there.map(|task| {
+            (
+                address(9 + task),
+                NodeIndex(choices[usize::from(task)].into()),
+            )
+        });
+        let tasks: BTreeMap<_, _> = there.collect();
+        let backends: std::collections::BTreeSet<_> =
+            tasks.keys().take(choices[4].into()).copied().collect();
+        let network = Network {
+            subnet: format!("10.1.{third}.0/24").parse().expect("a subnet"),
+            gateway: address(1),
+            mtu: 1_400 + u32::from(choices[5]),
+            internal: false,
+            nodes: [NodeIndex(1)].into(),
+            tasks,
+        };
+        state.networks.insert(Vni(third.into()), network);
+        let value = VirtualAddress {
+            backends: backends.clone(),
+            affinity: SessionAffinity::None,
+        };
+        state.virtual_addresses.insert(address(2), value);
+        let key = PublishedKey {
+            protocol: Protocol::Tcp,
+            address: None,
+            port: Port(8_000 + 10 * u16::from(third) + u16::from(choices[5])),
+        };
+        let value = PublishedPort {
+            target: Port(80),
+            backends,
+            source: Source::default(),
+            locality: Locality::default(),
+            affinity: SessionAffinity::None,
+        };
+        state.ports.insert(key, value);
+    }
+
+    fn changes(before: &[u8], after: &[u8]) -> usize {
+        match way(&state(1, before), &state(2, after)) {
+            Way::Same => 0,
+            Way::Delta(delta) => delta.changes.len(),
+            Way::Whole => panic!("the node is the same"),
+        }
+    }
+
+    #[test]
+    fn one_thing_is_one_change() {
+        let before = [0, 1, 1, 1, 1, 1, 1, 1, 2, 0, 1, 1, 1, 1, 2, 0];
+        let with = |at: usize, value: u8| {
+            let mut after = before;
+            after[at] = value;
+            changes(&before, &after)
+        };
+        assert_eq!(changes(&before, &before), 0);
+        assert_eq!(with(2, 0), 1, "a member goes");
+        assert_eq!(with(7, 2), 1, "a task is elsewhere");
+        assert_eq!(with(7, 0), 1, "a task goes that nobody leads to");
+        assert_eq!(with(8, 1), 2, "a backend leaves its address and its port");
+        assert_eq!(
+            with(9, 1),
+            3,
+            "another network, and another port for the one before"
+        );
+        assert_eq!(with(4, 0), 3, "a network with its address and port");
+    }
+
+    #[test]
+    fn another_node_needs_the_whole() {
+        let before = state(1, &[1; 16]);
+        let mut after = before.clone();
+        after.node = NodeIndex(2);
+        assert_eq!(way(&before, &after), Way::Whole);
+    }
+
+    proptest! {
+        #[test]
+        fn the_way_leads_there(
+            before in prop::collection::vec(0..3u8, 16),
+            after in prop::collection::vec(0..3u8, 16),
+        ) {
+            let (before, after) = (state(1, &before), state(2, &after));
+            prop_assert_eq!(after.check(), Ok(()));
+            match way(&before, &after) {
+                Way::Same => prop_assert_eq!(State { revision: after.revision, ..before }, after),
+                Way::Delta(delta) => prop_assert_eq!(before.after(delta), Ok(after)),
+                Way::Whole => prop_assert!(false, "the node is the same"),
+            }
+        }
+    }
+}
