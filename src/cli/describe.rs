@@ -199,11 +199,15 @@ fn slots(cache: &Cache, key: &ObjectKey, now: Timestamp) -> String {
 
 fn network(cache: &Cache, key: &ObjectKey) -> String {
     let numbers = table::Numbers::of(cache, key);
+    let free = match numbers.free.parse::<u64>() {
+        Ok(free) => format!("{free} free"),
+        Err(_) => numbers.free,
+    };
     list(&[
         ("VNI", numbers.vni),
         ("Subnet", numbers.subnet),
         ("Gateway", numbers.gateway),
-        ("Free", numbers.free),
+        ("Addresses", free),
     ])
 }
 

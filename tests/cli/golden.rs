@@ -39,9 +39,49 @@ async fn shop() -> World {
     world
         .store
         .put("/skep-events/default/e1", event.to_string());
+    network(&world);
     world.node("n1");
     world.task("t1aaaaaaaaaaaaaaaaaaaaaaa", 1, "n1").await;
     world
+}
+
+/// A network that has what it needs, and one whose subnet the first has.
+fn network(world: &World) {
+    for (name, allocated) in [
+        (
+            "back",
+            condition(
+                "Allocated",
+                "False",
+                "10.64.0.0/25 is or overlaps 10.64.0.0/24 of network default/front",
+            ),
+        ),
+        (
+            "front",
+            condition(
+                "Allocated",
+                "True",
+                "VNI 70000, subnet 10.64.0.0/24, gateway 10.64.0.1",
+            ),
+        ),
+    ] {
+        let key = format!("networks/default/{name}");
+        world.put(&key, "{}");
+        world.accept(&key, 1);
+        let status = json!({
+            "uid": UID, "observedGeneration": 1,
+            "conditions": [condition("Accepted", "True", ""), allocated],
+        });
+        world.put_json(&format!("status/{key}/network"), &status);
+    }
+    let owner = json!({"kind": "Network", "namespace": "default", "name": "front", "uid": UID});
+    world.put_json("allocations/vnis/00070000", &json!({"owner": owner}));
+    world.put_json("allocations/subnets/10.64.0.0-24", &json!({"owner": owner}));
+    let owner = json!({"kind": "Service", "namespace": "default", "name": "web", "uid": UID});
+    world.put_json(
+        &format!("allocations/addresses/{UID}/10.64.0.7"),
+        &json!({"owner": owner}),
+    );
 }
 
 /// Compares a screen with its file beside this one; `SKEP_GOLDEN=write` writes it, to be read before it is committed.
@@ -88,4 +128,14 @@ async fn a_task_described() {
 #[tokio::test]
 async fn why() {
     check("why web", "why.txt").await;
+}
+
+#[tokio::test]
+async fn a_network_described() {
+    check("describe network front", "network.txt").await;
+}
+
+#[tokio::test]
+async fn networks_listed() {
+    check("get networks -o wide", "networks.txt").await;
 }

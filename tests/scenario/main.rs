@@ -10,6 +10,7 @@ mod life;
 mod line;
 mod log;
 mod manifests;
+mod networks;
 mod nodes;
 mod pulls;
 mod store;

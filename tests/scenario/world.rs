@@ -7,6 +7,7 @@ use skep::api::name::{NodeName, ObjectKey, Scoped};
 use skep::api::task::{Desired, Task, TaskState};
 use skep::api::uid::Uid;
 use skep::app::manager::{self, CONTROLLERS, Doors, Options};
+use skep::controllers::network;
 use skep::embedded::memory::Memory;
 use skep::metrics::Metrics;
 use skep::runtime::cache::{Cache, Stored};
@@ -26,6 +27,8 @@ pub(crate) const IMAGE: &str = "app:1";
 pub(crate) struct World {
     pub(crate) store: Memory,
     pub(crate) fleet: SimFleet,
+    /// What managers are told of networks that are started from now on.
+    pub(crate) network: network::Settings,
     clock: Arc<SimClock>,
     managers: BTreeMap<String, Running>,
 }
@@ -43,6 +46,7 @@ impl World {
         Self {
             store: Memory::new(),
             fleet: self.fleet.clone(),
+            network: self.network,
             clock: self.clock.clone(),
             managers: BTreeMap::new(),
         }
@@ -80,6 +84,7 @@ impl World {
         Self {
             store: Memory::new(),
             fleet: SimFleet::new(),
+            network: network::Settings::default(),
             clock: Arc::new(SimClock::new(7)),
             managers: BTreeMap::new(),
         }
@@ -132,7 +137,7 @@ impl World {
                 id: cluster_id,
                 ..Default::default()
             },
-            network: Default::default(),
+            network: self.network,
             node: Default::default(),
         };
         let doors = Doors {

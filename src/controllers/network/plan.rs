@@ -17,6 +17,9 @@ use std::time::Duration;
 /// nothing leads here. (What makes a number free gives it out at once.)
 const REFUSED: Duration = Duration::from_secs(15);
 
+/// One that is to get a number is looked at again after this long: another may have been given what it would have got.
+const PENDING: Duration = Duration::from_secs(1);
+
 /// Accepts, refuses or forgets a network.
 pub(super) fn network(snapshot: Network<'_>, ids: &mut Ids) -> Plan {
     let mut plan = Plan::default();
@@ -51,8 +54,10 @@ pub(super) fn network(snapshot: Network<'_>, ids: &mut Ids) -> Plan {
     }
     let accepted = acceptance.record.get();
     let standing = accepted.map(|record| (snapshot.standing)(record));
-    if let Some(Standing::Refused(_)) = standing {
-        plan.look_again(REFUSED);
+    match standing {
+        Some(Standing::Refused(_)) => plan.look_again(REFUSED),
+        Some(Standing::Pending(_)) => plan.look_again(PENDING),
+        Some(Standing::Has(..) | Standing::Fixed(_)) | None => {}
     }
     let step = match status::network(&acceptance, &context, standing.as_ref()) {
         Some(next) => report(step, snapshot.key, snapshot.status, &next),

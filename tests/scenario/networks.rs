@@ -1,0 +1,122 @@
+//! Numbers, subnets and addresses under whole managers.
+
+use crate::world::World;
+use skep::api::allocation::{Item, Owner};
+use skep::api::name::{NodeName, ObjectKey, Scoped};
+use skep::controllers::network::Settings;
+use skep::controllers::network::state::Overlays;
+use skep::runtime::cache::Cache;
+
+fn front() -> Scoped {
+    Scoped::new("default", "front")
+}
+
+/// What is given out, as `NODES nodes NUMBERS numbers SERVICES+TASKS addresses`; indexes in quarantine are nobody's.
+fn given(cache: &Cache) -> String {
+    let (mut nodes, mut numbers, mut services, mut tasks) = (0, 0, 0, 0);
+    for (item, given) in cache
+        .allocations
+        .iter()
+        .filter(|(_, given)| !given.released)
+    {
+        match (item, &given.owner) {
+            (Item::Node(_), _) => nodes += 1,
+            (Item::Vni(_) | Item::Subnet(_), _) => numbers += 1,
+            (Item::Address(..), Owner::Service { .. }) => services += 1,
+            (Item::Address(..), _) => tasks += 1,
+        }
+    }
+    format!("{nodes} nodes {numbers} numbers {services}+{tasks} addresses")
+}
+
+async fn until(world: &World, expected: &str) {
+    world
+        .until(expected, |cache| given(cache) == expected)
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn numbers_come_and_go_with_networks_and_nodes_whoever_leads() {
+    let mut world = World::start(2).await;
+    until(&world, "2 nodes 0 numbers 0+0 addresses").await;
+    world.put("networks/default/front", "{subnets: [\"10.9.0.0/16\"]}");
+    world.put("networks/default/other", "{subnets: [\"10.9.1.0/24\"]}");
+    until(&world, "2 nodes 2 numbers 0+0 addresses").await;
+    world.quiet().await;
+    let said = |world: &World, name: &str| {
+        let object = ObjectKey::network(&Scoped::new("default", name));
+        world.condition(&object, "network", "Allocated")
+    };
+    assert_eq!(said(&world, "front").as_deref(), Some("True/Allocated"));
+    assert_eq!(said(&world, "other").as_deref(), Some("False/SubnetTaken"));
+    world.kill("m1");
+    world.store.delete("/skep/networks/default/front");
+    world.store.delete("/skep/nodes/n2");
+    world.manager("m2");
+    until(&world, "1 nodes 2 numbers 0+0 addresses").await;
+    world.quiet().await;
+    assert_eq!(said(&world, "other").as_deref(), Some("True/Allocated"));
+    // No service names a network that would need an address, and none is given out.
+    world.service(
+        "web",
+        "{replicas: 2, template: {container: IMAGE, networks: [other]}}",
+    );
+    world.serving("web", 2).await;
+    world.settled().await;
+    assert_eq!(given(&world.cache()), "1 nodes 2 numbers 0+0 addresses");
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_addresses_switched_on_each_task_has_one_for_as_long_as_it_lives() {
+    let mut world = World::start(2).await;
+    world.kill("m1");
+    world.network = Settings {
+        addresses: true,
+        ..Settings::default()
+    };
+    world.manager("m2");
+    world.put("networks/default/front", "{}");
+    world.service(
+        "web",
+        "{replicas: 3, template: {container: IMAGE, networks: [front]}}",
+    );
+    until(&world, "2 nodes 2 numbers 1+3 addresses").await;
+    world.serving("web", 3).await;
+    world.settled().await;
+    // The nodes' own addresses are not known here, so no node is a member yet; with them the states follow.
+    for (node, address) in [("n1", "192.0.2.1"), ("n2", "192.0.2.2")] {
+        let value = format!("{{engine: {{url: \"tcp://{node}:2375\"}}, address: {address}}}");
+        world.put(&format!("nodes/{node}"), &value);
+    }
+    world.quiet().await;
+    let overlays = Overlays::of(&world.cache());
+    for node in ["n1", "n2"] {
+        let state = overlays
+            .state(&NodeName::from(node))
+            .expect("it is a member");
+        assert_eq!(state.check(), Ok(()));
+        assert_eq!(
+            state
+                .networks
+                .values()
+                .map(|network| network.tasks.len())
+                .sum::<usize>(),
+            3
+        );
+        let mut virtuals = state.virtual_addresses.values();
+        assert_eq!(virtuals.next().map(|value| value.backends.len()), Some(3));
+    }
+    world.service(
+        "web",
+        "{replicas: 1, template: {container: IMAGE, networks: [front]}}",
+    );
+    until(&world, "2 nodes 2 numbers 1+1 addresses").await;
+    world.kill("m2");
+    world.store.delete("/skep/services/default/web");
+    world.manager("m3");
+    until(&world, "2 nodes 2 numbers 0+0 addresses").await;
+    world.store.delete("/skep/networks/default/front");
+    until(&world, "2 nodes 0 numbers 0+0 addresses").await;
+    world.settled().await;
+    assert!(!world.cache().networks.contains_key(&front()));
+}
