@@ -225,7 +225,14 @@ fn differs(stage: &Stage, plan: &Plan, may_wait: bool) -> Option<String> {
         }
         let version = format!("V=v{}", spec.version);
         let new = here.iter().filter(|has| **has == version).count();
-        if here.len() != count || new != count {
+        // A change waits while tasks of it have no room, and a drained node keeps what has no place elsewhere.
+        let is_crowded = !spec.is_global && spec.replicas > spec.extras.room(&nodes);
+        let most = usize::try_from(spec.replicas).unwrap_or(usize::MAX);
+        let is_fine = match is_crowded {
+            true => (count..=most).contains(&here.len()),
+            false => here.len() == count && new == count,
+        };
+        if !is_fine {
             return Some(format!(
                 "{name}: {count} wanted, {} run, {new} of them with {version}",
                 here.len()

@@ -50,12 +50,10 @@ impl Rights {
         self.ended.insert(term, now);
     }
 
+    /// The newest change that is seen is of this revision. Where that was deleted, an older one is the newest.
     pub(super) fn reached(&mut self, revision: Revision, now: Duration) {
-        if self
-            .revisions
-            .back()
-            .is_some_and(|(_, last)| *last == revision)
-        {
+        let last = self.revisions.back().map(|(_, last)| *last);
+        if last >= Some(revision) {
             return;
         }
         self.revisions.push_back((now, revision));

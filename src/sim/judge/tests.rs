@@ -526,6 +526,19 @@ fn a_store_that_forgets_too_much_is_seen() {
     court.breaks("remembers five minutes");
 }
 
+/// The key of the newest change goes: what is left is older, and the store is not.
+#[test]
+fn a_deletion_takes_no_revision_back() {
+    let mut court = Court::new();
+    court.put("shards/000", &holder("m1"));
+    let old = Revision(court.revision);
+    court.at(100);
+    court.delete("shards/000");
+    court.at(310);
+    court.bench.compacts("m1", old);
+    court.is_fine();
+}
+
 #[test]
 fn what_is_left_over_is_seen() {
     let quiet = || {
