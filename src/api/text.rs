@@ -57,6 +57,7 @@ impl Text {
 }
 
 impl Ord for Text {
+    #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
         match (&self.0, &other.0) {
             // Zeros after the end put a text before all that it begins, as they should; the length tells it from one that
@@ -67,10 +68,22 @@ impl Ord for Text {
                     length: other_length,
                     bytes: other_bytes,
                 },
-            ) => bytes.cmp(other_bytes).then(length.cmp(other_length)),
+            ) => words(bytes)
+                .cmp(&words(other_bytes))
+                .then(length.cmp(other_length)),
             _ => self.as_bytes().cmp(other.as_bytes()),
         }
     }
+}
+
+/// The bytes as numbers that are ordered as they are: the last begins within the one before. A few numbers are compared
+/// faster than the bytes by a call, and identifiers differ in the first.
+fn words(bytes: &[u8; PLACE]) -> [u64; 4] {
+    let word = |first: usize| {
+        let word = bytes[first..].first_chunk().copied();
+        u64::from_be_bytes(word.unwrap_or_default())
+    };
+    [word(0), word(8), word(16), word(PLACE - 8)]
 }
 
 impl PartialOrd for Text {
@@ -212,6 +225,25 @@ mod tests {
         assert!(Text::in_place(&"a".repeat(PLACE)).is_some());
         assert!(Text::in_place(&"a".repeat(PLACE + 1)).is_none());
         assert!(Text::in_place(&"a".repeat(300)).is_none());
+    }
+
+    #[test]
+    fn every_byte_counts() {
+        for place in 0..PLACE + 4 {
+            let mut text = vec![b'b'; PLACE + 4];
+            text.truncate(place.max(PLACE - 1) + 1);
+            let middle = Text::from(String::from_utf8(text.clone()).unwrap());
+            text[place] = b'a';
+            assert!(
+                Text::from(String::from_utf8(text.clone()).unwrap()) < middle,
+                "{place}"
+            );
+            text[place] = b'c';
+            assert!(
+                Text::from(String::from_utf8(text).unwrap()) > middle,
+                "{place}"
+            );
+        }
     }
 
     proptest! {

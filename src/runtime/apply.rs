@@ -33,6 +33,9 @@ struct Request {
     units: Vec<Unit>,
     written: Vec<u64>,
     compared: Vec<u64>,
+    /// The answer waits until the cache shows what was written, unless the store was rewound since this epoch: one wake for
+    /// both.
+    seen_in: Option<u64>,
     answer: oneshot::Sender<Result<Revision, WriteError>>,
 }
 
@@ -76,7 +79,14 @@ impl Writer {
             fence
         };
         let (requests, receiver) = mpsc::channel(WAITING_PLANS);
-        crate::spawn::task(write_all(kv, controller, fence, receiver, metrics));
+        crate::spawn::task(write_all(
+            kv,
+            cache.clone(),
+            controller,
+            fence,
+            receiver,
+            metrics,
+        ));
         Self { requests, cache }
     }
 
@@ -85,11 +95,15 @@ impl Writer {
     /// # Errors
     /// The first step that was not written, and why; the steps after it were not tried.
     pub async fn write(&self, steps: &[Step]) -> Result<Revision, WriteError> {
+        self.ask(steps, None).await
+    }
+
+    async fn ask(&self, steps: &[Step], seen_in: Option<u64>) -> Result<Revision, WriteError> {
         let units: Vec<Unit> = steps.iter().map(|step| self.unit(step)).collect();
         let (answer, answered) = oneshot::channel();
         let over = |_| WriteError::TermOver("the writer has ended".into());
         self.requests
-            .send(Request::new(units, answer))
+            .send(Request::new(units, seen_in, answer))
             .await
             .map_err(|_| over(()))?;
         answered.await.map_err(|_| over(()))?
@@ -120,9 +134,7 @@ impl Writer {
     /// As for [`Writer::write`].
     pub async fn write_and_see(&self, steps: &[Step]) -> Result<Revision, WriteError> {
         let epoch = self.cache.progress().epoch;
-        let revision = self.write(steps).await?;
-        self.cache.reached(revision, epoch).await;
-        Ok(revision)
+        self.ask(steps, Some(epoch)).await
     }
 
     fn unit(&self, step: &Step) -> Unit {
@@ -162,6 +174,7 @@ impl Writer {
 
 async fn write_all(
     kv: Arc<dyn Kv>,
+    cache: Arc<SharedCache>,
     controller: &'static str,
     fence: Vec<Compare>,
     mut requests: mpsc::Receiver<Request>,
@@ -193,9 +206,9 @@ async fn write_all(
             }
         }
         while let Some((lane, batch)) = lanes.next() {
-            let (kv, fence, metrics) = (&kv, &fence, &metrics);
+            let (kv, cache, fence, metrics) = (&kv, &cache, &fence, &metrics);
             sent.push(async move {
-                let ended = write_batch(&**kv, controller, fence, batch, metrics).await;
+                let ended = write_batch(&**kv, cache, controller, fence, batch, metrics).await;
                 (lane, ended)
             });
         }
@@ -203,13 +216,18 @@ async fn write_all(
 }
 
 impl Request {
-    fn new(units: Vec<Unit>, answer: oneshot::Sender<Result<Revision, WriteError>>) -> Self {
+    fn new(
+        units: Vec<Unit>,
+        seen_in: Option<u64>,
+        answer: oneshot::Sender<Result<Revision, WriteError>>,
+    ) -> Self {
         let ops = units.iter().flat_map(|unit| &unit.ops);
         let compares = units.iter().flat_map(|unit| &unit.compares);
         Self {
             written: ops.map(|op| mark(op.key())).collect(),
             compared: compares.map(|compare| mark(compare.key())).collect(),
             units,
+            seen_in,
             answer,
         }
     }
@@ -236,6 +254,7 @@ impl Touched for Request {
 /// Writes the plans of one batch; says why the term is over, if it is.
 async fn write_batch(
     kv: &dyn Kv,
+    cache: &SharedCache,
     controller: &'static str,
     fence: &[Compare],
     batch: Vec<Request>,
@@ -245,11 +264,12 @@ async fn write_batch(
     let mut units = Vec::new();
     let mut asked = Vec::with_capacity(batch.len());
     for (plan, request) in batch.into_iter().enumerate() {
-        asked.push((request.units.len(), request.operations(), request.answer));
+        let caller = (request.seen_in, request.answer);
+        asked.push((request.units.len(), request.written.len(), caller));
         units.extend(request.units.into_iter().map(|unit| Unit { plan, ..unit }));
     }
     let mut outcomes = commit(kv, fence, units).await.into_iter();
-    for (units, writes, caller) in asked {
+    for (units, writes, (seen_in, caller)) in asked {
         let answer = answer(outcomes.by_ref().take(units));
         if answer.is_ok() {
             metrics.written(controller, writes);
@@ -258,7 +278,15 @@ async fn write_batch(
             metrics.fenced(controller);
             over = Some(why.clone());
         }
-        let _ = caller.send(answer);
+        // The caller may have been dropped meanwhile.
+        let answered = answer.as_ref().ok().copied().zip(seen_in);
+        let tell = move || {
+            let _ = caller.send(answer);
+        };
+        match answered {
+            Some((revision, epoch)) => cache.when_reached(revision, epoch, tell),
+            None => tell(),
+        }
     }
     over
 }

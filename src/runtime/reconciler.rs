@@ -33,7 +33,7 @@ use tracing::{error, info};
 /// Everything is looked at again this often: whatever was missed is found.
 pub const RESYNC: Duration = Duration::from_secs(300);
 /// A plan that takes longer than this is followed by a rest ([`Controller::REST`]).
-const QUICK: Duration = Duration::from_millis(2);
+const QUICK: Duration = Duration::from_micros(500);
 /// On a machine that is busy with other things a plan takes long without being large.
 const LONGEST_REST: Duration = Duration::from_millis(250);
 /// What workers have to end their last writes: the store's deadline and a little.

@@ -28,7 +28,7 @@ pub struct SharedCache {
 #[derive(Default)]
 struct Waiters {
     next: u64,
-    all: BTreeMap<(Revision, u64), oneshot::Sender<()>>,
+    all: BTreeMap<(Revision, u64), Box<dyn FnOnce() + Send>>,
 }
 
 /// How far the cache is.
@@ -114,22 +114,36 @@ impl SharedCache {
 
     /// Waits until the cache shows a write of one's own at `revision`, or the store was rewound since `epoch`.
     pub async fn reached(&self, revision: Revision, epoch: u64) {
-        let reached = {
+        let (sender, receiver) = oneshot::channel();
+        self.when_reached(revision, epoch, move || {
+            // Whoever waited may have been dropped meanwhile.
+            let _ = sender.send(());
+        });
+        // The sender leaves the list only by waking.
+        let _ = receiver.await;
+    }
+
+    /// Calls `then` once the cache shows a write of one's own at `revision`, or the store was rewound since `epoch`. It must
+    /// not block, nor ask this cache for anything.
+    pub(super) fn when_reached(
+        &self,
+        revision: Revision,
+        epoch: u64,
+        then: impl FnOnce() + Send + 'static,
+    ) {
+        {
             let mut waiters = self.waiters();
             // Looked at under the lock that wakers take after they have moved on: nothing falls between.
             let progress = self.progress();
             let is_there = progress.revision >= revision || planted(Bug::PlansOnStaleView);
-            if is_there || progress.epoch != epoch {
+            if !is_there && progress.epoch == epoch {
+                let id = waiters.next;
+                waiters.next += 1;
+                waiters.all.insert((revision, id), Box::new(then));
                 return;
             }
-            let (sender, receiver) = oneshot::channel();
-            let id = waiters.next;
-            waiters.next += 1;
-            waiters.all.insert((revision, id), sender);
-            receiver
-        };
-        // The sender leaves the list only by waking.
-        let _ = reached.await;
+        }
+        then();
     }
 
     /// Calls `subscriber` after every change, until the subscription is dropped. It must not block.
@@ -245,8 +259,7 @@ impl SharedCache {
             if first.key().0 > revision {
                 return;
             }
-            // Whoever waited may have been dropped meanwhile.
-            let _ = first.remove().send(());
+            first.remove()();
         }
     }
 

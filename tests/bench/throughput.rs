@@ -31,7 +31,7 @@ pub(crate) async fn run() -> Report {
         ("skep: processor of etcd", "bare writer: processor of etcd"),
     ]
     .map(|(skep, bare)| [skep, bare].map(|name| Samples::new(name, "us/task")));
-    let mut writes = 0;
+    let (mut writes, mut transactions) = (0, 0);
     for _ in 0..rounds {
         let fleet = SimFleet::new();
         let world = World::start(Arc::new(fleet.clone())).await;
@@ -54,6 +54,7 @@ pub(crate) async fn run() -> Report {
         let of_skep_times = world.processor_times();
 
         let after = world.cache.progress().revision;
+        transactions = after.0 - before.0;
         let batches = batches(world.written(before, after).await);
         // The manager is done with what follows from it, and takes nothing from the bare writer.
         tokio::time::sleep(REST).await;
@@ -78,7 +79,7 @@ pub(crate) async fn run() -> Report {
     Report {
         name: "throughput",
         about: format!(
-            "a service of {tasks} tasks on {NODES} simulated engines and a real etcd, until all run: {writes} writes"
+            "a service of {tasks} tasks on {NODES} simulated engines and a real etcd, until all run: {writes} writes in {transactions} transactions"
         ),
         samples: [skep, bare, ratio]
             .into_iter()

@@ -12,7 +12,7 @@ use crate::api::key::Key;
 use crate::api::name::{NodeName, Scoped};
 use crate::api::task::{Binding, Desired, Slot};
 use crate::api::time::Timestamp;
-use crate::api::uid::{Ids, Uid};
+use crate::api::uid::{Ids, TaskId, Uid};
 use crate::api::unit::RevisionNumber;
 use crate::metrics::list::SCHEDULE_ATTEMPTS;
 use crate::planted::{Bug, planted};
@@ -39,11 +39,14 @@ type Waiting<'a> = BTreeMap<(&'a Scoped, RevisionNumber), Explanation>;
 pub(super) fn plan(cache: &Cache, now: Now, ids: &mut Ids) -> Plan {
     let mut plan = Plan::default();
     let is_adopting = view::is_adopting(cache);
-    let mut units = match is_adopting {
-        true => Vec::new(),
-        false => outlived(cache),
+    let (mut candidates, outlived) = snapshot::candidates(cache, now.wall);
+    let delete = |(node, task): (&NodeName, &TaskId)| {
+        Step::default().delete(Key::Binding(node.clone(), task.clone()))
     };
-    let mut candidates = snapshot::candidates(cache, now.wall);
+    let mut units: Vec<Step> = match is_adopting || planted(Bug::KeepsBindings) {
+        true => Vec::new(),
+        false => outlived.into_iter().map(delete).collect(),
+    };
     let mut groups = Groups::new();
     let mut waiting = Waiting::new();
     let mut bound = 0;
@@ -89,30 +92,6 @@ pub(super) fn plan(cache: &Cache, now: Now, ids: &mut Ids) -> Plan {
     // Each binding compares what it rests on.
     plan.is_unordered = true;
     plan
-}
-
-/// Bindings whose task's record is gone, or whose node is and whose task was given up. While the task is still wanted the
-/// binding of a lost node stays: without it the task would look as if it had never been bound, and would move.
-fn outlived(cache: &Cache) -> Vec<Step> {
-    let mut units = Vec::new();
-    for ((node, id), binding) in &cache.bindings {
-        let task = cache.task(id).map(|(_, task)| task);
-        let is_home = || {
-            let record = cache.nodes.get(node);
-            record.is_some_and(|record| record.value.uid == binding.value.node)
-        };
-        let is_over = match task {
-            None => true,
-            Some(_) if planted(Bug::MovesTheLost) => {
-                !view::node(cache, node).is_some_and(|node| node.is_schedulable())
-            }
-            Some(task) => task.value.desired >= Desired::Shutdown && !is_home(),
-        };
-        if is_over && !planted(Bug::KeepsBindings) {
-            units.push(Step::default().delete(Key::Binding(node.clone(), id.clone())));
-        }
-    }
-    units
 }
 
 fn open<'a>(

@@ -122,14 +122,19 @@ impl<'a> Candidate<'a> {
     }
 }
 
+/// A binding by its key.
+pub(super) type Bound<'a> = (&'a NodeName, &'a TaskId);
+
 /// The place of a node among all.
 pub(super) fn place(candidates: &[Candidate<'_>], node: &NodeName) -> Option<usize> {
     let found = candidates.binary_search_by(|one| one.node.name.cmp(node));
     found.ok()
 }
 
-/// All nodes with what is used of them, in order of their names. A pass knows a node by its place here.
-pub(super) fn candidates(cache: &Cache, now: Timestamp) -> Vec<Candidate<'_>> {
+/// All nodes with what is used of them, in order of their names: a pass knows a node by its place here. And the bindings
+/// that have outlived their tasks.
+pub(super) fn candidates(cache: &Cache, now: Timestamp) -> (Vec<Candidate<'_>>, Vec<Bound<'_>>) {
+    let mut outlived = Vec::new();
     let nodes = view::nodes(cache).into_iter();
     let mut candidates: Vec<Candidate<'_>> = nodes.map(Candidate::new).collect();
     let mut place = 0;
@@ -142,13 +147,17 @@ pub(super) fn candidates(cache: &Cache, now: Timestamp) -> Vec<Candidate<'_>> {
             place += 1;
         }
         let here = candidates.get_mut(place);
-        let Some(candidate) = here.filter(|one| one.node.name == *node) else {
-            continue;
-        };
+        let here = here.filter(|one| one.node.name == *node);
         let facets = cache.facets(id);
         let task = facets
             .and_then(|facets| facets.task.as_ref())
             .map(|(_, task)| &*task.value);
+        if has_outlived(binding, task, here.as_deref()) {
+            outlived.push((node, id));
+        }
+        let Some(candidate) = here else {
+            continue;
+        };
         let status = facets
             .and_then(|facets| facets.status_on(node))
             .map(|status| &*status.value)
@@ -167,7 +176,19 @@ pub(super) fn candidates(cache: &Cache, now: Timestamp) -> Vec<Candidate<'_>> {
             }
         }
     }
-    candidates
+    (candidates, outlived)
+}
+
+/// Whether a binding is one whose task's record is gone, or whose node is and whose task was given up. While the task is
+/// still wanted the binding of a lost node stays: without it the task would look as if it had never been bound, and would
+/// move.
+fn has_outlived(binding: &Binding, task: Option<&Task>, node: Option<&Candidate<'_>>) -> bool {
+    let is_home = || node.is_some_and(|one| *one.node.uid() == binding.node);
+    match task {
+        None => true,
+        Some(_) if planted(Bug::MovesTheLost) => !node.is_some_and(|one| one.node.is_schedulable()),
+        Some(task) => task.desired >= Desired::Shutdown && !is_home(),
+    }
 }
 
 fn count_failure(

@@ -8,14 +8,15 @@
 //! A batch brings the reader to the revision of its last event, not to that of the header: while a watch catches up,
 //! etcd puts its newest revision there although later answers are still to come.
 
-use super::convert::{first_key, key_value, text};
+use super::convert::{first_key, text};
 use super::endpoints::Connection;
 use super::failure::{Failure, chain, denied, of_text};
-use crate::api::unit::Revision;
+use crate::api::unit::{LeaseId, Revision};
 use crate::store::{
-    Error, MAX_MESSAGE, WatchBatch, WatchEvent, WatchRequest, WatchStream, prefix_end,
+    Error, KeyValue, MAX_MESSAGE, WatchBatch, WatchEvent, WatchRequest, WatchStream, prefix_end,
 };
-use etcd_client::{Event, EventType, WatchOptions, WatchResponse, WatchStream as Responses};
+use etcd_client::proto::PbEvent;
+use etcd_client::{EventType, WatchOptions, WatchResponse, WatchStream as Responses};
 use futures::stream;
 use tokio::sync::watch;
 
@@ -77,7 +78,7 @@ impl Feed {
 
     async fn batch(&mut self) -> Result<WatchBatch, Error> {
         loop {
-            let response = match self.responses.message().await {
+            let mut response = match self.responses.message().await {
                 Ok(Some(response)) => response,
                 Ok(None) => return Err(ended("the server closed the stream")),
                 Err(error) => return Err(ended(&chain(&error))),
@@ -85,8 +86,8 @@ impl Feed {
             if response.canceled() {
                 return Err(self.canceled(&response));
             }
-            self.events
-                .extend(response.events().iter().filter_map(event));
+            let events = std::mem::take(&mut response.0.events);
+            self.events.extend(events.into_iter().filter_map(event));
             if response.0.fragment {
                 continue;
             }
@@ -122,13 +123,21 @@ fn refused(response: &WatchResponse) -> Failure {
     of_text(reason).unwrap_or_else(|| Failure::Definite(ended(reason)))
 }
 
-fn event(event: &Event) -> Option<WatchEvent> {
-    let kv = event.kv()?;
-    Some(match event.event_type() {
-        EventType::Put => WatchEvent::Put(key_value(kv.clone())),
+fn event(event: PbEvent) -> Option<WatchEvent> {
+    let kind = event.r#type();
+    let kv = event.kv?;
+    Some(match kind {
+        EventType::Put => WatchEvent::Put(KeyValue {
+            key: text(kv.key),
+            value: kv.value,
+            create_revision: Revision(kv.create_revision),
+            mod_revision: Revision(kv.mod_revision),
+            version: kv.version,
+            lease: LeaseId(kv.lease),
+        }),
         EventType::Delete => WatchEvent::Delete {
-            key: text(kv.key().to_vec()),
-            revision: Revision(kv.mod_revision()),
+            key: text(kv.key),
+            revision: Revision(kv.mod_revision),
         },
     })
 }

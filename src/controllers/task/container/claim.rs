@@ -8,6 +8,7 @@ use crate::api::unit::{Incarnation, Revision, RevisionNumber, Term};
 use crate::engine::Container;
 use crate::planted::{Bug, planted};
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 /// Whose a container is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +72,14 @@ pub fn claim(container: &Container, cluster: &Uid) -> Claim {
     }
 }
 
+/// Labels that begin as ours do, in order. A dozen are asked for one after the other, and there are hardly more.
+type Labels<'a> = [(&'a String, &'a String)];
+
 fn read(labels: &BTreeMap<String, String>, name: &str) -> Result<Ours, String> {
+    let from = (Bound::Included(label::PREFIX), Bound::Unbounded);
+    let ours = labels.range::<str, _>(from);
+    let ours = ours.take_while(|(name, _)| name.starts_with(label::PREFIX));
+    let labels = &ours.collect::<Vec<_>>()[..];
     let task = text(labels, label::TASK)?;
     if !is_identifier(task) {
         return Err(format!("label {} is no task id: `{task}`", label::TASK));
@@ -103,17 +111,15 @@ fn read(labels: &BTreeMap<String, String>, name: &str) -> Result<Ours, String> {
     })
 }
 
-fn text<'a>(labels: &'a BTreeMap<String, String>, label: &str) -> Result<&'a str, String> {
-    let found = labels.get(label).filter(|text| !text.is_empty());
+fn text<'a>(labels: &Labels<'a>, label: &str) -> Result<&'a str, String> {
+    let found = labels.iter().find(|(name, _)| *name == label);
     found
-        .map(String::as_str)
+        .map(|(_, text)| text.as_str())
+        .filter(|text| !text.is_empty())
         .ok_or_else(|| format!("label {label} is missing"))
 }
 
-fn number<T: std::str::FromStr>(
-    labels: &BTreeMap<String, String>,
-    label: &str,
-) -> Result<T, String> {
+fn number<T: std::str::FromStr>(labels: &Labels<'_>, label: &str) -> Result<T, String> {
     let text = text(labels, label)?;
     text.parse()
         .map_err(|_| format!("label {label} is no number: `{text}`"))

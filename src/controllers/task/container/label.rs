@@ -3,6 +3,8 @@
 use super::{ContainerInput, name, service_name};
 use std::collections::BTreeMap;
 
+/// What all labels of ours begin with.
+pub(super) const PREFIX: &str = "dev.skep.";
 /// The cluster's id: what `list` asks engines for.
 pub const CLUSTER: &str = "dev.skep.cluster";
 pub(super) const TASK: &str = "dev.skep.task";
@@ -19,10 +21,17 @@ pub(super) const NAME: &str = "dev.skep.name";
 
 /// All labels of the container; ours win over the template's.
 pub fn labels(input: &ContainerInput<'_>) -> BTreeMap<String, String> {
-    let mut labels = input.revision.template.container.labels.clone();
     let ours = ours(input).into_iter().chain(swarm(input));
-    labels.extend(ours.map(|(key, value)| (key.to_owned(), value)));
-    labels
+    let ours = ours.map(|(key, value)| (key.to_owned(), value));
+    let mut labels = input.revision.template.container.labels.clone();
+    match labels.is_empty() {
+        // Made in one go: that is less work than one after the other.
+        true => ours.collect(),
+        false => {
+            labels.extend(ours);
+            labels
+        }
+    }
 }
 
 fn ours(input: &ContainerInput<'_>) -> Vec<(&'static str, String)> {
