@@ -95,6 +95,7 @@ bugs! {
     ReapsEarlierLives: "What an earlier life of the store left is removed at once.",
     // The network controller.
     KeepsStatuses: "What was reported of an object outlives it.",
+    KeepsNumbers: "What was given out outlives its owner.",
 }
 
 /// Whether this bug is on in this thread.

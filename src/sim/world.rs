@@ -53,6 +53,8 @@ pub struct World {
 pub struct Role {
     /// The controllers that it runs; none: all.
     pub controllers: Vec<&'static str>,
+    /// What it is told of networks.
+    pub network: crate::controllers::network::Settings,
     /// What stands between it and its doors.
     pub hook: Option<Hook>,
 }
@@ -285,7 +287,7 @@ fn options(name: &str, role: &Role) -> Options {
             id: Some(Uid::from(CLUSTER)),
             ..Default::default()
         },
-        network: Default::default(),
+        network: role.network,
         node: Default::default(),
     }
 }

@@ -24,12 +24,15 @@ impl Stage {
     fn act(&mut self, act: &Act) {
         match act {
             Act::Put(name, spec) => {
+                self.put_networks();
                 self.put(&format!("services/default/{name}"), &spec.text());
                 self.wanted.insert(name.clone(), spec.clone());
             }
             Act::BadPut(name) => self.put(&format!("services/default/{name}"), "garbage: ["),
             Act::Delete(name) => {
                 self.delete(&format!("services/default/{name}"));
+                // A network may go while tasks still name it.
+                self.delete("networks/default/back");
                 self.wanted.remove(name);
             }
             Act::Recreate(name, spec) => {

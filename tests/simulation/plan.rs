@@ -27,6 +27,8 @@ pub(crate) struct Extras {
     /// A port of its node that each task takes.
     pub(crate) port: Option<u64>,
     pub(crate) has_health_check: bool,
+    /// Whether its tasks join networks, each version others.
+    pub(crate) has_networks: bool,
     pub(crate) wish: Wish,
 }
 
@@ -99,11 +101,17 @@ impl Spec {
             Wish::Memory => ", resources: {reservations: {memory: 3GiB}}",
             Wish::Nothing | Wish::Not(_) | Wish::Most(_) => "",
         };
+        let networks = match (extras.has_networks, self.version % 3) {
+            (false, _) => "",
+            (true, 0) => ", networks: [front]",
+            (true, 1) => ", networks: [front, back]",
+            (true, _) => ", networks: [back]",
+        };
         let ports = extras.port.map_or(String::new(), |port| {
             format!(", ports: [{{target: 80, published: {port}, mode: host}}]")
         });
         format!(
-            "{{{size}, update: {{parallelism: {}, order: {order}, monitor: {}s}}, template: {{onNodeLost: {lost}{placement}, container: {{image: \"{image}\", env: {{V: v{}}}{check}{memory}}}}}{ports}}}",
+            "{{{size}, update: {{parallelism: {}, order: {order}, monitor: {}s}}, template: {{onNodeLost: {lost}{placement}, container: {{image: \"{image}\", env: {{V: v{}}}{check}{memory}}}{networks}}}{ports}}}",
             self.parallelism, self.monitor, self.version
         )
     }
@@ -158,9 +166,10 @@ pub(crate) struct Plan {
 
 /// Which troubles a run knows.
 /// (`rough`: all of them, and more; `wide`: what planted bugs show in; `losses`: all, with a store that is lost in their
-/// midst; `fleet`: an ordinary hour of many nodes and tasks).
-pub(crate) const SCENARIOS: [&str; 10] = [
-    "all", "calm", "managers", "store", "engines", "disaster", "rough", "wide", "losses", "fleet",
+/// midst; `networks`: all, with services that join networks; `fleet`: an ordinary hour of many nodes and tasks).
+pub(crate) const SCENARIOS: [&str; 11] = [
+    "all", "calm", "managers", "store", "engines", "disaster", "rough", "wide", "losses",
+    "networks", "fleet",
 ];
 
 const NAMES: [&str; 4] = ["web", "web2", "api", "agent"];
@@ -230,6 +239,9 @@ impl Plan {
         if is_wide && plan.has_disaster() {
             plan.give_up_ports();
         }
+        if scenario == "networks" {
+            plan.add_networks();
+        }
         plan.steps.sort_by_key(|(at, _)| *at);
         plan
     }
@@ -274,6 +286,22 @@ impl Plan {
         self.steps.push((at, step));
     }
 
+    fn add_networks(&mut self) {
+        for (_, step) in &mut self.steps {
+            if let Step::Act(Act::Put(_, spec) | Act::Recreate(_, spec)) = step {
+                spec.extras.has_networks = true;
+            }
+        }
+    }
+
+    /// Whether services join networks.
+    pub(crate) fn has_networks(&self) -> bool {
+        self.steps.iter().any(|(_, step)| match step {
+            Step::Act(Act::Put(_, spec)) => spec.extras.has_networks,
+            _ => false,
+        })
+    }
+
     /// What an earlier life of the store left keeps its ports until a person acts.
     fn give_up_ports(&mut self) {
         for (_, step) in &mut self.steps {
@@ -313,7 +341,7 @@ impl Plan {
 
     /// The store is lost or set back: once, in peace, as other troubles of managers would make it a new cluster.
     fn add_disaster(&mut self, chance: &mut Chance, scenario: &str, end: u64) {
-        let may_come = scenario == "all" || scenario == "wide";
+        let may_come = ["all", "wide", "networks"].contains(&scenario);
         if scenario != "disaster" && !(may_come && chance.one_in(6)) {
             return;
         }
@@ -380,6 +408,7 @@ fn extras(chance: &mut Chance, name: &str) -> Extras {
         port: chance
             .one_in(3)
             .then_some(8_000 + place.unwrap_or(0) as u64),
+        has_networks: false,
         has_health_check: chance.one_in(3),
         wish: Wish::Nothing,
     }

@@ -4,6 +4,7 @@ use crate::mutants::{Door, Mutant};
 use crate::newer;
 use crate::plan::{Kind, Plan, Spec};
 use skep::app::manager::CONTROLLERS;
+use skep::controllers::network;
 use skep::sim::SimEngine;
 use skep::sim::world::{Role, World};
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ pub(crate) struct Stage {
     pub(crate) uplinks: BTreeMap<String, Vec<u64>>,
     mutant: Option<Mutant>,
     managers: Vec<Kind>,
+    has_networks: bool,
 }
 
 impl Stage {
@@ -40,12 +42,24 @@ impl Stage {
             uplinks: BTreeMap::new(),
             mutant,
             managers: plan.managers.clone(),
+            has_networks: plan.has_networks(),
         };
         for place in 0..plan.managers.len() {
             let role = stage.role(place);
             stage.world.add_manager(role);
         }
         stage
+    }
+
+    /// The networks that services name, where they do; one is too small for many tasks.
+    pub(crate) fn put_networks(&mut self) {
+        let networks = [("front", "{}"), ("back", "{subnets: [\"10.1.0.0/28\"]}")];
+        for (name, value) in networks.into_iter().filter(|_| self.has_networks) {
+            let key = format!("networks/default/{name}");
+            if self.store.get(&format!("/skep/{key}")).is_none() {
+                self.put(&key, value);
+            }
+        }
     }
 
     /// What the manager in this place is for.
@@ -59,6 +73,10 @@ impl Stage {
         let newer = (kind == Kind::Newer).then(newer::hook);
         Role {
             controllers: CONTROLLERS.into_iter().filter(is_of).collect(),
+            network: network::Settings {
+                addresses: self.has_networks,
+                ..Default::default()
+            },
             hook: self.mutant.and_then(Mutant::door).map(Door::hook).or(newer),
         }
     }

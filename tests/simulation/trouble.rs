@@ -91,7 +91,7 @@ pub(crate) fn draw(
         "managers" => Some(of_managers(chance, nodes, managers)),
         "store" => Some(of_store(chance)),
         "engines" => Some(of_engines(chance, nodes)),
-        "all" => Some(any(chance, nodes, managers)),
+        "all" | "networks" => Some(any(chance, nodes, managers)),
         "rough" => Some(match chance.between(0, 3) {
             0 => any(chance, nodes, managers),
             1 => rough_managers(chance, nodes, managers),

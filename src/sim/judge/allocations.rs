@@ -1,9 +1,14 @@
 //! Rules of what is given out once: numbers of nodes and overlays, subnets, addresses. Pure.
 
 use super::Bench;
+use super::store::Record;
 use crate::api::allocation::{Allocation, Item, Owner};
-use crate::api::name::Kind;
+use crate::api::name::{Kind, ObjectKey, Scoped};
+use crate::api::status::Truth;
 use crate::api::subnet::Cidr;
+use crate::api::task::Desired;
+use crate::api::uid::{TaskId, Uid};
+use std::collections::BTreeSet;
 
 impl Bench {
     /// What somebody has is given to nobody else, neither under its own key nor, of subnets, under another.
@@ -69,15 +74,7 @@ impl Bench {
                     !given.released && of_it(&given.owner) && !matches!(item, Item::Subnet(_))
                 })
                 .count();
-            let is_refused = || {
-                let status = self
-                    .store
-                    .reports
-                    .get(&((*object).clone(), "network".to_owned()));
-                let condition = status.and_then(|status| status.condition("Allocated"));
-                condition
-                    .is_some_and(|condition| condition.status == crate::api::status::Truth::False)
-            };
+            let is_refused = || self.is_full(object);
             match object.kind {
                 Kind::Node => count != 1,
                 Kind::Network => count != 1 && !is_refused(),
@@ -85,5 +82,56 @@ impl Bench {
             }
         });
         odd.map(|(object, _)| format!("{object} has not one number"))
+    }
+
+    /// A task that is wanted and lacks an address in a network that its service names, where addresses are given out and
+    /// the network has one left.
+    pub(super) fn without_address(&self) -> Option<String> {
+        let owners: BTreeSet<(&Uid, &TaskId)> = self
+            .store
+            .allocations
+            .iter()
+            .filter_map(|(item, given)| match (item, &given.owner) {
+                (Item::Address(network, _), Owner::Task { task, .. }) => Some((network, task)),
+                _ => None,
+            })
+            .collect();
+        let is_given_out = |item: &Item| matches!(item, Item::Address(..));
+        if !self.store.allocations.keys().any(is_given_out) {
+            return None;
+        }
+        let tasks =
+            self.store.tasks.values().filter(|(_, task)| {
+                task.desired <= Desired::Running && !self.store.is_over(&task.id)
+            });
+        for (service, task) in tasks {
+            let spec = self.store.spec(&task.service);
+            let named = spec
+                .into_iter()
+                .flat_map(|spec| spec.template.networks.unwrap_or_default());
+            for network in named {
+                let object =
+                    ObjectKey::network(&Scoped::new(service.namespace.clone(), network.name));
+                let record = self.store.accepted.get(&object);
+                let lacks = |record: &Record| !owners.contains(&(&record.uid, &task.id));
+                if record.is_some_and(lacks) && !self.is_full(&object) {
+                    return Some(format!("{} of {service} has none in {object}", task.id));
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether a network says that no address is left, or that it has no subnet.
+    fn is_full(&self, network: &ObjectKey) -> bool {
+        let status = self
+            .store
+            .reports
+            .get(&(network.clone(), "network".to_owned()));
+        let is_false = |kind: &str| {
+            let condition = status.and_then(|status| status.condition(kind));
+            condition.is_some_and(|condition| condition.status == Truth::False)
+        };
+        is_false("AddressesLeft") || is_false("Allocated")
     }
 }

@@ -62,6 +62,10 @@ impl Bench {
                 self.without_number(),
             ),
             (
+                "tasks have an address in their networks (S1)",
+                self.without_address(),
+            ),
+            (
                 "a binding goes with its task (C6)",
                 text("the binding", binding.map(ToString::to_string)),
             ),

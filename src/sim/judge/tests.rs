@@ -643,3 +643,51 @@ fn what_somebody_has_is_given_to_nobody_else() {
     );
     court.breaks("share no address");
 }
+
+#[test]
+fn a_task_has_an_address_in_each_network_that_is_not_full() {
+    let shop = || {
+        let mut court = Court::new();
+        court.put("status/nodes/n1/node", &json!({"observedGeneration": 1}));
+        court.put("allocations/nodes/00001", &given("Node", "n1", "uid-n1"));
+        for (key, uid) in [
+            ("networks/default/front", "u"),
+            ("services/default/web", "s"),
+        ] {
+            court.write(key, &json!(""));
+            let template =
+                json!({"container": {"image": "app:1"}, "networks": [{"name": "front"}]});
+            let spec = json!({"mode": "replicated", "replicas": 1, "template": template});
+            court.put(&format!("accepted/{key}"), &accepted(uid, 1, &spec));
+        }
+        court.put("allocations/vnis/00070000", &given("Network", "front", "u"));
+        court.put(
+            "allocations/addresses/u/10.64.0.2",
+            &given("Service", "web", "s"),
+        );
+        court.task("a", "running", &json!({}));
+        court
+    };
+    let mut court = shop();
+    court.bench.rests();
+    court.breaks("have an address");
+    let mut court = shop();
+    let owner = json!({"kind": "Task", "namespace": "default", "name": "web", "task": "a"});
+    court.put(
+        "allocations/addresses/u/10.64.0.3",
+        &json!({ "owner": owner }),
+    );
+    court.bench.rests();
+    court.is_fine();
+    let mut court = shop();
+    let full = json!({
+        "type": "AddressesLeft", "status": "False", "reason": "AddressesExhausted", "message": "",
+        "lastTransitionTime": Timestamp(0),
+    });
+    court.put(
+        "status/networks/default/front/network",
+        &json!({"observedGeneration": 1, "conditions": [full]}),
+    );
+    court.bench.rests();
+    court.is_fine();
+}

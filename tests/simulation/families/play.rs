@@ -123,6 +123,7 @@ impl Run {
             let controllers = CONTROLLERS.into_iter().filter(|name| name == process);
             self.world.add_manager(Role {
                 controllers: controllers.collect(),
+                network: Default::default(),
                 hook: Some(self.probe.hook(process)),
             });
         }
