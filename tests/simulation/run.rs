@@ -2,7 +2,7 @@
 
 use crate::happen::ours;
 use crate::mutants::{Mutant, plant};
-use crate::plan::{Plan, Wish};
+use crate::plan::{Plan, Spec, Wish};
 use crate::stage::Stage;
 use crate::suffer::Lasting;
 use skep::engine::Engine;
@@ -119,7 +119,10 @@ async fn goal(stage: &mut Stage, plan: &Plan) -> Result<(), Broken> {
     }
     make_peace(stage, plan);
     settle(stage, plan, false).await?;
-    stage.court.judge(Judge::rests);
+    // What has no room elsewhere keeps its node, and so the record of one that was removed.
+    if !stage.wanted.values().any(|spec| is_crowded(stage, spec)) {
+        stage.court.judge(Judge::rests);
+    }
     history(stage)
 }
 
@@ -226,9 +229,8 @@ fn differs(stage: &Stage, plan: &Plan, may_wait: bool) -> Option<String> {
         let version = format!("V=v{}", spec.version);
         let new = here.iter().filter(|has| **has == version).count();
         // A change waits while tasks of it have no room, and a drained node keeps what has no place elsewhere.
-        let is_crowded = !spec.is_global && spec.replicas > spec.extras.room(&nodes);
         let most = usize::try_from(spec.replicas).unwrap_or(usize::MAX);
-        let is_fine = match is_crowded {
+        let is_fine = match is_crowded(stage, spec) {
             true => (count..=most).contains(&here.len()),
             false => here.len() == count && new == count,
         };
@@ -241,6 +243,11 @@ fn differs(stage: &Stage, plan: &Plan, may_wait: bool) -> Option<String> {
     }
     let left = running.keys().next()?;
     Some(format!("{left} was deleted and still runs"))
+}
+
+/// Whether a service wants more than its nodes have room for.
+fn is_crowded(stage: &Stage, spec: &Spec) -> bool {
+    !spec.is_global && spec.replicas > spec.extras.room(&active(stage))
 }
 
 /// The nodes that users want tasks on.

@@ -17,6 +17,9 @@ use crate::runtime::view::TaskView;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// No clock that is kept right is further ahead of another.
+const AHEAD: Duration = Duration::from_secs(300);
+
 /// A task with what was seen of it, changes of the plan included.
 #[derive(Clone, Debug)]
 pub(super) struct Member<'a> {
@@ -200,6 +203,20 @@ impl<'a> Model<'a> {
                 Place::Down => self.replaces_lost(&member.task.slot),
                 Place::Ready(_) | Place::Unknown => false,
             }
+    }
+
+    /// Whether the stored end of a wait of at most `wait` has come. One further ahead than that and than any clock may be was
+    /// stored by a clock that was wrong: it would delay for ever what rule N4 lets it delay.
+    pub(super) fn has_come(&self, end: Timestamp, wait: Duration) -> bool {
+        end <= self.now || end.since(self.now) > wait + AHEAD
+    }
+
+    /// Whether a task need not wait any more before it takes over from one that ended.
+    pub(super) fn is_due(&self, member: &Member<'_>) -> bool {
+        let restart = &self.spec().template.restart;
+        let longest = restart.max_delay.0.max(restart.delay.0);
+        let end = member.task.not_before;
+        end.is_none_or(|end| self.has_come(end, longest))
     }
 
     /// Takes in a change.

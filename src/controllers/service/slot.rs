@@ -52,7 +52,7 @@ fn wait(model: &Model<'_>, waiting: &Member<'_>) -> Vec<Action> {
     if let Some(reason) = misplaced(model, waiting) {
         return vec![remove(waiting, reason), anew(model, waiting)];
     }
-    let is_due = waiting.task.not_before.is_none_or(|time| time <= model.now);
+    let is_due = model.is_due(waiting);
     if waiting.is_terminal() {
         // Its wait still counts: what fails while it is prepared must not be tried at once for ever.
         return match is_due {
@@ -104,11 +104,7 @@ fn succeed(model: &Model<'_>, holder: &Member<'_>, successor: &Member<'_>) -> Ve
         return vec![remove(successor, reason)];
     }
     if successor.is_terminal() {
-        let is_due = successor
-            .task
-            .not_before
-            .is_none_or(|time| time <= model.now);
-        return match is_due {
+        return match model.is_due(successor) {
             true => try_again(model, successor),
             false => Vec::new(),
         };
@@ -119,8 +115,8 @@ fn succeed(model: &Model<'_>, holder: &Member<'_>, successor: &Member<'_>) -> Ve
             TaskState::Ready => vec![shut_down(holder, "NodeLost"), promote(successor)],
             _ => Vec::new(),
         },
-        (Some(time), Place::Ready(_)) if is_still_wanted(model, holder) => {
-            match time <= model.now {
+        (Some(_), Place::Ready(_)) if is_still_wanted(model, holder) => {
+            match model.is_due(successor) {
                 true => vec![promote(successor)],
                 false => Vec::new(),
             }

@@ -328,6 +328,35 @@ fn a_task_that_ends_is_replaced_after_a_doubling_wait() {
     assert!(web.0.notes.iter().any(|note| note.reason == "TaskFailed"));
 }
 
+/// A leader whose clock was a year ahead has made tasks; its successor's is right.
+#[test]
+fn n4_a_time_further_ahead_than_clocks_may_be_delays_nothing_for_ever() {
+    let year = Duration::from_secs(365 * 86_400);
+    let right = |web: &mut Web| web.0.now.wall = Timestamp(web.0.now.wall.0 - 31_536_000_000);
+    let mut web = Web::running(ONE);
+    web.0.pass(year);
+    web.observe(1, TaskState::Failed);
+    right(&mut web);
+    web.plan();
+    web.shows("1/1 shutdown:failed, 1/1 running:pending");
+
+    let mut web = Web::running(TWO);
+    web.0.pass(year);
+    web.put(START_FIRST);
+    web.schedule();
+    web.observe(1, TaskState::Running);
+    right(&mut web);
+    web.go();
+    web.is("Progressing", Truth::False, "Complete");
+    // A clock that is a little ahead delays.
+    let mut web = Web::running(ONE);
+    web.0.pass(Duration::from_secs(60));
+    web.observe(1, TaskState::Failed);
+    web.0.now.wall = Timestamp(web.0.now.wall.0 - 60_000);
+    web.plan();
+    web.shows("1/1 shutdown:failed, 1/1 ready:pending");
+}
+
 #[test]
 fn the_wait_has_a_limit_and_a_long_run_breaks_the_row() {
     let text =

@@ -166,8 +166,9 @@ fn unsettled(model: &Model<'_>, slot: &Slot, newest: &Member<'_>) -> Option<Opti
         .status
         .map_or(newest.task.created_at, |status| status.since)
         .max(newest.task.created_at);
-    let until = since.after(monitor(model.spec()) + model.spec().update.delay.0);
-    (until > model.now).then(|| Some(until.since(model.now)))
+    let wait = monitor(model.spec()) + model.spec().update.delay.0;
+    let until = since.after(wait);
+    (!model.has_come(until, wait)).then(|| Some(until.since(model.now)))
 }
 
 fn replace(model: &Model<'_>, member: &Member<'_>, cause: Cause) -> Vec<Action> {
