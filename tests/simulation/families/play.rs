@@ -193,11 +193,6 @@ impl Run {
             let what = "the run ended before the point was met".into();
             return Err(Broken::new("one seed is one trace", what));
         }
-        let mut expected = expected.clone();
-        if self.has_unclaimed {
-            // As `state` leaves them out then.
-            expected.retain(|subject, _| !subject.starts_with("election/"));
-        }
         let end = self.world.court.elapsed() + BOUND;
         let mut unlike = String::new();
         let mut pause = Duration::from_secs(2);
@@ -206,12 +201,12 @@ impl Run {
             // What is not there soon takes a hold or a backoff.
             pause = (pause * 3 / 2).min(QUIET);
             let before = self.world.store.revision();
-            unlike = match differs(&self.state(), &expected) {
+            unlike = match differs(&self.state(), expected) {
                 Some(how) => how,
                 None => {
                     self.pass(QUIET).await?;
                     let is_quiet = self.world.store.revision() == before;
-                    match differs(&self.state(), &expected) {
+                    match differs(&self.state(), expected) {
                         None if is_quiet => return Ok(()),
                         None => "the store is still written to".into(),
                         Some(how) => how,
