@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 const FIRST: u64 = 1;
 
 /// Within so many seeds each bug is caught.
-pub(super) const SEEDS: u64 = 150;
+pub(super) const SEEDS: u64 = 500;
 
 /// What its seeds draw.
 const SCENARIO: &str = "wide";
