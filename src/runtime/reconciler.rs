@@ -20,7 +20,6 @@ use super::queue::Queue;
 use super::term;
 use crate::api::key::Key;
 use crate::api::uid::Ids;
-use crate::api::unit::Revision;
 use crate::metrics::list;
 use crate::spawn::part;
 use crate::store::election::Leadership;
@@ -102,6 +101,13 @@ async fn lead<C: Controller>(
     leadership: &Arc<Leadership>,
     mut stop: watch::Receiver<bool>,
 ) -> String {
+    // A leader that has not seen its own election would plan on a view from before it, at whatever change it hears of.
+    tokio::select! {
+        biased;
+        _ = stop.wait_for(|stop| *stop) => return "stopping".to_owned(),
+        () = leadership.session.lost() => return "the lease is lost".to_owned(),
+        () = context.cache.caught_up(leadership.since) => {}
+    }
     let queue = Arc::new(Queue::new(C::NAME, C::WORKERS, &context.metrics));
     let reign = Arc::new(Reign {
         controller: controller.clone(),
@@ -158,14 +164,6 @@ async fn lead<C: Controller>(
 
 impl<C: Controller> Reign<C> {
     async fn resync(&self) {
-        // A leader that has not seen its own election would plan on a view from before it.
-        self.context
-            .cache
-            .reached(
-                Revision(self.leadership.term.0),
-                self.context.cache.progress().epoch,
-            )
-            .await;
         loop {
             self.queue.extend(
                 self.context

@@ -146,6 +146,19 @@ impl SharedCache {
         then();
     }
 
+    /// Waits until the cache shows all that was written before a right began at `since`: who plans on less takes for missing
+    /// what its predecessor wrote. A listing that began before is not enough, unless the store went back.
+    pub async fn caught_up(&self, since: Revision) {
+        for _ in 0..2 {
+            let epoch = self.progress().epoch;
+            self.reached(since, epoch).await;
+            let progress = self.progress();
+            if progress.epoch == epoch || progress.revision >= since {
+                return;
+            }
+        }
+    }
+
     /// Calls `subscriber` after every change, until the subscription is dropped. It must not block.
     pub fn subscribe(
         self: &Arc<Self>,

@@ -28,6 +28,9 @@ pub struct Leadership {
     pub key: String,
     /// Its create revision.
     pub term: Term,
+    /// The revision at which it was the oldest: all that leaders before wrote is in the store by then. A candidate's key
+    /// may be much older.
+    pub since: Revision,
     /// The lease that it goes with.
     pub session: Session,
 }
@@ -95,12 +98,17 @@ impl Candidate {
         self.old = Some(session.lease());
         let key = self.key(session.lease());
         self.enter(&key, session.lease()).await?;
-        let term = tokio::select! {
+        let (term, since) = tokio::select! {
             biased;
             () = session.lost() => return Err(Error::LeaseGone),
-            term = self.wait(&key) => term?,
+            led = self.wait(&key) => led?,
         };
-        Ok(Leadership { key, term, session })
+        Ok(Leadership {
+            key,
+            term,
+            since,
+            session,
+        })
     }
 
     fn key(&self, lease: LeaseId) -> String {
@@ -137,10 +145,10 @@ impl Candidate {
     }
 
     /// Waits until `key` is the oldest. Errors that pass by themselves are waited out; the session's end ends this.
-    async fn wait(&self, key: &str) -> Result<Term, Error> {
+    async fn wait(&self, key: &str) -> Result<(Term, Revision), Error> {
         loop {
             match self.step(key).await {
-                Ok(Some(term)) => return Ok(term),
+                Ok(Some(led)) => return Ok(led),
                 Ok(None) => {}
                 Err(error) if error.is_retryable() => tokio::time::sleep(RETRY).await,
                 Err(Error::Compacted { .. }) => {}
@@ -150,14 +158,16 @@ impl Candidate {
     }
 
     /// Looks who leads: us, or waits for the one before us to go.
-    async fn step(&self, key: &str) -> Result<Option<Term>, Error> {
+    async fn step(&self, key: &str) -> Result<Option<(Term, Revision)>, Error> {
         let prefix = format!("{}election/{}/", self.prefix, self.controller);
         let listing = list(self.kv.as_ref(), &prefix).await?;
         let own = listing.kvs.iter().find(|kv| kv.key == key);
         let created = own.ok_or(Error::LeaseGone)?.create_revision;
         match before(&listing.kvs, created) {
-            None => Ok(Some(Term(created.0))),
-            Some(_) if planted(Bug::LeadsUnelected) => Ok(Some(Term(created.0))),
+            None => Ok(Some((Term(created.0), listing.revision))),
+            Some(_) if planted(Bug::LeadsUnelected) => {
+                Ok(Some((Term(created.0), listing.revision)))
+            }
             Some(other) => {
                 self.gone(&other.key, listing.revision).await?;
                 Ok(None)

@@ -90,7 +90,8 @@ impl Wards {
             let _leads = self.context.metrics.lead(HEALTH);
             let lease = leadership.session.lease();
             let key = Key::Election(HEALTH.to_owned(), lease);
-            let ward = self.ward(None, key, leadership.term, lease);
+            let mut ward = self.ward(None, key, leadership.term, lease);
+            ward.since = leadership.since;
             let why = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => "stopping".to_owned(),
@@ -241,6 +242,7 @@ impl Wards {
             only,
             key,
             term,
+            since: Revision(term.0),
             lease,
             writer,
             grace: self.grace,
@@ -266,6 +268,8 @@ struct Ward {
     /// What gives the right to judge.
     key: Key,
     term: Term,
+    /// What was written before is taken into account.
+    since: Revision,
     lease: LeaseId,
     writer: Writer,
     grace: Duration,
@@ -286,10 +290,7 @@ impl Ward {
 
     async fn tend_all(&self) -> String {
         // Who has not seen its own election would judge by verdicts from before it, and write over newer ones.
-        let cache = &self.context.cache;
-        cache
-            .reached(Revision(self.term.0), cache.progress().epoch)
-            .await;
+        self.context.cache.caught_up(self.since).await;
         let mut doubt = Doubt::default();
         let mut pulses: JoinSet<()> = JoinSet::new();
         let mut feeling: BTreeMap<(NodeName, EngineSpec), AbortHandle> = BTreeMap::new();

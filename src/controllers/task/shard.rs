@@ -211,8 +211,7 @@ impl Shard {
     async fn drive(self) -> Ended {
         let context = self.context.clone();
         // Who has not seen its own claim would plan on a view from before it.
-        let epoch = context.cache.progress().epoch;
-        context.cache.reached(Revision(self.term.0), epoch).await;
+        context.cache.caught_up(Revision(self.term.0)).await;
         let key = Key::Shard(self.name.clone());
         let over = term::over(&context, view::TASK, &key, self.term, self.lease);
         let mut over = std::pin::pin!(over);
