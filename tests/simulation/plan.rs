@@ -235,9 +235,11 @@ impl Plan {
         if is_wide && chance.one_in(6) {
             at = plan.add_series(&mut chance, &mut versions, at);
         }
-        plan.add_disaster(&mut chance, scenario, at);
-        if is_wide && plan.has_disaster() {
-            plan.give_up_ports();
+        plan.add_disaster(&mut chance, &mut versions, scenario, at);
+        match (is_wide, plan.has_disaster()) {
+            (true, true) => plan.give_up_ports(),
+            (true, false) => plan.add_last(&mut chance, &mut versions, at),
+            (false, _) => {}
         }
         if scenario == "networks" {
             plan.add_networks();
@@ -339,8 +341,36 @@ impl Plan {
         at
     }
 
+    /// What shows only in a fleet of several nodes, as the last thing: one that is drained, or one that is lost while each
+    /// of the others has as many tasks of a service as it may have.
+    fn add_last(&mut self, chance: &mut Chance, versions: &mut u64, end: u64) {
+        let moves =
+            |(_, step): &(u64, Step)| matches!(step, Step::Act(Act::Drain(_) | Act::RemoveNode(_)));
+        if self.nodes < 2 || !chance.one_in(2) {
+            return;
+        }
+        let node = chance.between(2, self.nodes + 1);
+        if self.steps.iter().any(moves) {
+            self.add(end + 2_000, Step::Act(Act::Drain(node)));
+            return;
+        }
+        let crowd = Spec {
+            replicas: self.nodes,
+            stop_first: true,
+            waits: false,
+            monitor: 0,
+            extras: Extras {
+                wish: Wish::Most(1),
+                ..Extras::default()
+            },
+            ..spec(chance, "crowd", versions, false)
+        };
+        self.add(1_000, Step::Act(Act::Put("crowd".into(), crowd)));
+        self.add(end + 2_000, Step::Trouble(Trouble::EngineDown(node, 40)));
+    }
+
     /// The store is lost or set back: once, in peace, as other troubles of managers would make it a new cluster.
-    fn add_disaster(&mut self, chance: &mut Chance, scenario: &str, end: u64) {
+    fn add_disaster(&mut self, chance: &mut Chance, versions: &mut u64, scenario: &str, end: u64) {
         let may_come = ["all", "wide", "networks"].contains(&scenario);
         if scenario != "disaster" && !(may_come && chance.one_in(6)) {
             return;
@@ -350,6 +380,12 @@ impl Plan {
             // A node that cannot be looked at: what runs is being adopted for longer.
             let node = chance.between(1, self.nodes + 1);
             self.add(end + 89_000, Step::Trouble(Trouble::EngineDown(node, 45)));
+            // What the store goes back to may lie in the midst of a change.
+            let change = Spec {
+                replicas: chance.between(3, 8),
+                ..spec(chance, "web", versions, false)
+            };
+            self.add(end + 86_000, Step::Act(Act::Put("web".into(), change)));
         }
         self.add(end + 90_000, Step::Trouble(disaster));
     }
