@@ -229,20 +229,15 @@ mod tests {
 
     #[test]
     fn every_byte_counts() {
+        let of = |bytes: &[u8]| Text::from(std::str::from_utf8(bytes).unwrap());
         for place in 0..PLACE + 4 {
             let mut text = vec![b'b'; PLACE + 4];
             text.truncate(place.max(PLACE - 1) + 1);
-            let middle = Text::from(String::from_utf8(text.clone()).unwrap());
+            let middle = of(&text);
             text[place] = b'a';
-            assert!(
-                Text::from(String::from_utf8(text.clone()).unwrap()) < middle,
-                "{place}"
-            );
+            assert!(of(&text) < middle, "{place}");
             text[place] = b'c';
-            assert!(
-                Text::from(String::from_utf8(text).unwrap()) > middle,
-                "{place}"
-            );
+            assert!(of(&text) > middle, "{place}");
         }
     }
 

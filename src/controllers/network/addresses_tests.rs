@@ -127,10 +127,7 @@ fn no_address_is_given_out_while_networks_are_not_provided() {
     put_service(&mut world, "web", &spec(3, "front"));
     settle(&mut world, &Network::default());
     assert_eq!(given(&world, "front"), "0+0");
-    assert_eq!(
-        world.wakes(&Network::default(), &Key::Task(name("web"), "t".into())),
-        false
-    );
+    assert!(!world.wakes(&Network::default(), &Key::Task(name("web"), "t".into())));
 }
 
 #[test]
