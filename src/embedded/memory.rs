@@ -116,6 +116,10 @@ impl Memory {
         revision: Revision,
     ) -> Option<Vec<(String, Option<KeyValue>)>> {
         let state = self.lock();
+        // A compaction to the very next revision leaves its puts and forgets its deletions, as etcd 3.4 does.
+        if state.mvcc.compacted() > revision.0 {
+            return None;
+        }
         let changes = state
             .mvcc
             .events_since(&prefix_span(prefix), revision.0 + 1);

@@ -229,3 +229,12 @@ async fn what_was_compacted_is_not_told() {
         Some(Vec::new())
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_that_a_compaction_forgets_is_not_passed_over() {
+    let store = Memory::new();
+    let seen = store.put("/a/1", "old");
+    let deleted = store.delete("/a/1");
+    store.compact(deleted).await.unwrap();
+    assert_eq!(store.changed_since("/a/", seen), None);
+}
