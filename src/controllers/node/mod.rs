@@ -162,7 +162,12 @@ impl Controller for Nodes {
             .keys()
             .filter(|object| object.kind == Kind::Node)
             .map(ObjectKey::node_name);
-        let mut names: Vec<NodeName> = cache.nodes.keys().cloned().chain(written).collect();
+        let reported = cache.statuses.keys().map(|(object, _)| object);
+        let reported = reported
+            .filter(|object| object.kind == Kind::Node)
+            .map(ObjectKey::node_name);
+        let all = cache.nodes.keys().cloned().chain(written).chain(reported);
+        let mut names: Vec<NodeName> = all.collect();
         names.sort();
         names.dedup();
         names

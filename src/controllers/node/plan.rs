@@ -36,6 +36,15 @@ pub fn plan(
         return plan;
     }
 
+    if snapshot.user.is_none() && record.is_none() {
+        // Whoever judged it on the view of a store that went back since may have reported after it was forgotten.
+        let step = forget(snapshot, &object);
+        if step != Step::default() {
+            plan.push(step.if_missing(Key::Accepted(object)));
+        }
+        return plan;
+    }
+
     let mut step = Step::default();
     if let Some(record) = accepted.record.to_write() {
         step = step.put(Key::Accepted(object.clone()), record);

@@ -44,8 +44,8 @@ impl<'a> Snapshot<'a> {
         let accepted = cache.nodes.get(name);
         let reporters: Vec<(&str, &Status)> = cache
             .statuses
-            .iter()
-            .filter(|((owner, _), _)| *owner == object)
+            .range((object.clone(), String::new())..)
+            .take_while(|((owner, _), _)| *owner == object)
             .map(|((_, controller), status)| (controller.as_str(), &*status.value))
             .collect();
         let of = |controller: &str| {

@@ -264,6 +264,17 @@ fn a_bad_put_keeps_the_spec_and_a_deletion_waits_for_the_tasks() {
     store.plan(&nodes, 5);
     let left: Vec<&String> = store.keys.keys().collect();
     assert_eq!(left, ["cluster"], "the tombstone leaves with its statuses");
+
+    // Judged on a view from before the store went back, and committed a moment before the tombstone left.
+    store.put("status/nodes/n1/health", "{}");
+    assert_eq!(nodes.all_work(&store.cache()), ["n1".into()]);
+    store.plan(&nodes, 6);
+    let left: Vec<&String> = store.keys.keys().collect();
+    assert_eq!(
+        left,
+        ["cluster"],
+        "and what is reported afterwards goes too"
+    );
 }
 
 #[test]
