@@ -11,7 +11,7 @@
 //! Before each watch the store's revision is read linearizably: a watch from a revision that the store does not have
 //! yet is accepted and stays silent for ever, so a lower revision than the cache's means that the store was rewound
 //! (rule S6). A store that went back may have been written to since, and be past the cache's revision again: so the
-//! newest change that the cache knows is looked for as well. Progress notifications are never used (rule S3).
+//! newest change that the cache knows is looked for as well, and the newest put that stands. Progress notifications are never used (rule S3).
 
 use super::backoff::Backoff;
 use super::clock::timer_now;
@@ -35,12 +35,17 @@ const FAR_BEHIND: i64 = 10_000;
 /// who leads `cluster` may be a process that never knew what was lost, and has it all in hand. Longer than an election.
 const DOUBT: Duration = Duration::from_secs(60);
 
+/// So many puts are remembered: what stood last may be deleted one after the other, as elections are.
+const STANDING: usize = 16;
+
 /// How the cache learns what the store holds.
 pub struct Watcher {
     kv: Arc<dyn Kv>,
     cache: Arc<SharedCache>,
     /// The newest change that the cache knows: the proof that the store is the one that was followed.
     newest: Option<WatchEvent>,
+    /// Newest puts that stand, the newest last: a deletion proves little, as another history may lack that key as well.
+    standing: Vec<KeyValue>,
     backoff: Backoff,
     outage: Outage,
 }
@@ -64,6 +69,7 @@ impl Watcher {
             kv,
             cache,
             newest: None,
+            standing: Vec::new(),
             backoff: Backoff::store(seed),
             outage: Outage::default(),
         }
@@ -111,10 +117,26 @@ impl Watcher {
             warn!(from = %before.revision, to = %listing.revision, "the store was rewound: what runs is kept and adopted");
         }
         self.cache.replace(&listing.kvs, listing.revision, rewound);
-        let newest = listing.kvs.iter().max_by_key(|kv| kv.mod_revision);
-        self.newest = newest.cloned().map(WatchEvent::Put);
+        let mut newest: Vec<&KeyValue> = listing.kvs.iter().collect();
+        newest.sort_by_key(|kv| kv.mod_revision);
+        let newest = &newest[newest.len().saturating_sub(STANDING)..];
+        self.standing = newest.iter().copied().cloned().collect();
+        self.newest = self.standing.last().cloned().map(WatchEvent::Put);
         info!(keys = listing.kvs.len(), revision = %listing.revision, "listed the store");
         Ok(())
+    }
+
+    /// Takes in what a batch leaves of the puts that stand; of its own puts the last one is enough.
+    fn stand(&mut self, events: &[WatchEvent]) {
+        let is_in = |events: &[WatchEvent], key: &str| events.iter().any(|one| parts(one).0 == key);
+        self.standing.retain(|kv| !is_in(events, &kv.key));
+        let put = (0..events.len()).rev().find_map(|at| match &events[at] {
+            WatchEvent::Put(kv) if !is_in(&events[at + 1..], &kv.key) => Some(kv),
+            WatchEvent::Put(_) | WatchEvent::Delete { .. } => None,
+        });
+        self.standing.extend(put.cloned());
+        let beyond = self.standing.len().saturating_sub(STANDING);
+        self.standing.drain(..beyond);
     }
 
     /// Whether a listing shows the key of the newest change as that change cannot have left it: with an earlier change,
@@ -129,17 +151,22 @@ impl Watcher {
             .is_some_and(|kv| kv.mod_revision <= here && !is_same(Some(kv), newest))
     }
 
-    /// Whether the newest change that the cache knows is part of the store's history.
+    /// Whether the newest change that the cache knows, and the newest put that stands, are part of the store's history.
     async fn is_followed(&self, here: Revision) -> Result<bool, Error> {
-        let Some((key, newest)) = self.newest.as_ref().map(parts) else {
-            return Ok(true);
-        };
-        let request = RangeRequest {
-            revision: Some(here),
-            ..RangeRequest::key(key)
-        };
-        let found = self.kv.range(request).await?;
-        Ok(is_same(found.kvs.first(), newest))
+        let newest = self.newest.as_ref().map(parts);
+        let standing = self.standing.last().map(|kv| (kv.key.as_str(), Some(kv)));
+        let standing = standing.filter(|standing| Some(*standing) != newest);
+        for (key, left) in newest.into_iter().chain(standing) {
+            let request = RangeRequest {
+                revision: Some(here),
+                ..RangeRequest::key(key)
+            };
+            let found = self.kv.range(request).await?;
+            if !is_same(found.kvs.first(), left) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Watches until the stream ends; says what comes next.
@@ -175,6 +202,7 @@ impl Watcher {
                 Ok(batch) => {
                     self.cache.advance(&batch);
                     self.newest = batch.events.last().cloned().or(self.newest.take());
+                    self.stand(&batch.events);
                     self.backoff.reset();
                 }
                 Err(Error::Compacted { .. }) => return Ok(Next::List { rewound: false }),
@@ -392,6 +420,26 @@ mod tests {
             world.shows(&["a", "c", "d", "e", "f"]).await;
             assert!(world.rewound());
         }
+    }
+
+    /// The last change was the deletion of what neither history has: that proves nothing, what stood before it does.
+    #[tokio::test(start_paused = true)]
+    async fn s6_a_deletion_of_what_both_histories_lack_is_no_proof() {
+        let world = watched();
+        world.put("a", "1");
+        world.shows(&["a"]).await;
+        let backup = world.store.revision();
+        world.put("b", "1");
+        world.put("c", "1");
+        world.shows(&["a", "b", "c"]).await;
+        world.store.delete("/skep/nodes/c");
+        world.shows(&["a", "b"]).await;
+        world.store.rewind(backup).expect("the backup is there");
+        for name in ["d", "e", "f", "g"] {
+            world.put(name, "2");
+        }
+        world.shows(&["a", "d", "e", "f", "g"]).await;
+        assert!(world.rewound());
     }
 
     #[tokio::test(start_paused = true)]
