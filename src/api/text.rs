@@ -3,6 +3,8 @@
 //! Keys of ordered maps are made of it, and thousands of them are compared and copied while a large service starts. Kept in
 //! place, a comparison follows no pointer and a copy takes nothing from the allocator. All identifiers of skep's making and
 //! most names fit; what does not (container ids, long names) counts a reference for each copy.
+//!
+//! Libraries for such text keep 23 (smol_str) or 24 bytes (compact_str) in place: one too few for an identifier.
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::{Serialize, Serializer};

@@ -35,10 +35,13 @@ pub struct Homes<'a> {
 impl<'a> Homes<'a> {
     /// Looks at what was found on the nodes in this life of the store. Of several containers of a task one that runs
     /// counts, then the one that was ordered last.
-    pub fn new(cache: &'a Cache, nodes: &[NodeView<'a>]) -> Self {
+    pub fn new<'n>(cache: &'a Cache, nodes: impl Iterator<Item = &'n NodeView<'a>> + Clone) -> Self
+    where
+        'a: 'n,
+    {
         let life = cache.incarnation();
         let mut best: BTreeMap<&TaskId, (_, &NodeName)> = BTreeMap::new();
-        for node in nodes {
+        for node in nodes.clone() {
             let found = node.found.filter(|found| found.incarnation == life);
             for one in found.into_iter().flat_map(|found| &found.unclaimed) {
                 let Some(claim) = one.claim.as_ref().filter(|_| is_unbound(cache, one)) else {
@@ -57,7 +60,7 @@ impl<'a> Homes<'a> {
         };
         // Its record was written when the present life began, and when adopting ended.
         let begun = cache.cluster.as_ref().map(|cluster| cluster.mod_revision);
-        let begun = begun.filter(|_| !nodes.iter().all(is_looked_at));
+        let begun = begun.filter(|_| !nodes.clone().all(is_looked_at));
         let found = best
             .into_iter()
             .map(|(task, (_, node))| (task, node.clone()));

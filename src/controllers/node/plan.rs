@@ -38,10 +38,7 @@ pub fn plan(
 
     if snapshot.user.is_none() && record.is_none() {
         // Whoever judged it on the view of a store that went back since may have reported after it was forgotten.
-        let step = forget(snapshot, &object);
-        if step != Step::default() {
-            plan.push(step.if_missing(Key::Accepted(object)));
-        }
+        plan.push(forget(snapshot, &object).if_missing(Key::Accepted(object)));
         return plan;
     }
 

@@ -93,15 +93,6 @@ impl Reaper {
     }
 }
 
-/// Services of tasks that are to go and have no place: what is found on nodes says whether there is something to remove.
-fn unbound(cache: &Cache) -> impl Iterator<Item = Scoped> {
-    let unbound = cache.all_facets().filter(|facets| facets.binding.is_none());
-    unbound
-        .filter_map(|facets| facets.task.as_ref())
-        .filter(|(_, task)| task.desired > Desired::Running)
-        .map(|(name, _)| name.clone())
-}
-
 impl Controller for Reaper {
     const NAME: &'static str = "reaper";
 
@@ -119,10 +110,7 @@ impl Controller for Reaper {
                 Some((name, task)) if task.desired > Desired::Running => service(name),
                 Some(_) | None => Vec::new(),
             },
-            Key::Status(_, controller) if controller == view::TASK => unbound(cache)
-                .map(Work::Service)
-                .chain([Work::Unclaimed])
-                .collect(),
+            Key::Status(_, controller) if controller == view::TASK => vec![Work::Unclaimed],
             Key::Cluster => self.all_work(cache),
             // A node that is forgotten frees the records that were bound to it.
             Key::Accepted(object) if object.kind == Kind::Node => self.all_work(cache),

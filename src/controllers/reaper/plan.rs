@@ -23,6 +23,9 @@ pub(super) const PER_SLOT: usize = 5;
 pub(super) const PER_CLUSTER: usize = 10_000;
 /// Ended tasks that are let go in one step: a write and a comparison each, within etcd's limits (rule S7).
 const AT_ONCE: usize = 50;
+/// How soon a record is looked at again whose container may still be found: looks at engines change it, and a task is not
+/// searched for at each of them, as thousands report while much starts.
+const FOUND: Duration = Duration::from_secs(5);
 /// The reason of a task whose container is confirmed gone.
 const REMOVED: &str = "Removed";
 /// How long a lost container waits, and how long its record is counted (rule C3).
@@ -37,6 +40,7 @@ pub(super) fn service(snapshot: &Service<'_>) -> Plan {
         let task = record.view.task;
         match fate(record) {
             Fate::Stays => {}
+            Fate::StaysUntilFound => plan.look_again(FOUND),
             Fate::History => history
                 .entry((&task.service, &task.slot))
                 .or_default()
@@ -144,6 +148,8 @@ fn count_key(name: &Scoped) -> (ObjectKey, String) {
 enum Fate {
     /// Nothing yet: somebody else moves it.
     Stays,
+    /// Nothing yet: its container may still be found, or its binding made anew.
+    StaysUntilFound,
     /// It ended and is kept, within bounds.
     History,
     /// Its container is to be removed.
@@ -159,17 +165,20 @@ fn fate(record: &Record<'_>) -> Fate {
         (Desired::Ready | Desired::Running, _) => Fate::Stays,
         (Desired::Shutdown, Place::Nowhere) => Fate::Gone,
         (Desired::Shutdown, Place::Forgotten) => Fate::Goes,
-        (Desired::Shutdown, Place::Node | Place::Expected) => match record.view.is_terminal() {
-            true => Fate::History,
-            false => Fate::Stays,
-        },
+        (Desired::Shutdown, place @ (Place::Node | Place::Expected)) => {
+            match (record.view.is_terminal(), place) {
+                (true, _) => Fate::History,
+                (false, Place::Expected) => Fate::StaysUntilFound,
+                (false, _) => Fate::Stays,
+            }
+        }
         // History would keep the node for ever.
         (Desired::Shutdown, Place::Leaving) => match record.view.is_terminal() {
             true => Fate::Goes,
             false => Fate::Stays,
         },
         (Desired::Remove, Place::Nowhere | Place::Forgotten) => end(record),
-        (Desired::Remove, Place::Expected) => Fate::Stays,
+        (Desired::Remove, Place::Expected) => Fate::StaysUntilFound,
         (Desired::Remove, Place::Node | Place::Leaving) => {
             match is_removed(&record.view) || planted(Bug::DeletesRecordsEarly) {
                 true => end(record),

@@ -10,6 +10,7 @@ use crate::runtime::cache::{Cache, Stored};
 use crate::runtime::clock::Now;
 use crate::runtime::home::{Home, Homes};
 use crate::runtime::view::{self, NodeView, TaskView};
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -97,12 +98,13 @@ pub(super) fn service<'a>(
     ages: &Ages,
     now: Now,
 ) -> Service<'a> {
-    let homes = Homes::new(cache, &view::nodes(cache));
+    // Hardly ever asked for: all nodes are gone through for it.
+    let homes = LazyCell::new(|| Homes::new(cache, view::nodes(cache).iter()));
     let tasks = cache
         .tasks_of(name)
         .map(|task| Record {
             view: view::task(cache, task),
-            place: place(cache, task, &homes),
+            place: place(cache, task, || &*homes),
             age: age_of(task, ages, now),
         })
         .collect();
@@ -159,19 +161,21 @@ pub(super) fn records_of(cache: &Cache, name: &Scoped) -> BTreeSet<Sight> {
 }
 
 /// Where a task is.
-fn place(cache: &Cache, task: &Stored<Task>, homes: &Homes<'_>) -> Place {
-    match (cache.binding(&task.id), homes.of(task)) {
-        // Of another uid: another node has the name, and the one that the task was bound to is forgotten.
-        (Some((node, binding)), _) => match cache.nodes.get(node) {
+fn place<'a>(cache: &Cache, task: &Stored<Task>, homes: impl FnOnce() -> &'a Homes<'a>) -> Place {
+    if let Some((node, binding)) = cache.binding(&task.id) {
+        return match cache.nodes.get(node) {
+            // Of another uid: another node has the name, and the one that the task was bound to is forgotten.
             Some(accepted) if accepted.uid != binding.node => Place::Forgotten,
             Some(accepted) if accepted.deleted_at.is_some() => Place::Leaving,
             Some(_) => Place::Node,
             None => Place::Forgotten,
-        },
-        (None, Home::On(node)) if cache.nodes.contains_key(node) => Place::Expected,
-        (None, Home::On(_)) => Place::Forgotten,
-        (None, Home::Unknown) => Place::Expected,
-        (None, Home::Anywhere) => Place::Nowhere,
+        };
+    }
+    match homes().of(task) {
+        Home::On(node) if cache.nodes.contains_key(node) => Place::Expected,
+        Home::On(_) => Place::Forgotten,
+        Home::Unknown => Place::Expected,
+        Home::Anywhere => Place::Nowhere,
     }
 }
 

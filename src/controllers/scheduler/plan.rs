@@ -50,7 +50,7 @@ pub(super) fn plan(cache: &Cache, now: Now, ids: &mut Ids) -> Plan {
     let mut groups = Groups::new();
     let mut waiting = Waiting::new();
     let mut bound = 0;
-    for pending in snapshot::pending(cache) {
+    for pending in snapshot::pending(cache, &candidates) {
         if let Some(node) = &pending.home {
             let home = return_home(cache, &pending, node, &mut candidates, now.wall);
             bound += usize::from(home.is_some());

@@ -208,8 +208,8 @@ fn count_failure(
 
 /// The tasks that wait, the longest waiting first. A task whose container was found is bound whatever is wanted of it:
 /// nobody stops or removes the container before.
-pub(super) fn pending(cache: &Cache) -> Vec<Pending<'_>> {
-    let homes = Homes::new(cache, &view::nodes(cache));
+pub(super) fn pending<'a>(cache: &'a Cache, candidates: &[Candidate<'a>]) -> Vec<Pending<'a>> {
+    let homes = Homes::new(cache, candidates.iter().map(|one| &one.node));
     let mut pending: Vec<Pending<'_>> = cache
         .all_facets()
         .filter(|facets| facets.binding.is_none())

@@ -68,7 +68,7 @@ impl<'a> Snapshot<'a> {
                 .tasks_of(name)
                 .map(|task| view::task(cache, task))
                 .collect(),
-            homes: Homes::new(cache, &nodes),
+            homes: Homes::new(cache, nodes.iter()),
             nodes,
             unclaimed: unclaimed(cache, name),
         }

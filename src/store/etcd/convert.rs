@@ -6,6 +6,7 @@ use crate::store::{
     Compare, Error, KeyValue, LeaseStatus, Op, Outcome, RangeRequest, RangeResponse, Reply,
     StoreStatus, Txn,
 };
+use etcd_client::proto::PbKeyValue;
 use etcd_client::{
     AlarmResponse, AlarmType, CompareOp, GetOptions, GetResponse, PutOptions, ResponseHeader,
     StatusResponse, TxnOp, TxnOpResponse, TxnResponse,
@@ -40,7 +41,7 @@ pub(super) fn range(request: &RangeRequest) -> (Vec<u8>, GetOptions) {
 pub(super) fn range_response(mut response: GetResponse) -> Result<RangeResponse, Error> {
     Ok(RangeResponse {
         revision: revision(response.header())?,
-        kvs: response.take_kvs().into_iter().map(key_value).collect(),
+        kvs: key_values(response.take_kvs()),
         more: response.more(),
         count: response.count(),
     })
@@ -92,31 +93,25 @@ fn reply(response: TxnOpResponse) -> Result<Reply, Error> {
     match response {
         TxnOpResponse::Put(_) => Ok(Reply::Put),
         TxnOpResponse::Delete(gone) => Ok(Reply::Deleted(gone.deleted())),
-        TxnOpResponse::Get(mut found) => {
-            let kvs = found.take_kvs().into_iter().map(key_value).collect();
-            Ok(Reply::Read(kvs))
-        }
+        TxnOpResponse::Get(mut found) => Ok(Reply::Read(key_values(found.take_kvs()))),
         TxnOpResponse::Txn(_) => Err(other("a nested answer that nobody asked for")),
     }
 }
 
+fn key_values(kvs: Vec<etcd_client::KeyValue>) -> Vec<KeyValue> {
+    kvs.into_iter().map(|kv| key_value(kv.0)).collect()
+}
+
 /// A key that is not text is not ours: such a key below our prefix is shown with replacement characters, and the
 /// controller of unknown keys reports it.
-pub(super) fn key_value(kv: etcd_client::KeyValue) -> KeyValue {
-    let numbers = (
-        kv.create_revision(),
-        kv.mod_revision(),
-        kv.version(),
-        kv.lease(),
-    );
-    let (key, value) = kv.into_key_value();
+pub(super) fn key_value(kv: PbKeyValue) -> KeyValue {
     KeyValue {
-        key: text(key),
-        value,
-        create_revision: Revision(numbers.0),
-        mod_revision: Revision(numbers.1),
-        version: numbers.2,
-        lease: LeaseId(numbers.3),
+        key: text(kv.key),
+        value: kv.value,
+        create_revision: Revision(kv.create_revision),
+        mod_revision: Revision(kv.mod_revision),
+        version: kv.version,
+        lease: LeaseId(kv.lease),
     }
 }
 

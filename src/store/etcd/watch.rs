@@ -8,12 +8,12 @@
 //! A batch brings the reader to the revision of its last event, not to that of the header: while a watch catches up,
 //! etcd puts its newest revision there although later answers are still to come.
 
-use super::convert::{first_key, text};
+use super::convert::{first_key, key_value, text};
 use super::endpoints::Connection;
 use super::failure::{Failure, chain, denied, of_text};
-use crate::api::unit::{LeaseId, Revision};
+use crate::api::unit::Revision;
 use crate::store::{
-    Error, KeyValue, MAX_MESSAGE, WatchBatch, WatchEvent, WatchRequest, WatchStream, prefix_end,
+    Error, MAX_MESSAGE, WatchBatch, WatchEvent, WatchRequest, WatchStream, prefix_end,
 };
 use etcd_client::proto::PbEvent;
 use etcd_client::{EventType, WatchOptions, WatchResponse, WatchStream as Responses};
@@ -127,14 +127,7 @@ fn event(event: PbEvent) -> Option<WatchEvent> {
     let kind = event.r#type();
     let kv = event.kv?;
     Some(match kind {
-        EventType::Put => WatchEvent::Put(KeyValue {
-            key: text(kv.key),
-            value: kv.value,
-            create_revision: Revision(kv.create_revision),
-            mod_revision: Revision(kv.mod_revision),
-            version: kv.version,
-            lease: LeaseId(kv.lease),
-        }),
+        EventType::Put => WatchEvent::Put(key_value(kv)),
         EventType::Delete => WatchEvent::Delete {
             key: text(kv.key),
             revision: Revision(kv.mod_revision),
