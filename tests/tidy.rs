@@ -420,6 +420,7 @@ fn is_pure(file: &File) -> bool {
         "src/cli/store/life.rs",
         "src/runtime/allocations.rs",
         "src/runtime/plan.rs",
+        "src/runtime/published.rs",
         "src/runtime/runs.rs",
     ];
     let folders = ["src/dataplane/nftables/", "src/controllers/network/"];

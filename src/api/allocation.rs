@@ -1,11 +1,12 @@
-//! Allocations: what is given out once in a cluster. Numbers of nodes and overlays, subnets, addresses; one key each,
-//! below `allocations/`.
+//! Allocations: what is given out once in a cluster. Numbers of nodes and overlays, subnets, addresses, published ports; one
+//! key each, below `allocations/`.
 //!
 //! | Key | Given to |
 //! |---|---|
 //! | `allocations/nodes/<index>` | a node |
 //! | `allocations/vnis/<number>` | a network |
 //! | `allocations/subnets/<address>-<length>` | a network |
+//! | `allocations/ports/<tcp, udp>/<port>[/<address>]` | a service that publishes it on all addresses of nodes, or on one |
 //! | `allocations/addresses/<network-uid>/<address>` | a service (its virtual address) or a task |
 //!
 //! A key is claimed by writing it where it is missing, so whatever a planner believed, nothing is given out twice. Its
@@ -13,8 +14,11 @@
 
 use super::decode;
 use super::name::{NodeName, ObjectKey, Scoped};
+use super::published::PublishedKey;
+use super::service::Protocol;
 use super::subnet::Cidr;
 use super::uid::{TaskId, Uid};
+use super::unit::Port;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -51,6 +55,8 @@ pub enum Item {
     Vni(Vni),
     /// An overlay's subnet.
     Subnet(Cidr),
+    /// A port that every node answers on.
+    Port(PublishedKey),
     /// An address of the network with this uid.
     Address(Uid, Ipv4Addr),
 }
@@ -62,6 +68,10 @@ impl Item {
             ["nodes", index] => Self::Node(NodeIndex(index.parse().ok()?)),
             ["vnis", vni] => Self::Vni(Vni(vni.parse().ok()?)),
             ["subnets", subnet] => Self::Subnet(subnet.replace('-', "/").parse().ok()?),
+            ["ports", protocol, port] => Self::Port(published(protocol, port, None)?),
+            ["ports", protocol, port, address] => {
+                Self::Port(published(protocol, port, Some(address.parse().ok()?))?)
+            }
             ["addresses", network, address] => {
                 Self::Address((*network).into(), address.parse().ok()?)
             }
@@ -76,9 +86,24 @@ impl Item {
             Self::Node(index) => (1..=NodeIndex::MOST).contains(&index.0),
             Self::Vni(vni) => (1..=Vni::MOST).contains(&vni.0),
             Self::Subnet(subnet) => subnet.is_subnet(),
+            Self::Port(key) => key.port.0 > 0 && key.address != Some(Ipv4Addr::UNSPECIFIED),
             Self::Address(..) => true,
         }
     }
+}
+
+fn published(protocol: &str, port: &str, address: Option<Ipv4Addr>) -> Option<PublishedKey> {
+    let protocol = match protocol {
+        "tcp" => Protocol::Tcp,
+        "udp" => Protocol::Udp,
+        _ => return None,
+    };
+    let port = Port(port.parse().ok()?);
+    Some(PublishedKey {
+        protocol,
+        address,
+        port,
+    })
 }
 
 impl fmt::Display for Item {
@@ -87,6 +112,11 @@ impl fmt::Display for Item {
             Self::Node(index) => write!(f, "nodes/{:05}", index.0),
             Self::Vni(vni) => write!(f, "vnis/{:08}", vni.0),
             Self::Subnet(subnet) => write!(f, "subnets/{}-{}", subnet.address, subnet.length),
+            Self::Port(key) => {
+                write!(f, "ports/{}/{:05}", key.protocol.as_str(), key.port.0)?;
+                key.address
+                    .map_or(Ok(()), |address| write!(f, "/{address}"))
+            }
             Self::Address(network, address) => write!(f, "addresses/{network}/{address}"),
         }
     }
@@ -162,6 +192,10 @@ pub struct Allocation {
     /// The owner is gone and the number is in quarantine: nobody's, and not to be had.
     #[serde(default, skip_serializing_if = "decode::is_default")]
     pub released: bool,
+    /// Of a published port whose number was chosen here: the port of the tasks that it is for. By it the service has the same
+    /// number after every change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Port>,
 }
 
 #[cfg(test)]
@@ -179,6 +213,8 @@ mod tests {
             "nodes/16383",
             "vnis/00065536",
             "subnets/10.64.1.0-24",
+            "ports/tcp/08080",
+            "ports/udp/00053/192.0.2.1",
             "addresses/0000000000000000000000abc/10.64.1.7",
         ] {
             let item = parse(text).unwrap_or_else(|| panic!("{text} does not parse"));
@@ -195,6 +231,12 @@ mod tests {
             "subnets/10.64.1.0/24",
             "addresses/a/10.64.01.7",
             "ports/80",
+            "ports/tcp/8080",
+            "ports/tcp/00000",
+            "ports/tcp/65536",
+            "ports/sctp/08080",
+            "ports/tcp/08080/0.0.0.0",
+            "ports/tcp/08080/192.0.2.01",
         ] {
             assert_eq!(parse(text), None, "{text}");
         }
@@ -222,7 +264,11 @@ mod tests {
                 r#"{"owner":{"kind":"Task","namespace":"shop","name":"web","task":"t"},"released":true}"#,
             ),
         ] {
-            let allocation = Allocation { owner, released };
+            let allocation = Allocation {
+                owner,
+                released,
+                target: None,
+            };
             let text = serde_json::to_string(&allocation).expect("it is JSON");
             assert_eq!(text, expected);
             let read: Allocation = serde_json::from_str(&text).expect("it reads back");

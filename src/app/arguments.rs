@@ -89,7 +89,7 @@ pub struct ManagerArgs {
     /// Where networks without a subnet of their own get one, as a /24; the same for all managers
     #[arg(long, value_name = "SUBNET", default_value_t = DEFAULT_POOL, value_parser = network_pool)]
     pub network_pool: Cidr,
-    /// Give addresses to services and tasks that name networks: nothing uses them yet
+    /// Give addresses to services and tasks that name networks, and published ports to services: nothing uses them yet
     #[arg(long, hide = true)]
     pub networks: bool,
     /// Id of the cluster to serve where the store has lost it

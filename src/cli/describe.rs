@@ -141,6 +141,9 @@ fn service(cache: &Cache, key: &ObjectKey, now: Timestamp) -> Vec<String> {
     if let Some(spec) = table::spec::<ServiceSpec>(cache, key) {
         fields.push(("Mode", table::mode(spec.mode).to_owned()));
         fields.push(("Image", spec.template.container.image.clone()));
+        if !spec.ports.is_empty() {
+            fields.push(("Ports", table::ports(cache, key, Some(&spec))));
+        }
     }
     if let Some(counts) = table::counts(cache, key) {
         fields.push((

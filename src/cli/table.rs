@@ -9,9 +9,12 @@ use crate::api::name::{Kind, NodeName, ObjectKey};
 use crate::api::service::{Mode, PortMode, ServicePort, ServiceSpec};
 use crate::api::status::{ReplicaCounts, Truth, UpdateState};
 use crate::api::time::Timestamp;
+use crate::api::unit::Port;
 use crate::runtime::cache::Cache;
+use crate::runtime::published;
 use crate::runtime::view;
 use serde::Deserialize;
+use std::net::IpAddr;
 
 /// How much is shown.
 #[derive(Clone, Copy, Debug, Default)]
@@ -97,9 +100,7 @@ fn service(cache: &Cache, key: &ObjectKey, now: Timestamp) -> Cells {
         ],
         vec![
             counts.updated.to_string(),
-            or_none(text(&|spec| {
-                spec.ports.iter().map(port).collect::<Vec<_>>().join(",")
-            })),
+            or_none(ports(cache, key, spec.as_ref())),
             message,
         ],
     )
@@ -357,15 +358,33 @@ pub(super) fn desired(desired: crate::api::task::Desired) -> &'static str {
     }
 }
 
-/// `8080->80/tcp`, with `(host)` for ports of the task's node.
-fn port(port: &ServicePort) -> String {
-    let published = port.published.map_or("*".into(), |port| port.to_string());
+/// The ports of a service, those that were left out with the numbers that they were given.
+pub(super) fn ports(cache: &Cache, key: &ObjectKey, spec: Option<&ServiceSpec>) -> String {
+    let given = cache.services.get(&key.scoped());
+    let given = given.map(|service| published::given(&cache.allocations, &key.scoped(), service));
+    let given = given.unwrap_or_default();
+    let number = |wanted: &ServicePort| {
+        let mut same = given.iter().filter(|(port, _)| *port == wanted);
+        same.find_map(|(_, key)| key.map(|key| key.port))
+    };
+    let ports = spec.into_iter().flat_map(|spec| &spec.ports);
+    list(ports.map(|wanted| port(wanted, wanted.published.or_else(|| number(wanted)))))
+}
+
+/// `8080->80/tcp`, with `(host)` for ports of the task's node, and the address where it is one only.
+fn port(port: &ServicePort, published: Option<Port>) -> String {
+    let published = published.map_or("*".into(), |port| port.to_string());
+    let address = match port.host_ip {
+        Some(IpAddr::V4(address)) => format!("{address}:"),
+        Some(IpAddr::V6(address)) => format!("[{address}]:"),
+        None => String::new(),
+    };
     let mode = match port.mode {
         PortMode::Host => " (host)",
         PortMode::Ingress => "",
     };
     format!(
-        "{published}->{}/{}{mode}",
+        "{address}{published}->{}/{}{mode}",
         port.target,
         port.protocol.as_str()
     )

@@ -5,13 +5,12 @@
 
 use super::address::Cidr;
 pub use crate::api::allocation::{NodeIndex, Vni};
-use crate::api::service::{Locality, Protocol, SessionAffinity, Source};
+pub use crate::api::published::PublishedKey;
+use crate::api::service::{Locality, SessionAffinity, Source};
 use crate::api::unit::Port;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::Ipv4Addr;
-use std::str::FromStr;
 
 /// The port of VXLAN that IANA assigned. Others use it too (Docker's own overlay, Calico): the agent drops what comes
 /// to its port from addresses that are no members, so where they run on the same nodes take another.
@@ -81,65 +80,6 @@ pub struct VirtualAddress {
     /// Which of them a connection gets.
     #[serde(default)]
     pub affinity: SessionAffinity,
-}
-
-/// What a published port is found by: the protocol, the port, and the one address if it is not open on all. As text
-/// `tcp/8080` or `udp/192.0.2.1:53`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PublishedKey {
-    /// TCP or UDP.
-    pub protocol: Protocol,
-    /// The only address of nodes that it is open on; `None`: all.
-    pub address: Option<Ipv4Addr>,
-    /// The port.
-    pub port: Port,
-}
-
-impl fmt::Display for PublishedKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let protocol = self.protocol.as_str();
-        match self.address {
-            Some(address) => write!(f, "{protocol}/{address}:{}", self.port),
-            None => write!(f, "{protocol}/{}", self.port),
-        }
-    }
-}
-
-impl FromStr for PublishedKey {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is no published port: write tcp/8080 or udp/192.0.2.1:53");
-        let (protocol, rest) = text.split_once('/').ok_or_else(wrong)?;
-        let protocol = match protocol {
-            "tcp" => Protocol::Tcp,
-            "udp" => Protocol::Udp,
-            _ => return Err(wrong()),
-        };
-        let (address, port) = match rest.split_once(':') {
-            Some((address, port)) => (Some(address.parse().map_err(|_| wrong())?), port),
-            None => (None, rest),
-        };
-        let port = port.parse().ok().filter(|port| *port != 0).map(Port);
-        Ok(Self {
-            protocol,
-            address,
-            port: port.ok_or_else(wrong)?,
-        })
-    }
-}
-
-impl Serialize for PublishedKey {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for PublishedKey {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(de::Error::custom)
-    }
 }
 
 /// A port that every node answers on.

@@ -6,6 +6,8 @@ use super::cache::Stored;
 use super::runs::Runs;
 use crate::api::allocation::{Allocation, Item, Owner, Vni};
 use crate::api::name::Scoped;
+use crate::api::published::PublishedKey;
+use crate::api::service::Protocol;
 use crate::api::subnet::Cidr;
 use crate::api::uid::Uid;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +22,8 @@ pub enum Space {
     Vnis,
     /// All addresses of IPv4, given out as subnets.
     Subnets,
+    /// Published ports.
+    Ports(Protocol),
     /// The addresses of the network with this uid.
     Addresses(Uid),
 }
@@ -44,6 +48,12 @@ pub fn place(item: &Item) -> (Space, u32, u32) {
             let (first, last) = subnet.range();
             (Space::Subnets, first, last)
         }
+        // On whichever addresses: a number that is chosen is nobody's on any.
+        Item::Port(key) => (
+            Space::Ports(key.protocol),
+            key.port.0.into(),
+            key.port.0.into(),
+        ),
         Item::Address(network, address) => {
             let number = u32::from(*address);
             (Space::Addresses(network.clone()), number, number)
@@ -57,7 +67,7 @@ impl Allocations {
         self.items.get(item)
     }
 
-    /// All that can be read, in order: nodes, VNIs, subnets, addresses by network.
+    /// All that can be read, in order: nodes, VNIs, subnets, published ports, addresses by network.
     pub fn iter(&self) -> impl Iterator<Item = (&Item, &Stored<Allocation>)> {
         self.items.iter()
     }
@@ -65,7 +75,7 @@ impl Allocations {
     /// All but the addresses of networks.
     pub fn numbers(&self) -> impl Iterator<Item = (&Item, &Stored<Allocation>)> {
         let is_number = |(item, _): &(&Item, &Stored<Allocation>)| match item {
-            Item::Node(_) | Item::Vni(_) | Item::Subnet(_) => true,
+            Item::Node(_) | Item::Vni(_) | Item::Subnet(_) | Item::Port(_) => true,
             Item::Address(..) => false,
         };
         self.items.iter().take_while(is_number)
@@ -81,7 +91,7 @@ impl Allocations {
         let range = self.items.range(first..=last);
         range.filter_map(|(item, stored)| match item {
             Item::Address(_, address) => Some((*address, stored)),
-            Item::Node(_) | Item::Vni(_) | Item::Subnet(_) => None,
+            Item::Node(_) | Item::Vni(_) | Item::Subnet(_) | Item::Port(_) => None,
         })
     }
 
@@ -89,7 +99,7 @@ impl Allocations {
     pub fn addressed(&self) -> impl Iterator<Item = &Uid> {
         self.taken.keys().filter_map(|space| match space {
             Space::Addresses(network) => Some(network),
-            Space::Nodes | Space::Vnis | Space::Subnets => None,
+            Space::Nodes | Space::Vnis | Space::Subnets | Space::Ports(_) => None,
         })
     }
 
@@ -105,7 +115,7 @@ impl Allocations {
             match item {
                 Item::Vni(number) => vni = vni.or(Some(*number)),
                 Item::Subnet(cidr) => subnet = subnet.or(Some(*cidr)),
-                Item::Node(_) | Item::Address(..) => {}
+                Item::Node(_) | Item::Port(_) | Item::Address(..) => {}
             }
         }
         (vni, subnet)
@@ -151,9 +161,32 @@ impl Allocations {
         let all = around.chain(within.cloned()).chain(unreadable.cloned());
         all.filter_map(|item| match item {
             Item::Subnet(subnet) => Some(subnet),
-            Item::Node(_) | Item::Vni(_) | Item::Address(..) => None,
+            Item::Node(_) | Item::Vni(_) | Item::Port(_) | Item::Address(..) => None,
         })
         .collect()
+    }
+
+    /// The published ports given out that would be open at one place with `key`, itself too.
+    pub fn meeting(&self, key: PublishedKey) -> Vec<PublishedKey> {
+        let at = |address| Item::Port(PublishedKey { address, ..key });
+        let (first, last) = (at(None), at(Some(Ipv4Addr::BROADCAST)));
+        let readable = self.items.range(&first..=&last).map(|(item, _)| item);
+        let all = readable.chain(self.unreadable.range(&first..=&last));
+        all.filter_map(|item| match item {
+            Item::Port(other) if other.meets(&key) => Some(*other),
+            Item::Node(_) | Item::Vni(_) | Item::Subnet(_) | Item::Port(_) | Item::Address(..) => {
+                None
+            }
+        })
+        .collect()
+    }
+
+    /// All published ports that are given out.
+    pub fn ports(&self) -> impl Iterator<Item = (PublishedKey, &Stored<Allocation>)> {
+        self.numbers().filter_map(|(item, stored)| match item {
+            Item::Port(key) => Some((*key, stored)),
+            Item::Node(_) | Item::Vni(_) | Item::Subnet(_) | Item::Address(..) => None,
+        })
     }
 
     fn exists(&self, item: &Item) -> bool {
@@ -211,16 +244,28 @@ impl Allocations {
 
     fn give_back(&mut self, item: &Item) {
         let (space, first, last) = place(item);
-        // Subnets that were put by hand may overlap: what others have of it stays taken.
-        let others = match item {
-            Item::Subnet(subnet) => self.overlapping(*subnet),
+        // Subnets that were put by hand may overlap, and a port may be several's on an address each: what others have of it
+        // stays taken.
+        let others: Vec<(u32, u32)> = match item {
+            Item::Subnet(subnet) => {
+                let others = self.overlapping(*subnet).into_iter();
+                others.map(Cidr::range).collect()
+            }
+            Item::Port(key) => {
+                let anywhere = PublishedKey {
+                    address: None,
+                    ..*key
+                };
+                let others = self.meeting(anywhere).into_iter();
+                others.map(|_| (first, last)).collect()
+            }
             Item::Node(_) | Item::Vni(_) | Item::Address(..) => Vec::new(),
         };
         let Some(runs) = self.taken.get_mut(&space) else {
             return;
         };
         runs.free(first, last);
-        for (first, last) in others.into_iter().map(Cidr::range) {
+        for (first, last) in others {
             runs.take(first, last);
         }
         if runs.is_empty() {
@@ -254,10 +299,13 @@ mod tests {
         let addresses = ["10.1.2.3", "10.1.2.4"]
             .map(|text| Item::Address("u".into(), text.parse().expect("an address")));
         let numbers = [Item::Vni(Vni(70_000)), Item::Vni(Vni(70_001))];
+        let ports = ["tcp/80", "tcp/192.0.2.1:80", "tcp/192.0.2.2:80", "udp/80"];
+        let ports = ports.map(|text| Item::Port(text.parse().expect("a port")));
         subnets
             .into_iter()
             .chain(addresses)
             .chain(numbers)
+            .chain(ports)
             .collect()
     }
 
@@ -276,6 +324,7 @@ mod tests {
             value: Arc::new(Allocation {
                 owner,
                 released: false,
+                target: None,
             }),
             create_revision: Revision(1),
             mod_revision: Revision(1),
@@ -286,7 +335,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_kept_beside_the_keys_is_what_the_keys_say(
-            steps in prop::collection::vec((0..9usize, 0..4usize), 0..40)
+            steps in prop::collection::vec((0..13usize, 0..4usize), 0..50)
         ) {
             let mut kept = Allocations::default();
             for (item, what) in steps {
@@ -311,6 +360,15 @@ mod tests {
                     _ => None,
                 });
                 prop_assert_eq!(found, expected.collect());
+            }
+            for probe in ["tcp/80", "tcp/192.0.2.1:80", "udp/192.0.2.1:80", "tcp/81"] {
+                let probe: PublishedKey = probe.parse().expect("a port");
+                let expected = kept.keys().filter_map(|item| match item {
+                    Item::Port(other) if other.meets(&probe) => Some(*other),
+                    _ => None,
+                });
+                let expected: BTreeSet<PublishedKey> = expected.collect();
+                prop_assert_eq!(kept.meeting(probe).into_iter().collect::<BTreeSet<_>>(), expected);
             }
         }
     }

@@ -22,6 +22,7 @@ pub mod orders;
 pub mod outage;
 pub mod pack;
 pub mod plan;
+pub mod published;
 pub mod queue;
 pub mod reconciler;
 pub mod recorder;

@@ -107,9 +107,21 @@ impl Spec {
             (true, 1) => ", networks: [front, back]",
             (true, _) => ", networks: [back]",
         };
-        let ports = extras.port.map_or(String::new(), |port| {
-            format!(", ports: [{{target: 80, published: {port}, mode: host}}]")
-        });
+        let host = extras
+            .port
+            .map(|port| format!("{{target: 80, published: {port}, mode: host}}"));
+        // All services want the same, so that most are refused for a while.
+        let published = match (extras.has_networks, self.version % 4) {
+            (false, _) | (true, 0) => None,
+            (true, 1) => Some("{target: 81, published: 8081}, {target: 82}"),
+            (true, 2) => Some("{target: 81, published: 8081, hostIP: 192.0.2.1}, {target: 82}"),
+            (true, _) => Some("{target: 81, published: 8082}, {target: 83}"),
+        };
+        let ports: Vec<&str> = host.as_deref().into_iter().chain(published).collect();
+        let ports = match ports.is_empty() {
+            true => String::new(),
+            false => format!(", ports: [{}]", ports.join(", ")),
+        };
         format!(
             "{{{size}, update: {{parallelism: {}, order: {order}, monitor: {}s}}, template: {{onNodeLost: {lost}{placement}, container: {{image: \"{image}\", env: {{V: v{}}}{check}{memory}}}{networks}}}{ports}}}",
             self.parallelism, self.monitor, self.version

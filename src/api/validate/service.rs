@@ -3,7 +3,7 @@
 use super::super::constraint::{Constraint, is_label_reference};
 use super::super::name::is_object_name;
 use super::super::path::Path;
-use super::super::service::{Mode, PortMode, Protocol, ServicePort, ServiceSpec, Template};
+use super::super::service::{Mode, Protocol, ServicePort, ServiceSpec, Template};
 use super::{Found, Refusal, container};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -142,11 +142,6 @@ fn port_alone(port: &ServicePort, path: &Path, found: &mut Found) {
         name_is_wrong,
         || path.key("name"),
         "expected letters, digits, - and _",
-    );
-    found.refuse_if(
-        port.host_ip.is_some() && port.mode != PortMode::Host,
-        || path.key("hostIP"),
-        "an address belongs to one node: it needs `mode: host`",
     );
 }
 

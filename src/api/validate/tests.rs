@@ -88,8 +88,13 @@ fn services() {
     );
     service_with(
         "ports",
-        json!([{"target": 1, "hostIP": "127.0.0.1"}]),
-        "ports[0].hostIP",
+        json!([{"target": 1, "published": 1, "hostIP": "127.0.0.1"}, {"target": 2, "published": 1, "hostIP": "192.0.2.1"}]),
+        "",
+    );
+    service_with(
+        "ports",
+        json!([{"target": 1, "published": 1, "hostIP": "0.0.0.0"}, {"target": 2, "published": 1, "hostIP": "192.0.2.1"}]),
+        "ports[1].published: 1/tcp is published by ports[0] too",
     );
 }
 

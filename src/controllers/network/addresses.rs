@@ -123,6 +123,6 @@ pub(super) fn networks_with<'a>(
     let items = cache.allocations.of(owner);
     items.filter_map(|item| match item {
         Item::Address(uid, _) => cache.allocations.network(uid).cloned(),
-        Item::Node(_) | Item::Vni(_) | Item::Subnet(_) => None,
+        Item::Node(_) | Item::Vni(_) | Item::Subnet(_) | Item::Port(_) => None,
     })
 }

@@ -49,7 +49,7 @@ pub(super) struct Refused {
 }
 
 impl Refused {
-    fn new(reason: &'static str, message: String) -> Self {
+    pub(super) fn new(reason: &'static str, message: String) -> Self {
         Self { reason, message }
     }
 }
@@ -165,7 +165,9 @@ impl<'a> Draft<'a> {
     fn whose(&self, subnet: Cidr) -> String {
         let claimed = self.claims.iter().filter_map(|(item, owner)| match item {
             Item::Subnet(other) if other.overlaps(subnet) => Some((*other, owner.to_string())),
-            Item::Subnet(_) | Item::Node(_) | Item::Vni(_) | Item::Address(..) => None,
+            Item::Subnet(_) | Item::Node(_) | Item::Vni(_) | Item::Port(_) | Item::Address(..) => {
+                None
+            }
         });
         let given = self.allocations.overlapping(subnet).into_iter();
         let given = given.map(|other| {
@@ -231,7 +233,11 @@ impl<'a> Draft<'a> {
                 Item::Node(index) if stored.released && !self.claims.contains_key(item) => {
                     Some((stored.mod_revision, *index))
                 }
-                Item::Node(_) | Item::Vni(_) | Item::Subnet(_) | Item::Address(..) => None,
+                Item::Node(_)
+                | Item::Vni(_)
+                | Item::Subnet(_)
+                | Item::Port(_)
+                | Item::Address(..) => None,
             });
         released.min().map(|(_, index)| index)
     }
@@ -383,13 +389,19 @@ fn allocation(owner: &Owner) -> Allocation {
     Allocation {
         owner: owner.clone(),
         released: false,
+        target: None,
     }
 }
 
 /// Takes back what belonged to objects whose record is gone.
 fn take_back(cache: &Cache, plan: &mut Plan) {
     for (item, stored) in cache.allocations.numbers() {
-        if stored.released || planted(Bug::KeepsNumbers) || is_kept(cache, item, &stored.owner) {
+        // Those of ports are in another hand.
+        if matches!(item, Item::Port(_))
+            || stored.released
+            || planted(Bug::KeepsNumbers)
+            || is_kept(cache, item, &stored.owner)
+        {
             continue;
         }
         let key = Key::Allocation(item.clone());
@@ -402,7 +414,7 @@ fn take_back(cache: &Cache, plan: &mut Plan) {
                     ..stored.value.as_ref().clone()
                 },
             ),
-            Item::Vni(_) | Item::Subnet(_) | Item::Address(..) => step.delete(key),
+            Item::Vni(_) | Item::Subnet(_) | Item::Port(_) | Item::Address(..) => step.delete(key),
         });
     }
     take_back_addresses(cache, plan);

@@ -281,6 +281,7 @@ fn an_index_that_was_a_nodes_is_the_last_to_be_anothers() {
         let given = Allocation {
             owner,
             released: true,
+            target: None,
         };
         world.put(Key::Allocation(Item::Node(NodeIndex(index))), &given);
     }

@@ -10,7 +10,7 @@
 //! - A deleted network's record leaves at once: nothing on any node follows from it.
 //! - What is asked for and not provided is a condition that is False, and holds nothing up.
 //!
-//! `addresses.rs` gives out addresses, behind a switch that is off; `state.rs` says what the data plane of each node should be,
+//! `addresses.rs` gives out addresses and `ports.rs` published ports, behind a switch that is off; `state.rs` says what the data plane of each node should be,
 //! and nobody asks it yet.
 //!
 //! Deliberately absent: overlays. Networks have numbers and are not realised; tasks join their engine's own bridge. When they
@@ -20,6 +20,7 @@ mod addresses;
 mod ipam;
 mod joins;
 mod plan;
+mod ports;
 mod snapshot;
 pub mod state;
 mod status;
@@ -29,16 +30,19 @@ mod addresses_tests;
 #[cfg(test)]
 mod ipam_tests;
 #[cfg(test)]
+mod ports_tests;
+#[cfg(test)]
 mod state_tests;
 #[cfg(test)]
 mod tests;
 
+use crate::api::accepted::AcceptedService;
 use crate::api::allocation::{Item, Owner};
 use crate::api::key::Key;
 use crate::api::name::{Kind, ObjectKey, Scoped};
 use crate::api::subnet::Cidr;
 use crate::api::uid::{Ids, TaskId};
-use crate::runtime::cache::Cache;
+use crate::runtime::cache::{Cache, Stored};
 use crate::runtime::clock::Now;
 use crate::runtime::controller::Controller;
 use crate::runtime::plan::Plan;
@@ -60,7 +64,7 @@ pub const DEFAULT_POOL: Cidr = Cidr {
 pub struct Settings {
     /// Where networks without a subnet of their own get one.
     pub pool: Cidr,
-    /// Whether services and tasks get addresses: off until nodes have the networks.
+    /// Whether services and tasks get addresses, and services their published ports: off until nodes have the networks.
     pub addresses: bool,
 }
 
@@ -84,6 +88,8 @@ pub enum Work {
     Numbers,
     /// The addresses of a network.
     Addresses(Scoped),
+    /// All published ports at once: what services lack, and what nobody asks for any more.
+    Ports,
     /// A network or a service.
     Object(ObjectKey),
 }
@@ -93,6 +99,7 @@ impl fmt::Display for Work {
         match self {
             Self::Numbers => f.write_str("numbers"),
             Self::Addresses(network) => write!(f, "addresses/{network}"),
+            Self::Ports => f.write_str("ports"),
             Self::Object(object) => object.fmt(f),
         }
     }
@@ -131,6 +138,7 @@ impl Controller for Network {
         };
         if self.0.addresses {
             works.extend(addressed(key, cache).into_iter().map(Work::Addresses));
+            works.extend(publishes(key, cache).then_some(Work::Ports));
         }
         works
     }
@@ -153,7 +161,9 @@ impl Controller for Network {
         let objects = all.into_iter().map(Work::Object);
         let addressed = cache.networks.keys().filter(|_| self.0.addresses);
         let addressed = addressed.cloned().map(Work::Addresses);
-        objects.chain([Work::Numbers]).chain(addressed).collect()
+        let ports = self.0.addresses.then_some(Work::Ports);
+        let numbers = [Work::Numbers].into_iter().chain(ports);
+        objects.chain(numbers).chain(addressed).collect()
     }
 
     fn plan(&self, work: &Work, cache: &Cache, now: Now, ids: &mut Ids) -> Plan {
@@ -161,10 +171,14 @@ impl Controller for Network {
         match work {
             Work::Numbers => ipam::plan(cache, pool),
             Work::Addresses(network) => addresses::plan(cache, network),
+            Work::Ports => ports::plan(cache),
             Work::Object(object) => match object.kind {
                 Kind::Network => snapshot::network(cache, object, pool, now)
                     .map_or_else(Plan::default, |snapshot| plan::network(snapshot, ids)),
-                Kind::Service => plan::service(&snapshot::service(cache, object, now)),
+                Kind::Service => {
+                    let snapshot = snapshot::service(cache, object, self.0.addresses, now);
+                    plan::service(&snapshot)
+                }
                 Kind::Node => Plan::default(),
             },
         }
@@ -190,8 +204,29 @@ fn of_allocation(item: &Item, cache: &Cache) -> Vec<Work> {
             .map(network)
             .into_iter()
             .collect(),
+        (Item::Port(_), Some(Owner::Service { name, .. })) => {
+            vec![Work::Object(ObjectKey::service(name))]
+        }
+        (Item::Port(_), _) => Vec::new(),
         (_, Some(Owner::Network { name, .. })) => vec![Work::Numbers, network(name)],
         (_, _) => vec![Work::Numbers],
+    }
+}
+
+/// Whether a change may concern published ports: of a service that has or wants one, or of one that is gone.
+fn publishes(key: &Key, cache: &Cache) -> bool {
+    match key {
+        Key::Accepted(object) if object.kind == Kind::Service => {
+            let name = object.scoped();
+            let has_none = |service: &Stored<AcceptedService>| {
+                let mut items = cache.allocations.of(&joins::service_owner(&name, service));
+                let has_port = items.any(|item| matches!(item, Item::Port(_)));
+                service.spec.ports.is_empty() && !has_port
+            };
+            !cache.services.get(&name).is_some_and(has_none)
+        }
+        Key::Allocation(Item::Port(_)) => true,
+        _ => false,
     }
 }
 
@@ -224,7 +259,7 @@ fn addressed(key: &Key, cache: &Cache) -> Vec<Scoped> {
                     Vec::new()
                 }
             },
-            Item::Address(..) | Item::Node(_) | Item::Vni(_) => Vec::new(),
+            Item::Address(..) | Item::Node(_) | Item::Vni(_) | Item::Port(_) => Vec::new(),
         },
         Key::User(_)
         | Key::Status(..)

@@ -1,6 +1,7 @@
 //! Acceptance of networks and what they have, and the network's part of a service's status.
 
 use super::ipam::Standing;
+use super::ports;
 use super::snapshot::{Network, Service};
 use super::status;
 use crate::api::key::Key;
@@ -13,7 +14,7 @@ use crate::runtime::cache::Stored;
 use crate::runtime::plan::{Plan, Step};
 use std::time::Duration;
 
-/// A network that got no number is looked at again after this long: the reason may be another by now, and of what made it so
+/// A network or a published port that got no number is looked at again after this long: the reason may be another by now, and of what made it so
 /// nothing leads here. (What makes a number free gives it out at once.)
 const REFUSED: Duration = Duration::from_secs(15);
 
@@ -73,7 +74,15 @@ pub(super) fn service(snapshot: &Service<'_>) -> Plan {
     let step = match snapshot.accepted {
         Some(accepted) => {
             let before = snapshot.status.map(|status| &*status.value);
-            let next = status::service(accepted, before, snapshot.now.wall);
+            let ports = snapshot.ports.as_deref();
+            for standing in ports.unwrap_or_default() {
+                match standing {
+                    ports::Standing::Refused(_) => plan.look_again(REFUSED),
+                    ports::Standing::Pending => plan.look_again(PENDING),
+                    ports::Standing::Has(_) => {}
+                }
+            }
+            let next = status::service(accepted, ports, before, snapshot.now.wall);
             report(Step::default(), snapshot.key, snapshot.status, &next)
         }
         None => forget(Step::default(), snapshot.key, snapshot.status),

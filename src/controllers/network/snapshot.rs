@@ -1,6 +1,7 @@
 //! What the network controller may see, as plain data.
 
 use super::ipam::{self, Standing};
+use super::ports;
 use super::status::CONTROLLER;
 use crate::api::accepted::{AcceptedNetwork, AcceptedService};
 use crate::api::manifest::{Spec, parse_value};
@@ -33,6 +34,8 @@ pub(super) struct Service<'a> {
     pub(super) key: &'a ObjectKey,
     pub(super) accepted: Option<&'a Stored<AcceptedService>>,
     pub(super) status: Option<&'a Stored<Status>>,
+    /// How its published ports stand; none while nobody gives them out.
+    pub(super) ports: Option<Vec<ports::Standing>>,
     pub(super) now: Now,
 }
 
@@ -62,10 +65,18 @@ pub(super) fn network<'a>(
     })
 }
 
-pub(super) fn service<'a>(cache: &'a Cache, key: &'a ObjectKey, now: Now) -> Service<'a> {
+pub(super) fn service<'a>(
+    cache: &'a Cache,
+    key: &'a ObjectKey,
+    has_ledger: bool,
+    now: Now,
+) -> Service<'a> {
+    let accepted = cache.services.get(&key.scoped());
+    let ledger = accepted.filter(|_| has_ledger);
     Service {
         key,
-        accepted: cache.services.get(&key.scoped()),
+        accepted,
+        ports: ledger.map(|service| ports::standing(cache, &key.scoped(), service)),
         status: cache.status(key, CONTROLLER),
         now,
     }

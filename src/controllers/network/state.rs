@@ -8,19 +8,23 @@
 //! Behind a virtual address or a port stand tasks that serve. One that is on its way out leaves both first, and keeps its
 //! way until it is over.
 //!
-//! Deliberately absent: ports without a number, and who has a port that two services publish (here the first by name; a
-//! ledger will decide), names, containers that are no tasks, and MTUs other than the common one.
+//! Published ports are those of the ledger (`ports.rs`). What a task has open on its node in mode host stays its own there.
+//!
+//! Deliberately absent: names, containers that are no tasks, and MTUs other than the common one.
 
-use super::{ipam, joins};
+use super::{ipam, joins, ports};
 use crate::api::accepted::AcceptedService;
 use crate::api::allocation::{Item, NodeIndex, Owner, Vni};
 use crate::api::name::{NodeName, Scoped};
-use crate::api::service::{PortMode, Protocol, ServicePort};
+use crate::api::published::PublishedKey;
+use crate::api::service::ServicePort;
+use crate::api::task::HostPort;
 use crate::api::uid::Uid;
 use crate::dataplane::state::{
-    Network, PublishedKey, PublishedPort, State, StateRevision, VXLAN_PORT, VirtualAddress,
+    Network, PublishedPort, State, StateRevision, VXLAN_PORT, VirtualAddress,
 };
 use crate::runtime::cache::{Cache, Stored};
+use crate::runtime::published::given;
 use crate::runtime::view;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -38,6 +42,8 @@ pub struct Overlays {
     networks: BTreeMap<Vni, Network>,
     virtual_addresses: BTreeMap<Ipv4Addr, (Vni, VirtualAddress)>,
     ports: BTreeMap<PublishedKey, PublishedPort>,
+    /// Ports that tasks have open on their own nodes.
+    hosts: BTreeMap<NodeName, BTreeSet<HostPort>>,
 }
 
 impl Overlays {
@@ -48,6 +54,7 @@ impl Overlays {
             ..Self::default()
         };
         overlays.add_members(cache);
+        overlays.add_hosts(cache);
         for name in cache.networks.keys() {
             overlays.add_network(cache, name);
         }
@@ -67,6 +74,15 @@ impl Overlays {
         let is_here = |vni: &Vni| self.networks.get(vni).is_some_and(has);
         let virtuals = self.virtual_addresses.iter();
         let virtuals = virtuals.filter(|(_, (vni, _))| is_here(vni));
+        let hosts = self.hosts.get(node);
+        let is_own = |key: &PublishedKey| {
+            let mut hosts = hosts.into_iter().flatten();
+            hosts.any(|host| {
+                (host.protocol, host.published) == (key.protocol, key.port)
+                    && ports::meets_host(key.address, host.host_ip)
+            })
+        };
+        let ports = self.ports.iter().filter(|(key, _)| !is_own(key));
         Some(State {
             revision: self.revision,
             node: index,
@@ -78,8 +94,25 @@ impl Overlays {
             virtual_addresses: virtuals
                 .map(|(address, (_, value))| (*address, value.clone()))
                 .collect(),
-            ports: self.ports.clone(),
+            ports: ports.map(|(key, port)| (*key, port.clone())).collect(),
         })
+    }
+
+    /// The ports that tasks have open on their own nodes, from the moment at which they are bound until they are over.
+    fn add_hosts(&mut self, cache: &Cache) {
+        for facets in cache.all_facets() {
+            let (Some((node, binding)), Some((_, task))) = (&facets.binding, &facets.task) else {
+                continue;
+            };
+            let status = facets.status_on(node);
+            let open = status.map_or(&[][..], |status| &status.ports);
+            let is_over = joins::stage(facets, task) == joins::Stage::Over;
+            let held = binding.host_ports.iter().chain(open).filter(|_| !is_over);
+            for port in held {
+                let hosts = self.hosts.entry(node.clone()).or_default();
+                hosts.insert(port.clone());
+            }
+        }
     }
 
     fn add_members(&mut self, cache: &Cache) {
@@ -93,7 +126,7 @@ impl Overlays {
             let address = node.accepted.spec.address.or(found);
             let index = cache.allocations.of(&owner).find_map(|item| match item {
                 Item::Node(index) => Some(*index),
-                Item::Vni(_) | Item::Subnet(_) | Item::Address(..) => None,
+                Item::Vni(_) | Item::Subnet(_) | Item::Port(_) | Item::Address(..) => None,
             });
             // Routers are told apart by their nodes' addresses: of twins only the first is one.
             if let (Some(index), Some(IpAddr::V4(address))) = (index, address)
@@ -167,8 +200,10 @@ impl Overlays {
             return;
         };
         let backends = backends.get(&vni).cloned().unwrap_or_default();
-        for port in &service.spec.ports {
-            self.add_port(port, vni, &backends, service);
+        for (port, given) in given(&cache.allocations, name, service) {
+            if let Some(key) = given {
+                self.add_port(key, port, vni, &backends, service);
+            }
         }
     }
 
@@ -202,28 +237,12 @@ impl Overlays {
 
     fn add_port(
         &mut self,
+        key: PublishedKey,
         port: &ServicePort,
         vni: Vni,
         backends: &BTreeSet<Ipv4Addr>,
         service: &AcceptedService,
     ) {
-        let address = match port.host_ip {
-            None => None,
-            Some(IpAddr::V4(address)) => Some(address),
-            Some(IpAddr::V6(_)) => return,
-        };
-        let is_for_us = match port.protocol {
-            Protocol::Tcp | Protocol::Udp => port.mode == PortMode::Ingress,
-            Protocol::Sctp => false,
-        };
-        let Some(published) = port.published.filter(|_| is_for_us) else {
-            return;
-        };
-        let key = PublishedKey {
-            protocol: port.protocol,
-            address,
-            port: published,
-        };
         let value = PublishedPort {
             target: port.target,
             backends: backends.clone(),
@@ -231,7 +250,7 @@ impl Overlays {
             locality: port.locality,
             affinity: service.spec.session_affinity,
         };
-        self.ports.entry(key).or_insert(value);
+        self.ports.insert(key, value);
         // Every node answers, so every node has the network that leads to the tasks.
         let everywhere = self.members.keys().copied();
         if let Some(network) = self.networks.get_mut(&vni) {

@@ -183,7 +183,7 @@ fn a_node_has_the_networks_of_its_tasks_and_of_published_ports() {
         "db in 10.64.0.0/24: db.1",
         ["web in 10.64.0.0/24: web.1", "web in 10.64.1.0/24: web.1"],
     );
-    let port = "tcp/8080 to 80: web.1";
+    let (port, chosen) = ("tcp/8080 to 80: web.1", "tcp/31034 to 82: web.1");
     assert_eq!(
         words(&world, "n1"),
         [
@@ -195,7 +195,8 @@ fn a_node_has_the_networks_of_its_tasks_and_of_published_ports() {
             "own in 10.64.2.0/24: own.1",
             web[0],
             web[1],
-            port
+            port,
+            chosen
         ]
     );
     // Whatever port web publishes, n3 answers on it: it has front without a task there.
@@ -208,7 +209,8 @@ fn a_node_has_the_networks_of_its_tasks_and_of_published_ports() {
             db,
             web[0],
             web[1],
-            port
+            port,
+            chosen
         ]
     );
     assert_eq!(words(&world, "n4"), ["no member"]);
@@ -231,7 +233,8 @@ fn who_is_on_the_way_out_leaves_names_and_ports_first_and_its_way_last() {
         [
             ways,
             "web in 10.64.1.0/24: web.1 web.2",
-            "tcp/8080 to 80: web.1 web.2"
+            "tcp/8080 to 80: web.1 web.2",
+            "tcp/31034 to 82: web.1 web.2"
         ]
     );
     let value = "{replicas: 1, template: {container: nginx, networks: [front, back]}, ports: [\"8080:80\"]}";
@@ -273,4 +276,40 @@ fn a_node_that_nobody_can_reach_is_no_member() {
         lines[1],
         "10.64.0.0/24 10.64.0.1 1400 internal on 1: web.1@1"
     );
+}
+
+#[test]
+fn a_port_is_who_has_it_in_the_ledger_and_what_a_task_has_open_on_its_node_stays_its_own_there() {
+    let mut world = world();
+    let ports = |world: &World, node: &str| -> Vec<String> {
+        let lines = words(world, node).into_iter();
+        lines.filter(|line| line.starts_with("tcp")).collect()
+    };
+    // Its name is before web's, and the port is web's.
+    let value = "{template: {container: nginx, networks: [front]}, ports: [\"8080:1\"]}";
+    put(&mut world, ObjectKey::service(&name("also")), value);
+    settle(&mut world);
+    let both = ["tcp/8080 to 80: web.1", "tcp/31034 to 82: web.1"];
+    assert_eq!(ports(&world, "n3"), both);
+    let task = id(&world, "db.1");
+    let node = NodeName::from("n3");
+    let mut status = world
+        .cache
+        .task_status(&task)
+        .expect("it runs")
+        .value
+        .as_ref()
+        .clone();
+    // The engine chose it, or it was bound before the port was published.
+    status.ports = vec![crate::api::task::HostPort {
+        published: crate::api::unit::Port(8080),
+        protocol: crate::api::service::Protocol::Tcp,
+        host_ip: Some("0.0.0.0".parse().unwrap()),
+        target: crate::api::unit::Port(80),
+    }];
+    world.put(&Key::TaskStatus(node, task.clone()), &status);
+    assert_eq!(ports(&world, "n3"), both[1..]);
+    assert_eq!(ports(&world, "n1"), both);
+    world.observe(&task, TaskState::Failed);
+    assert_eq!(ports(&world, "n3"), both);
 }

@@ -1,9 +1,10 @@
 //! Conditions of networks, and of services as far as networks and ports go.
 
 use super::ipam::Standing;
+use super::ports;
 use crate::api::accepted::AcceptedService;
 use crate::api::network::NetworkSpec;
-use crate::api::service::{EndpointMode, PortMode, ServiceSpec, SessionAffinity};
+use crate::api::service::{EndpointMode, PortMode, ServicePort, ServiceSpec, SessionAffinity};
 use crate::api::status::{Condition, Status, Truth};
 use crate::api::time::Timestamp;
 use crate::runtime::accept::{Acceptance, Context};
@@ -111,6 +112,7 @@ fn allocated(standing: &Standing, context: &Context<'_>) -> Condition {
 /// The network's part of a service's status.
 pub(super) fn service(
     accepted: &AcceptedService,
+    ports: Option<&[ports::Standing]>,
     before: Option<&Status>,
     now: Timestamp,
 ) -> Status {
@@ -125,7 +127,7 @@ pub(super) fn service(
         observed_generation: Some(accepted.generation),
         conditions: vec![
             said(NETWORKS_READY, networks(&accepted.spec)),
-            said(PORTS_READY, ports(&accepted.spec)),
+            said(PORTS_READY, self::ports(&accepted.spec, ports)),
         ],
         ..Status::default()
     }
@@ -157,24 +159,23 @@ fn networks(spec: &ServiceSpec) -> (Truth, &'static str, String) {
     }
 }
 
-fn ports(spec: &ServiceSpec) -> (Truth, &'static str, String) {
+fn ports(spec: &ServiceSpec, given: Option<&[ports::Standing]>) -> (Truth, &'static str, String) {
     // An engine takes such a port, opens nothing and says nothing.
     if has_no_network(spec) && !spec.ports.is_empty() {
         let message = "`networks: []` leaves the tasks without a network, so none of the ports opens: leave networks out";
         return (Truth::False, NO_NETWORK, message.into());
     }
-    let ingress: Vec<String> = spec
-        .ports
-        .iter()
-        .filter(|port| port.mode == PortMode::Ingress)
-        .map(|port| {
-            format!(
-                "{}/{}",
-                port.published.unwrap_or(port.target),
-                port.protocol.as_str()
-            )
-        })
-        .collect();
+    if let Some(lacking) = given.and_then(lacking) {
+        return lacking;
+    }
+    let has = |given: &[ports::Standing]| -> Vec<String> {
+        let has = given.iter().filter_map(|standing| match standing {
+            ports::Standing::Has(key) => Some(ports::shown(*key)),
+            ports::Standing::Pending | ports::Standing::Refused(_) => None,
+        });
+        has.collect()
+    };
+    let ingress = given.map_or_else(|| written(spec), has);
     match ingress.is_empty() {
         true if spec.session_affinity == SessionAffinity::ClientIp => (
             Truth::False,
@@ -194,6 +195,33 @@ fn ports(spec: &ServiceSpec) -> (Truth, &'static str, String) {
             (Truth::False, NOT_PROVIDED, message)
         }
     }
+}
+
+/// The ingress ports as the user wrote them.
+fn written(spec: &ServiceSpec) -> Vec<String> {
+    let ports = spec.ports.iter();
+    let ingress = ports.filter(|port| port.mode == PortMode::Ingress);
+    let text = |port: &ServicePort| {
+        let published = port.published.unwrap_or(port.target);
+        format!("{published}/{}", port.protocol.as_str())
+    };
+    ingress.map(text).collect()
+}
+
+/// What ports lack their number, where some do.
+fn lacking(given: &[ports::Standing]) -> Option<(Truth, &'static str, String)> {
+    let refused = given.iter().filter_map(|standing| match standing {
+        ports::Standing::Refused(refused) => Some(refused),
+        ports::Standing::Has(_) | ports::Standing::Pending => None,
+    });
+    let refused: Vec<_> = refused.collect();
+    if let Some(first) = refused.first() {
+        let messages: Vec<&str> = refused.iter().map(|one| one.message.as_str()).collect();
+        return Some((Truth::False, first.reason, messages.join("; ")));
+    }
+    let is_pending = given.contains(&ports::Standing::Pending);
+    let message = "numbers are about to be given out";
+    is_pending.then(|| (Truth::Unknown, PENDING, message.into()))
 }
 
 fn has_no_network(spec: &ServiceSpec) -> bool {

@@ -1,7 +1,7 @@
 //! Controller `scheduler`: a node for each task that waits.
 //!
 //! Watches: `tasks/*`, `bindings/*`, `status/tasks/*`, `accepted/services/*`, `revisions/*`, `accepted/nodes/*`,
-//! `status/nodes/*`, `cluster`.
+//! `status/nodes/*`, `allocations/ports/*`, `cluster`.
 //!
 //! Writes: `bindings/*` (made once and never changed; deleted when the task's record is gone, or the node is and the task
 //! has been given up) and `status/services/<ns>/<name>/scheduler`, why tasks wait.
@@ -30,6 +30,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
+use crate::api::allocation::Item;
 use crate::api::key::Key;
 use crate::api::name::Kind;
 use crate::api::uid::Ids;
@@ -77,6 +78,8 @@ impl Controller for Scheduler {
                 status.is_none_or(|status| status.state.is_terminal())
             }
             Key::Accepted(object) => object.kind != Kind::Network,
+            // A port that nobody publishes any more is free on nodes.
+            Key::Allocation(item @ Item::Port(_)) => cache.allocations.get(item).is_none(),
             Key::Status(object, controller) => object.kind == Kind::Node || controller == SCHEDULER,
             Key::User(_)
             | Key::Scale(_)

@@ -1,9 +1,11 @@
 //! What the pass may see: nodes with what is used of them, and the tasks that wait, by what they ask for. Pure.
 
 use crate::api::accepted::AcceptedService;
+use crate::api::allocation::Item;
 use crate::api::constraint::Constraint;
 use crate::api::container::Reservations;
 use crate::api::name::{NodeName, Scoped};
+use crate::api::published::PublishedKey;
 use crate::api::service::Placement;
 use crate::api::task::{Binding, Desired, HostPort, ServiceRevision, Task, TaskState};
 use crate::api::time::Timestamp;
@@ -14,6 +16,7 @@ use crate::runtime::cache::Cache;
 use crate::runtime::home::{Home, Homes};
 use crate::runtime::view::{self, NodeView};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// A node with what is used of it.
@@ -44,6 +47,8 @@ pub(super) struct Request<'a> {
     pub(super) constraints: Vec<Constraint>,
     /// Host ports with a number.
     pub(super) ports: Vec<HostPort>,
+    /// One of them that every node answers on for a service, with the service: no node has room for it.
+    pub(super) published: Option<(HostPort, String)>,
 }
 
 impl Request<'_> {
@@ -267,11 +272,35 @@ pub(super) fn request<'a>(cache: &'a Cache, pending: &Pending<'a>) -> Option<Req
                 target: port.target,
             })
         })
-        .collect();
+        .collect::<Vec<_>>();
+    let published = ports.iter().find_map(|port| {
+        let owner = publisher(cache, port)?;
+        Some((port.clone(), owner))
+    });
     Some(Request {
         service: &service.value,
         revision: &revision.value,
         constraints,
         ports,
+        published,
     })
+}
+
+/// Who has a port on the addresses of all nodes that meets a host port.
+fn publisher(cache: &Cache, port: &HostPort) -> Option<String> {
+    let address = match port.host_ip {
+        Some(IpAddr::V4(address)) if !address.is_unspecified() => Some(address),
+        Some(_) | None => None,
+    };
+    let key = PublishedKey {
+        protocol: port.protocol,
+        port: port.published,
+        address,
+    };
+    let meeting = cache.allocations.meeting(key).into_iter();
+    let owner = |key| {
+        let given = cache.allocations.get(&Item::Port(key))?;
+        Some(given.owner.to_string())
+    };
+    meeting.filter_map(owner).next()
 }

@@ -2,6 +2,7 @@
 
 use super::Scheduler;
 use crate::api::accepted::{Accepted, AcceptedNode};
+use crate::api::allocation::{Allocation, Item, Owner};
 use crate::api::key::Key;
 use crate::api::manifest::{Spec, parse_value};
 use crate::api::name::{NodeName, ObjectKey, Scoped};
@@ -350,6 +351,35 @@ fn a_host_port_is_free_only_when_its_holder_was_seen_stopped() {
     world.observe(&old, TaskState::Shutdown);
     world.settle(&Scheduler);
     shows(&world, "t1@n1 t2@n1");
+}
+
+#[test]
+fn a_host_port_that_a_service_publishes_is_free_on_no_node_until_it_is_given_up() {
+    let mut world = World::new();
+    world.node("n1", NodeState::Ready, |_| {});
+    let key = Key::Allocation(Item::Port("tcp/8080".parse().expect("a port")));
+    let allocation = Allocation {
+        owner: Owner::Service {
+            name: Scoped::new("shop", "front"),
+            uid: Uid::from("f"),
+        },
+        released: false,
+        target: None,
+    };
+    world.put(&key, &allocation);
+    let value = "{template: {container: x}, ports: ['127.0.0.1:8080:80']}";
+    service(&mut world, value, 1);
+    world.settle(&Scheduler);
+    shows(&world, "");
+    waits(
+        &world,
+        "no suitable node: 1 of 1 by ports; nearest is n1, which answers on 8080/tcp for service shop/front, as every node does: publish another port than 8080/tcp",
+    );
+    assert!(!world.wakes(&Scheduler, &key));
+    world.delete(&key);
+    assert!(world.wakes(&Scheduler, &key));
+    world.settle(&Scheduler);
+    shows(&world, "t1@n1");
 }
 
 #[test]

@@ -1,14 +1,16 @@
-//! Rules of what is given out once: numbers of nodes and overlays, subnets, addresses. Pure.
+//! Rules of what is given out once: numbers of nodes and overlays, subnets, published ports, addresses. Pure.
 
 use super::Bench;
 use super::store::Record;
 use crate::api::allocation::{Allocation, Item, Owner};
 use crate::api::name::{Kind, ObjectKey, Scoped};
+use crate::api::published::PublishedKey;
+use crate::api::service::{PortMode, Protocol};
 use crate::api::status::Truth;
 use crate::api::subnet::Cidr;
 use crate::api::task::Desired;
 use crate::api::uid::{TaskId, Uid};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Bench {
     /// What somebody has is given to nobody else, neither under its own key nor, of subnets, under another.
@@ -19,8 +21,10 @@ impl Bench {
             .check("what is given out is nobody else's (S1)", is_free, || {
                 format!("{item} went over to {}", given.owner)
             });
-        let Item::Subnet(subnet) = item else {
-            return;
+        let subnet = match item {
+            Item::Subnet(subnet) => subnet,
+            Item::Port(key) => return self.check_port(key, given),
+            Item::Node(_) | Item::Vni(_) | Item::Address(..) => return,
         };
         let first = |subnet: &Cidr| u32::from(subnet.address);
         let last =
@@ -31,7 +35,11 @@ impl Bench {
             .keys()
             .filter_map(|other| match other {
                 Item::Subnet(other) if other != subnet => Some(other),
-                Item::Subnet(_) | Item::Node(_) | Item::Vni(_) | Item::Address(..) => None,
+                Item::Subnet(_)
+                | Item::Node(_)
+                | Item::Vni(_)
+                | Item::Port(_)
+                | Item::Address(..) => None,
             });
         let mut clashes =
             others.filter(|other| first(other) <= last(subnet) && first(subnet) <= last(other));
@@ -41,6 +49,81 @@ impl Bench {
                 let other = clash.map(|other| other.to_string()).unwrap_or_default();
                 format!("{subnet} of {} and {other}", given.owner)
             });
+    }
+
+    /// What one has of a port on one address, nobody has on all of them.
+    fn check_port(&mut self, key: &PublishedKey, given: &Allocation) {
+        let others = self.store.allocations.iter();
+        let mut clashes = others.filter_map(|(other, given)| match other {
+            Item::Port(other) if other != key && other.port == key.port => {
+                let one_is_wide = other.address.is_none() || key.address.is_none();
+                (one_is_wide && other.protocol == key.protocol).then(|| given.owner.to_string())
+            }
+            _ => None,
+        });
+        let clash = clashes.next();
+        self.log
+            .check("published ports do not meet (S1)", clash.is_none(), || {
+                let other = clash.unwrap_or_default();
+                format!("{key} of {} and {other}", given.owner)
+            });
+    }
+
+    /// A published port that its service does not ask for, or that a service in force asks for and lacks without being told
+    /// why, where published ports are given out.
+    pub(super) fn without_port(&self) -> Option<String> {
+        let mut given: BTreeMap<&Uid, Vec<(&PublishedKey, bool)>> = BTreeMap::new();
+        for (item, allocation) in &self.store.allocations {
+            if let (Item::Port(key), Owner::Service { uid, .. }) = (item, &allocation.owner) {
+                let is_chosen = allocation.target.is_some();
+                given.entry(uid).or_default().push((key, is_chosen));
+            }
+        }
+        if given.is_empty() {
+            return None;
+        }
+        let services = self.store.accepted.iter();
+        for (object, record) in services.filter(|(object, _)| object.kind == Kind::Service) {
+            let Some(spec) = self.store.spec(&record.uid) else {
+                continue;
+            };
+            let asked = spec.ports.iter().filter(|port| {
+                port.mode == PortMode::Ingress
+                    && port.protocol != Protocol::Sctp
+                    && !port.host_ip.is_some_and(|address| address.is_ipv6())
+            });
+            let asked: Vec<_> = match spec.template.networks.as_deref() {
+                Some([]) => Vec::new(),
+                Some(_) | None => asked.collect(),
+            };
+            let has = given.remove(&record.uid).unwrap_or_default();
+            let is_asked = |(key, is_chosen): &&(&PublishedKey, bool)| {
+                asked.iter().any(|port| match port.published {
+                    Some(published) => !is_chosen && published == key.port,
+                    None => *is_chosen,
+                } && port.protocol == key.protocol)
+            };
+            if let Some((key, _)) = has.iter().find(|one| !is_asked(one)) {
+                return Some(format!("{object} has {key} and does not ask for it"));
+            }
+            if has.len() > asked.len() || has.len() < asked.len() && !self.is_refused_port(object) {
+                return Some(format!(
+                    "{object} has {} of {} ports",
+                    has.len(),
+                    asked.len()
+                ));
+            }
+        }
+        None
+    }
+
+    /// Whether a service says why a port of it has no number.
+    fn is_refused_port(&self, service: &ObjectKey) -> bool {
+        let key = (service.clone(), "network".to_owned());
+        let status = self.store.reports.get(&key);
+        let said = status.and_then(|status| status.condition("PortsReady"));
+        let reasons = ["PortTaken", "PortsExhausted"];
+        said.is_some_and(|said| reasons.contains(&said.reason.as_str()))
     }
 
     /// An allocation whose owner is not in force.

@@ -66,6 +66,10 @@ impl Bench {
                 self.without_address(),
             ),
             (
+                "services have the ports that they publish, and no other (S1)",
+                self.without_port(),
+            ),
+            (
                 "a binding goes with its task (C6)",
                 text("the binding", binding.map(ToString::to_string)),
             ),

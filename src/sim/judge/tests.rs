@@ -551,7 +551,7 @@ fn what_is_left_over_is_seen() {
     let mut court = quiet();
     court.bench.rests();
     court.is_fine();
-    let cases: [(&str, Value, &str); 8] = [
+    let cases: [(&str, Value, &str); 9] = [
         (
             "status/tasks/n1/a",
             json!({"task": "a", "service": "s", "node": "uid-n1", "state": "running", "since": Timestamp(0)}),
@@ -584,6 +584,11 @@ fn what_is_left_over_is_seen() {
         ),
         (
             "allocations/addresses/u/10.64.0.7",
+            given("Service", "web", "s"),
+            "goes with its owner",
+        ),
+        (
+            "allocations/ports/tcp/08080",
             given("Service", "web", "s"),
             "goes with its owner",
         ),
@@ -642,6 +647,77 @@ fn what_somebody_has_is_given_to_nobody_else() {
         &given("Network", "c", "c"),
     );
     court.breaks("share no address");
+    let mut court = Court::new();
+    for (key, service) in [
+        ("tcp/08080/192.0.2.1", "a"),
+        ("tcp/08080/192.0.2.2", "b"),
+        ("udp/08080", "c"),
+        ("tcp/08081", "d"),
+    ] {
+        court.put(
+            &format!("allocations/ports/{key}"),
+            &given("Service", service, service),
+        );
+    }
+    court.is_fine();
+    court.put("allocations/ports/tcp/08080", &given("Service", "a", "a"));
+    court.breaks("do not meet");
+}
+
+#[test]
+fn a_service_has_the_ports_that_it_publishes_and_no_other() {
+    let shop = |ports: Value| {
+        let mut court = Court::new();
+        court.put("status/nodes/n1/node", &json!({"observedGeneration": 1}));
+        court.put("allocations/nodes/00001", &given("Node", "n1", "uid-n1"));
+        court.write("services/default/web", &json!(""));
+        let template = json!({"container": {"image": "app:1"}});
+        let spec =
+            json!({"mode": "replicated", "replicas": 0, "template": template, "ports": ports});
+        court.put("accepted/services/default/web", &accepted("s", 1, &spec));
+        court.put("allocations/ports/tcp/08080", &given("Service", "web", "s"));
+        court
+    };
+    let asks = |ports: Value, more: &[(&str, Option<u16>)], is_told: bool| {
+        let mut court = shop(ports);
+        for (key, target) in more {
+            let mut value = given("Service", "web", "s");
+            if let Some(target) = target {
+                value["target"] = (*target).into();
+            }
+            court.put(&format!("allocations/ports/{key}"), &value);
+        }
+        let said = json!({
+            "type": "PortsReady", "status": "False", "reason": "PortTaken", "message": "",
+            "lastTransitionTime": Timestamp(0),
+        });
+        if is_told {
+            court.put(
+                "status/services/default/web/network",
+                &json!({"observedGeneration": 1, "conditions": [said]}),
+            );
+        }
+        court.bench.rests();
+        court
+    };
+    let (one, two) = (
+        json!([{"target": 80, "published": 8080}]),
+        json!([{"target": 80, "published": 8080}, {"target": 81}]),
+    );
+    asks(one.clone(), &[], false).is_fine();
+    asks(two.clone(), &[("tcp/30000", Some(81))], false).is_fine();
+    asks(two.clone(), &[], true).is_fine();
+    let rule = "ports that they publish";
+    asks(two.clone(), &[], false).breaks(rule);
+    asks(one.clone(), &[("tcp/30000", Some(81))], false).breaks(rule);
+    asks(one, &[("udp/08080", None)], false).breaks(rule);
+    asks(two, &[("tcp/30000", None)], false).breaks(rule);
+    asks(
+        json!([{"target": 80, "published": 8080, "mode": "host"}]),
+        &[],
+        false,
+    )
+    .breaks(rule);
 }
 
 #[test]

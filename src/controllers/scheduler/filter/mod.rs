@@ -42,6 +42,7 @@ pub(super) fn fixed(request: &Request<'_>, candidate: &Candidate<'_>) -> Option<
         .or_else(|| availability::check(candidate))
         .or_else(|| engine::check(request, candidate))
         .or_else(|| constraint::check(request, candidate))
+        .or_else(|| ports::published(request))
 }
 
 /// Whether there is room for one more now. Says nothing in words: it is asked for each task and node.

@@ -1,4 +1,4 @@
-//! The host ports that the task takes are free on the node (rule C6: until whoever holds one was seen stopped, it is not).
+//! The host ports that the task takes are no published ones, which every node answers on, and are free on the node (rule C6: until whoever holds one was seen stopped, it is not).
 
 use super::super::snapshot::{Candidate, Request};
 use super::Refused;
@@ -10,6 +10,17 @@ pub(super) const NAME: &str = "ports";
 
 pub(super) fn are_free(request: &Request<'_>, candidate: &Candidate<'_>) -> bool {
     taken(request, candidate).is_none()
+}
+
+/// Whatever is on the node: the port is a service's on all of them.
+pub(super) fn published(request: &Request<'_>) -> Option<Refused> {
+    let (port, owner) = request.published.as_ref()?;
+    let (number, protocol) = (port.published, port.protocol.as_str());
+    Some(Refused {
+        filter: NAME,
+        message: format!("answers on {number}/{protocol} for {owner}, as every node does"),
+        remedy: format!("publish another port than {number}/{protocol}"),
+    })
 }
 
 pub(super) fn check(request: &Request<'_>, candidate: &Candidate<'_>) -> Option<Refused> {

@@ -1,0 +1,78 @@
+//! What a published port is known by: in the ledger below `allocations/ports/`, and in the data plane of each node.
+
+use super::service::Protocol;
+use super::unit::Port;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::str::FromStr;
+
+/// What a published port is found by: the protocol, the port, and the one address if it is not open on all. As text
+/// `tcp/8080` or `udp/192.0.2.1:53`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PublishedKey {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// The port.
+    pub port: Port,
+    /// The only address of nodes that it is open on; `None`: all.
+    pub address: Option<Ipv4Addr>,
+}
+
+impl PublishedKey {
+    /// Whether both would be open at one place: the same port, and one address that both have.
+    pub fn meets(&self, other: &Self) -> bool {
+        (self.protocol, self.port) == (other.protocol, other.port)
+            && self
+                .address
+                .zip(other.address)
+                .is_none_or(|(one, other)| one == other)
+    }
+}
+
+impl fmt::Display for PublishedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let protocol = self.protocol.as_str();
+        match self.address {
+            Some(address) => write!(f, "{protocol}/{address}:{}", self.port),
+            None => write!(f, "{protocol}/{}", self.port),
+        }
+    }
+}
+
+impl FromStr for PublishedKey {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is no published port: write tcp/8080 or udp/192.0.2.1:53");
+        let (protocol, rest) = text.split_once('/').ok_or_else(wrong)?;
+        let protocol = match protocol {
+            "tcp" => Protocol::Tcp,
+            "udp" => Protocol::Udp,
+            _ => return Err(wrong()),
+        };
+        let (address, port) = match rest.split_once(':') {
+            Some((address, port)) => (Some(address.parse().map_err(|_| wrong())?), port),
+            None => (None, rest),
+        };
+        let port = port.parse().ok().filter(|port| *port != 0).map(Port);
+        Ok(Self {
+            protocol,
+            address,
+            port: port.ok_or_else(wrong)?,
+        })
+    }
+}
+
+impl Serialize for PublishedKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for PublishedKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}

@@ -1,0 +1,304 @@
+//! Who has which published port: the ledger below `allocations/ports/`. Pure.
+//!
+//! A port that names its number gets that one, or is refused with who has it; one that leaves it out gets one that nobody
+//! asks for. TCP and UDP are apart. A port on one address of nodes and the same port on all meet under different keys: that
+//! nobody has both rests on there being one pass at a time, as with subnets.
+//!
+//! # What else has ports on a node
+//!
+//! *Ports of mode host.* What services ask for by number is known: such a number is nobody's here, and once it is given
+//! out here the scheduler puts no task that wants it on any node. What a task holds on its own node, also a number that its
+//! engine chose, is left to it there (`state.rs`): it may have come before the other was known.
+//! *Programs of the node itself* are not known to managers: a published port goes before them, as it does in Swarm.
+
+use super::ipam::{Refused, claims, spread};
+use super::joins;
+use crate::api::accepted::AcceptedService;
+use crate::api::allocation::{Allocation, Item, Owner};
+use crate::api::key::Key;
+use crate::api::name::Scoped;
+use crate::api::published::PublishedKey;
+use crate::api::service::{PortMode, Protocol, ServicePort};
+use crate::api::unit::Port;
+use crate::planted::{Bug, planted};
+use crate::runtime::allocations::Space;
+use crate::runtime::cache::Cache;
+use crate::runtime::plan::{Plan, Step};
+use crate::runtime::published::{Asked, asked, given};
+use crate::runtime::runs::Runs;
+use crate::runtime::view;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// The numbers that are chosen from: Swarm's and Kubernetes' own are about here, and what kernels give to connections begins
+/// behind (`ip_local_port_range`, 32768).
+const CHOSEN: (u32, u32) = (30_000, 32_767);
+
+/// How a published port stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It has this number.
+    Has(PublishedKey),
+    /// It will get one.
+    Pending,
+    /// It gets none as things are.
+    Refused(Refused),
+}
+
+/// What is given out, what this pass gives out beside it, and what services ask for in mode host.
+struct Ledger<'a> {
+    cache: &'a Cache,
+    hosts: BTreeMap<(Protocol, Port), Vec<(Option<IpAddr>, &'a Scoped)>>,
+    taken: BTreeMap<Protocol, Runs>,
+    claims: BTreeMap<PublishedKey, Owner>,
+}
+
+/// A port that has no number yet.
+struct Lacking<'a> {
+    service: &'a Scoped,
+    owner: Owner,
+    port: &'a ServicePort,
+}
+
+impl<'a> Ledger<'a> {
+    fn new(cache: &'a Cache) -> Self {
+        let mut hosts: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (name, service) in &cache.services {
+            for port in &service.spec.ports {
+                if let (PortMode::Host, Some(published)) = (port.mode, port.published) {
+                    let hosts = hosts.entry((port.protocol, published)).or_default();
+                    hosts.push((port.host_ip, name));
+                }
+            }
+        }
+        Self {
+            cache,
+            hosts,
+            taken: BTreeMap::new(),
+            claims: BTreeMap::new(),
+        }
+    }
+
+    /// The number for a port.
+    fn find(&mut self, lacking: &Lacking<'_>) -> Result<PublishedKey, Standing> {
+        match asked(lacking.port) {
+            Asked::NotProvided(what) => {
+                let message = format!(
+                    "port {} asks for {what}, which this version does not provide",
+                    lacking.port.target
+                );
+                Err(Standing::Refused(Refused::new("NotProvided", message)))
+            }
+            Asked::Number(key) => self.named(key, &lacking.owner),
+            Asked::Any(protocol, address) => self.any(protocol, address, lacking),
+        }
+    }
+
+    /// The number that the user gave.
+    fn named(&self, key: PublishedKey, owner: &Owner) -> Result<PublishedKey, Standing> {
+        let taken = |message| Err(Standing::Refused(Refused::new("PortTaken", message)));
+        for other in self.cache.allocations.meeting(key) {
+            let item = Item::Port(other);
+            match self.cache.allocations.get(&item) {
+                // What it has itself and asks for no more goes first.
+                Some(stored) if stored.owner == *owner => return Err(Standing::Pending),
+                Some(stored) => return taken(whose(key, other, &stored.owner.to_string())),
+                None => {
+                    return taken(format!(
+                        "{} is held by the key allocations/{item}, which cannot be read",
+                        shown(key)
+                    ));
+                }
+            }
+        }
+        let mut claims = self.claims.iter();
+        if let Some((other, owner)) = claims.find(|(other, _)| other.meets(&key)) {
+            return taken(whose(key, *other, &owner.to_string()));
+        }
+        let hosts = self.hosts.get(&(key.protocol, key.port));
+        let mut hosts = hosts.into_iter().flatten();
+        match hosts.find(|(address, _)| meets_host(key.address, *address)) {
+            Some((_, name)) => taken(format!(
+                "{} is opened by service {name} on the nodes of its tasks (mode host)",
+                shown(key)
+            )),
+            None => Ok(key),
+        }
+    }
+
+    /// A number that nobody has or asks for, from a place on that the service's name gives: made anew it has the same.
+    fn any(
+        &mut self,
+        protocol: Protocol,
+        address: Option<Ipv4Addr>,
+        lacking: &Lacking<'_>,
+    ) -> Result<PublishedKey, Standing> {
+        let (first, last) = CHOSEN;
+        let identity = format!("{}/{}", lacking.service, lacking.port.target);
+        let start = first + spread(&identity) % (last - first + 1);
+        let runs = self.runs(protocol);
+        let after = runs.next_free(start, last, 1);
+        let found = after.or_else(|| runs.next_free(first, start, 1));
+        let port = found.and_then(|number| u16::try_from(number).ok());
+        let none = || {
+            let message = format!(
+                "all ports from {first} to {last} are taken: name one for port {} with `published`",
+                lacking.port.target
+            );
+            Standing::Refused(Refused::new("PortsExhausted", message))
+        };
+        let port = Port(port.ok_or_else(none)?);
+        Ok(PublishedKey {
+            protocol,
+            port,
+            address,
+        })
+    }
+
+    fn runs(&mut self, protocol: Protocol) -> &mut Runs {
+        let taken = self.cache.allocations.taken(&Space::Ports(protocol));
+        let hosts = self.hosts.keys().filter(|(of, _)| *of == protocol);
+        self.taken.entry(protocol).or_insert_with(|| {
+            let mut runs = taken.cloned().unwrap_or_default();
+            hosts.for_each(|(_, port)| runs.take(port.0.into(), port.0.into()));
+            runs
+        })
+    }
+
+    fn claim(&mut self, key: PublishedKey, owner: &Owner) {
+        let number = key.port.0.into();
+        self.runs(key.protocol).take(number, number);
+        self.claims.insert(key, owner.clone());
+    }
+}
+
+/// `8080/tcp`, `192.0.2.1:53/udp`.
+pub(super) fn shown(key: PublishedKey) -> String {
+    let protocol = key.protocol.as_str();
+    match key.address {
+        Some(address) => format!("{address}:{}/{protocol}", key.port),
+        None => format!("{}/{protocol}", key.port),
+    }
+}
+
+fn whose(key: PublishedKey, other: PublishedKey, owner: &str) -> String {
+    match key == other {
+        true => format!("{} is published by {owner}", shown(key)),
+        false => format!("{} meets {} of {owner}", shown(key), shown(other)),
+    }
+}
+
+/// Whether a published port and one of mode host would be open on one address.
+pub(super) fn meets_host(address: Option<Ipv4Addr>, host: Option<IpAddr>) -> bool {
+    let host = host.filter(|host| !host.is_unspecified());
+    let address = address.map(IpAddr::V4);
+    address.zip(host).is_none_or(|(one, other)| one == other)
+}
+
+/// How the published ports of a service stand, in their order.
+pub(super) fn standing(cache: &Cache, name: &Scoped, service: &AcceptedService) -> Vec<Standing> {
+    let given = given(&cache.allocations, name, service);
+    let mut ledger = None;
+    let stands = given.into_iter().map(|(port, has)| match has {
+        Some(key) => Standing::Has(key),
+        None if view::is_adopting(cache) => Standing::Pending,
+        None => {
+            let lacking = Lacking {
+                service: name,
+                owner: joins::service_owner(name, service),
+                port,
+            };
+            let ledger = ledger.get_or_insert_with(|| Ledger::new(cache));
+            let found = ledger.find(&lacking);
+            found.map_or_else(|standing| standing, |_| Standing::Pending)
+        }
+    });
+    stands.collect()
+}
+
+/// Gives out the numbers that published ports lack, and takes back those that nobody asks for any more.
+pub(super) fn plan(cache: &Cache) -> Plan {
+    let mut plan = Plan::default();
+    // What the store lost is adopted first: until then nothing is known to be free, or to be nobody's (rule S6).
+    if view::is_adopting(cache) {
+        return plan;
+    }
+    plan.is_unordered = true;
+    let mut lacking = Vec::new();
+    let mut kept = BTreeSet::new();
+    for (name, service) in &cache.services {
+        for (port, has) in given(&cache.allocations, name, service) {
+            kept.extend(has);
+            match has {
+                Some(key) if port.published.is_some() => name_it(cache, key, &mut plan),
+                Some(_) => {}
+                None if service.deleted_at.is_some() => {}
+                None => lacking.push(Lacking {
+                    service: name,
+                    owner: joins::service_owner(name, service),
+                    port,
+                }),
+            }
+        }
+    }
+    take_back(cache, &kept, &mut plan);
+    // Numbers that somebody names are nobody's choice.
+    lacking.sort_by_key(|lacking| lacking.port.published.is_none());
+    let mut ledger = Ledger::new(cache);
+    for lacking in lacking {
+        if let Ok(key) = ledger.find(&lacking) {
+            ledger.claim(key, &lacking.owner);
+            plan.push(claim(key, &lacking));
+        }
+    }
+    plan
+}
+
+/// A number that was chosen and is named by now is not the next one's that is to be chosen.
+fn name_it(cache: &Cache, key: PublishedKey, plan: &mut Plan) {
+    let item = Item::Port(key);
+    if let Some(stored) = cache.allocations.get(&item)
+        && stored.target.is_some()
+    {
+        let named = Allocation {
+            target: None,
+            ..stored.value.as_ref().clone()
+        };
+        let key = Key::Allocation(item);
+        let step = Step::default().if_unchanged(cache, key.clone());
+        plan.push(step.put(key, &named));
+    }
+}
+
+fn take_back(cache: &Cache, kept: &BTreeSet<PublishedKey>, plan: &mut Plan) {
+    let nobodys = cache.allocations.ports();
+    let nobodys = nobodys.filter(|(key, _)| !kept.contains(key) && !planted(Bug::KeepsNumbers));
+    for (key, _) in nobodys {
+        let key = Key::Allocation(Item::Port(key));
+        plan.push(Step::default().if_unchanged(cache, key.clone()).delete(key));
+    }
+}
+
+fn claim(key: PublishedKey, lacking: &Lacking<'_>) -> Step {
+    let item = Item::Port(key);
+    let step = match lacking.port.published {
+        Some(_) => claims(&[item], &lacking.owner),
+        None => {
+            let value = Allocation {
+                owner: lacking.owner.clone(),
+                released: false,
+                target: Some(lacking.port.target),
+            };
+            let key = Key::Allocation(item);
+            Step::default().put(key.clone(), &value).if_missing(key)
+        }
+    };
+    let everywhere = PublishedKey {
+        address: None,
+        ..key
+    };
+    match key.address {
+        Some(_) => step.if_missing(Key::Allocation(Item::Port(everywhere))),
+        None => step,
+    }
+}

@@ -1,0 +1,92 @@
+//! Which number each published port of a service has: what it asks for, beside what the ledger gave it. Pure.
+//!
+//! A port that names its number has that one or none. One that leaves it out keeps the number that was chosen for the same
+//! port of its tasks, whatever else of the service changes; of several alike the first in the spec has the lowest.
+
+use super::allocations::Allocations;
+use crate::api::accepted::AcceptedService;
+use crate::api::allocation::{Item, Owner};
+use crate::api::name::Scoped;
+use crate::api::published::PublishedKey;
+use crate::api::service::{PortMode, Protocol, ServicePort, ServiceSpec};
+use crate::api::unit::Port;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// What a port of mode ingress asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// This one.
+    Number(PublishedKey),
+    /// Any number, on this address of nodes or on all.
+    Any(Protocol, Option<Ipv4Addr>),
+    /// What is not provided, in words.
+    NotProvided(&'static str),
+}
+
+/// The ports of mode ingress, in order; none without a network that would lead to the tasks.
+pub fn ingress(spec: &ServiceSpec) -> impl Iterator<Item = &ServicePort> {
+    let networks = spec.template.networks.as_ref();
+    let has_network = networks.is_none_or(|networks| !networks.is_empty());
+    let ports = spec.ports.iter().filter(move |_| has_network);
+    ports.filter(|port| port.mode == PortMode::Ingress)
+}
+
+/// What a port of mode ingress asks for. An address that is given is never widened: one that cannot be had opens nothing.
+pub fn asked(port: &ServicePort) -> Asked {
+    let address = match port.host_ip {
+        None => None,
+        Some(IpAddr::V4(address)) if address.is_unspecified() => None,
+        Some(IpAddr::V4(address)) => Some(address),
+        Some(IpAddr::V6(_)) => return Asked::NotProvided("an address of IPv6"),
+    };
+    match (port.protocol, port.published) {
+        (Protocol::Sctp, _) => Asked::NotProvided("SCTP"),
+        (protocol, Some(port)) => Asked::Number(PublishedKey {
+            protocol,
+            port,
+            address,
+        }),
+        (protocol, None) => Asked::Any(protocol, address),
+    }
+}
+
+/// Each port of mode ingress with what it was given.
+pub fn given<'a>(
+    allocations: &Allocations,
+    name: &Scoped,
+    service: &'a AcceptedService,
+) -> Vec<(&'a ServicePort, Option<PublishedKey>)> {
+    let ports: Vec<&ServicePort> = ingress(&service.spec).collect();
+    if ports.is_empty() {
+        return Vec::new();
+    }
+    let owner = Owner::Service {
+        name: name.clone(),
+        uid: service.uid.clone(),
+    };
+    let has: Vec<(PublishedKey, Option<Port>)> = allocations
+        .of(&owner)
+        .filter_map(|item| match item {
+            Item::Port(key) => Some((*key, allocations.get(item)?.target)),
+            Item::Node(_) | Item::Vni(_) | Item::Subnet(_) | Item::Address(..) => None,
+        })
+        .collect();
+    let is_named = |key: &PublishedKey| ports.iter().any(|port| asked(port) == Asked::Number(*key));
+    let mut chosen: Vec<_> = has.iter().filter(|(key, _)| !is_named(key)).collect();
+    let mut choose = |port: &ServicePort, protocol, address| {
+        let fits = |(key, target): &&(PublishedKey, Option<Port>)| {
+            *target == Some(port.target) && (key.protocol, key.address) == (protocol, address)
+        };
+        let at = chosen.iter().position(fits)?;
+        Some(chosen.remove(at).0)
+    };
+    let given = |port: &&'a ServicePort| {
+        let key = match asked(port) {
+            Asked::Number(key) => has.iter().map(|(has, _)| *has).find(|has| *has == key),
+            Asked::Any(protocol, address) => choose(port, protocol, address),
+            Asked::NotProvided(_) => None,
+        };
+        (*port, key)
+    };
+    ports.iter().map(given).collect()
+}
