@@ -74,6 +74,30 @@ async fn tables_show_what_people_look_for() {
 }
 
 #[tokio::test]
+async fn ports_that_were_left_out_are_shown_with_what_they_were_given() {
+    let world = World::new();
+    let value = "{template: {container: nginx}, ports: [\"8080:80\", \"81\", \"82\", {target: 83, published: 83, hostIP: 192.0.2.1}, \"host:84:84\"]}";
+    world.put("services/default/web", value);
+    world.accept("services/default/web", 1);
+    let owner = json!({"kind": "Service", "namespace": "default", "name": "web", "uid": UID});
+    for (key, target) in [("30123", 82), ("08080", 0)] {
+        let mut given = json!({ "owner": owner });
+        if target > 0 {
+            given["target"] = target.into();
+        }
+        world.put_json(&format!("allocations/ports/tcp/{key}"), &given);
+    }
+    let expected = "8080->80/tcp,*->81/tcp,30123->82/tcp,192.0.2.1:83->83/tcp,84->84/tcp (host)";
+    let wide = world.ok("get services -o wide").await;
+    assert!(wide.contains(expected), "{wide}");
+    let told = world.ok("describe service web").await;
+    let line = told
+        .lines()
+        .find(|line| line.trim_start().starts_with("Ports:"));
+    assert!(line.is_some_and(|line| line.ends_with(expected)), "{told}");
+}
+
+#[tokio::test]
 async fn selectors_namespaces_and_names_narrow() {
     let world = shop().await;
     assert_eq!(

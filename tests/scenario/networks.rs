@@ -11,7 +11,8 @@ fn front() -> Scoped {
     Scoped::new("default", "front")
 }
 
-/// What is given out, as `NODES nodes NUMBERS numbers SERVICES+TASKS addresses`; indexes in quarantine are nobody's.
+/// What is given out, as `NODES nodes NUMBERS numbers SERVICES+TASKS addresses`; indexes in quarantine are nobody's. Published ports
+/// are left out.
 fn given(cache: &Cache) -> String {
     let (mut nodes, mut numbers, mut services, mut tasks) = (0, 0, 0, 0);
     for (item, given) in cache
@@ -24,6 +25,7 @@ fn given(cache: &Cache) -> String {
             (Item::Vni(_) | Item::Subnet(_), _) => numbers += 1,
             (Item::Address(..), Owner::Service { .. }) => services += 1,
             (Item::Address(..), _) => tasks += 1,
+            (Item::Port(_), _) => {}
         }
     }
     format!("{nodes} nodes {numbers} numbers {services}+{tasks} addresses")
@@ -119,4 +121,62 @@ async fn with_addresses_switched_on_each_task_has_one_for_as_long_as_it_lives() 
     until(&world, "2 nodes 0 numbers 0+0 addresses").await;
     world.settled().await;
     assert!(!world.cache().networks.contains_key(&front()));
+}
+
+/// The ledger of published ports, as `PORT=SERVICE`.
+fn ledger(cache: &Cache) -> String {
+    let ports = cache.allocations.ports();
+    let words = ports.map(|(key, given)| format!("{key}={}", given.owner.object().name));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_is_one_services_whoever_leads_and_the_next_ones_once_it_is_free() {
+    let mut world = World::start(1).await;
+    world.kill("m1");
+    world.network = Settings {
+        addresses: true,
+        ..Settings::default()
+    };
+    world.manager("m2");
+    let publishes =
+        |ports: &str| format!("{{replicas: 1, template: {{container: IMAGE}}, ports: [{ports}]}}");
+    let until = async |world: &World, expected: &str| {
+        world
+            .until(expected, |cache| ledger(cache) == expected)
+            .await;
+    };
+    let said = |world: &World, name: &str| {
+        let object = ObjectKey::service(&Scoped::new("default", name));
+        world.condition(&object, "network", "PortsReady")
+    };
+    world.service("web", &publishes("\"8080:80\""));
+    until(&world, "tcp/8080=web").await;
+    world.service("app", &publishes("\"8080:80\", \"8081:81\""));
+    until(&world, "tcp/8080=web tcp/8081=app").await;
+    world.quiet().await;
+    assert_eq!(said(&world, "app").as_deref(), Some("False/PortTaken"));
+    // Nobody puts a task that wants it on a node.
+    world.service("host", &publishes("\"host:8080:80\""));
+    world.quiet().await;
+    let waits = |cache: &Cache| {
+        let host = Scoped::new("default", "host");
+        cache
+            .tasks_of(&host)
+            .all(|task| cache.binding(&task.id).is_none())
+    };
+    assert!(waits(&world.cache()));
+    // While it is asked for in mode host it is nobody's any more.
+    world.kill("m2");
+    world.store.delete("/skep/services/default/web");
+    world.manager("m3");
+    until(&world, "tcp/8081=app").await;
+    world.serving("host", 1).await;
+    world.store.delete("/skep/services/default/host");
+    until(&world, "tcp/8080=app tcp/8081=app").await;
+    world.quiet().await;
+    assert_eq!(said(&world, "app").as_deref(), Some("False/NotProvided"));
+    world.store.delete("/skep/services/default/app");
+    until(&world, "").await;
+    world.settled().await;
 }
