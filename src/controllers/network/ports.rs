@@ -45,10 +45,13 @@ pub(super) enum Standing {
     Refused(Refused),
 }
 
+/// The ports of mode host that services ask for by number, with the address of each and who asks.
+type Hosts<'a> = BTreeMap<(Protocol, Port), Vec<(Option<IpAddr>, &'a Scoped)>>;
+
 /// What is given out, what this pass gives out beside it, and what services ask for in mode host.
 struct Ledger<'a> {
     cache: &'a Cache,
-    hosts: BTreeMap<(Protocol, Port), Vec<(Option<IpAddr>, &'a Scoped)>>,
+    hosts: Hosts<'a>,
     taken: BTreeMap<Protocol, Runs>,
     claims: BTreeMap<PublishedKey, Owner>,
 }
@@ -62,7 +65,7 @@ struct Lacking<'a> {
 
 impl<'a> Ledger<'a> {
     fn new(cache: &'a Cache) -> Self {
-        let mut hosts: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        let mut hosts: Hosts<'a> = BTreeMap::new();
         for (name, service) in &cache.services {
             for port in &service.spec.ports {
                 if let (PortMode::Host, Some(published)) = (port.mode, port.published) {
@@ -97,23 +100,30 @@ impl<'a> Ledger<'a> {
     /// The number that the user gave.
     fn named(&self, key: PublishedKey, owner: &Owner) -> Result<PublishedKey, Standing> {
         let taken = |message| Err(Standing::Refused(Refused::new("PortTaken", message)));
-        for other in self.cache.allocations.meeting(key) {
-            let item = Item::Port(other);
-            match self.cache.allocations.get(&item) {
-                // What it has itself and asks for no more goes first.
-                Some(stored) if stored.owner == *owner => return Err(Standing::Pending),
-                Some(stored) => return taken(whose(key, other, &stored.owner.to_string())),
-                None => {
-                    return taken(format!(
-                        "{} is held by the key allocations/{item}, which cannot be read",
-                        shown(key)
-                    ));
-                }
-            }
+        let allocations = &self.cache.allocations;
+        let meeting = allocations.meeting(key);
+        let owner_of = |other: &PublishedKey| {
+            let stored = allocations.get(&Item::Port(*other));
+            stored.map(|stored| &stored.owner)
+        };
+        let is_own = |other: &&PublishedKey| owner_of(other) == Some(owner);
+        if let Some(other) = meeting.iter().find(|other| !is_own(other)) {
+            return taken(match owner_of(other) {
+                Some(owner) => whose(key, *other, owner),
+                None => format!(
+                    "{} is held by the key allocations/{}, which cannot be read",
+                    shown(key),
+                    Item::Port(*other)
+                ),
+            });
+        }
+        // What it has itself and asks for no more goes first.
+        if !meeting.is_empty() {
+            return Err(Standing::Pending);
         }
         let mut claims = self.claims.iter();
         if let Some((other, owner)) = claims.find(|(other, _)| other.meets(&key)) {
-            return taken(whose(key, *other, &owner.to_string()));
+            return taken(whose(key, *other, owner));
         }
         let hosts = self.hosts.get(&(key.protocol, key.port));
         let mut hosts = hosts.into_iter().flatten();
@@ -181,7 +191,7 @@ pub(super) fn shown(key: PublishedKey) -> String {
     }
 }
 
-fn whose(key: PublishedKey, other: PublishedKey, owner: &str) -> String {
+fn whose(key: PublishedKey, other: PublishedKey, owner: &Owner) -> String {
     match key == other {
         true => format!("{} is published by {owner}", shown(key)),
         false => format!("{} meets {} of {owner}", shown(key), shown(other)),
