@@ -1,5 +1,6 @@
 //! `skep agent`: where states come from, and when the kernel is looked at.
 
+use super::agent_socket;
 use super::arguments::AgentArgs;
 use crate::dataplane::agent::{Agent, Directory, Order, Report, explain};
 use crate::dataplane::host::{Events, Host, Linux};
@@ -8,7 +9,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 /// How often a file is looked at.
@@ -18,13 +19,16 @@ const POLL: Duration = Duration::from_millis(200);
 const SETTLE: Duration = Duration::from_millis(50);
 
 /// Orders that wait; a source that is faster waits itself.
-const WAITING: usize = 16;
+pub(super) const WAITING: usize = 16;
 
 /// Programs the network namespace of this process until `ended`; what was programmed stays.
 ///
 /// # Errors
 /// The kernel or the directory cannot be used, or something could not be taken away.
 pub(super) async fn run(args: AgentArgs, ended: impl Future<Output = ()>) -> Result<(), String> {
+    if let Some(socket) = &args.attach {
+        return agent_socket::attach(socket).await;
+    }
     let directory = Directory::open(&args.directory).map_err(|error| explain(&error))?;
     let host = Linux::open().map_err(|error| explain(&error))?;
     let events = Events::open().map_err(|error| explain(&error))?;
@@ -35,8 +39,12 @@ pub(super) async fn run(args: AgentArgs, ended: impl Future<Output = ()>) -> Res
     // What was there before the process ended goes on before anybody says anything.
     agent.renew();
     let mut told = Report::default();
-    tell(&agent, &mut told);
-    let mut orders = orders(args.state);
+    let said = watch::Sender::new(String::new());
+    tell(&agent, &mut told, &said);
+    let mut orders = match &args.listen {
+        Some(socket) => agent_socket::listen(socket, said.subscribe())?,
+        None => orders(args.state),
+    };
     let mut audits = tokio::time::interval(args.audit.0);
     tokio::pin!(ended);
     loop {
@@ -52,14 +60,14 @@ pub(super) async fn run(args: AgentArgs, ended: impl Future<Output = ()>) -> Res
                 agent.audit();
             }
         }
-        tell(&agent, &mut told);
+        tell(&agent, &mut told, &said);
     }
 }
 
-/// Says on standard output what is new.
-fn tell<H: Host>(agent: &Agent<H>, told: &mut Report) {
+/// Says what is new: to whoever is attached, else on standard output.
+fn tell<H: Host>(agent: &Agent<H>, told: &mut Report, said: &watch::Sender<String>) {
     let report = agent.report();
-    if report == told {
+    if report == told && !said.borrow().is_empty() {
         return;
     }
     if let Some(trouble) = report
@@ -73,13 +81,16 @@ fn tell<H: Host>(agent: &Agent<H>, told: &mut Report) {
         info!(drift = ?report.drift, "mended what others changed");
     }
     let line = serde_json::to_string(report).expect("a report has only text keys");
-    // Nobody may listen: the kernel is programmed all the same.
-    let _ = writeln!(std::io::stdout(), "{line}");
+    if said.receiver_count() == 0 {
+        // Nobody may listen: the kernel is programmed all the same.
+        let _ = writeln!(std::io::stdout(), "{line}");
+    }
+    said.send_replace(line + "\n");
     *told = report.clone();
 }
 
 /// An order, or why it cannot be read.
-type Read = Result<Order, String>;
+pub(super) type Read = Result<Order, String>;
 
 /// The orders of a source.
 fn orders(source: Option<PathBuf>) -> mpsc::Receiver<Read> {
@@ -92,12 +103,16 @@ fn orders(source: Option<PathBuf>) -> mpsc::Receiver<Read> {
     orders
 }
 
+/// Reads a line.
+pub(super) fn read(line: &str) -> Read {
+    let order = serde_json::from_str(line);
+    order.map_err(|error| format!("cannot read an order: {error}"))
+}
+
 async fn read_input(orders: mpsc::Sender<Read>) {
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        let order = serde_json::from_str(&line);
-        let order = order.map_err(|error| format!("cannot read an order: {error}"));
-        if orders.send(order).await.is_err() {
+        if orders.send(read(&line)).await.is_err() {
             return;
         }
     }

@@ -62,6 +62,12 @@ pub struct AgentArgs {
     /// How often the kernel is compared with what it should be, beside when it tells of a change
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = period)]
     pub audit: Period,
+    /// Take orders at a socket that is made here: whoever may open the file
+    #[arg(long, value_name = "SOCKET", conflicts_with_all = ["state", "remove"])]
+    pub listen: Option<PathBuf>,
+    /// Be standard input and output of an agent that listens at this socket, and nothing else
+    #[arg(long, value_name = "SOCKET", conflicts_with_all = ["listen", "state", "remove"])]
+    pub attach: Option<PathBuf>,
     /// Take away all that an agent made here, and end
     #[arg(long)]
     pub remove: bool,
@@ -89,7 +95,8 @@ pub struct ManagerArgs {
     /// Where networks without a subnet of their own get one, as a /24; the same for all managers
     #[arg(long, value_name = "SUBNET", default_value_t = DEFAULT_POOL, value_parser = network_pool)]
     pub network_pool: Cidr,
-    /// Give addresses to services and tasks that name networks, and published ports to services: nothing uses them yet
+    /// Realise overlay networks: addresses, published ports, an agent on every node, and tasks in the networks that they name.
+    /// Not finished
     #[arg(long, hide = true)]
     pub networks: bool,
     /// Id of the cluster to serve where the store has lost it

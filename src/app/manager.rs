@@ -184,7 +184,11 @@ fn start_controllers(
                 let connector = doors.connector.clone();
                 parts.spawn(part(node::run(options.node, connector, context, stop)))
             }
-            "task" => parts.spawn(part(task::run(doors.connector.clone(), context, stop))),
+            "task" => {
+                let compute = options.network.addresses.then(overlays);
+                let connector = doors.connector.clone();
+                parts.spawn(part(task::run(connector, compute, context, stop)))
+            }
             other => {
                 // The command line has checked the names.
                 error!(controller = other, "there is no such controller");
@@ -192,6 +196,14 @@ fn start_controllers(
             }
         };
     }
+}
+
+/// How the state of each node follows from the store.
+fn overlays() -> task::Compute {
+    Arc::new(|cache| {
+        let overlays = network::state::Overlays::of(cache);
+        Arc::new(move |node| overlays.state(node))
+    })
 }
 
 /// Waits for `stop`, for a part that ends by itself, or for a store that this version must not write to.

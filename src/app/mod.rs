@@ -2,6 +2,7 @@
 //! simulated ones.
 
 mod agent;
+mod agent_socket;
 pub mod arguments;
 mod hosted;
 mod logs;

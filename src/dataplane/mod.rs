@@ -33,8 +33,9 @@
 //! - Only what is ours by name or number is touched; of Docker's tables, one rule in the chain that is there for it.
 //! - What was made can be taken away without a trace, and settings of the namespace are put back.
 //!
-//! Deliberately absent, for now: most of the managers' half (who starts agents and tells them states), names
-//! (DNS), IPv6, iptables-legacy, encryption, and the faster form in which frames between tasks stay on the bridges.
+//! The managers' half, who starts agents and tells them states, is `controllers/task/agent`.
+//!
+//! Deliberately absent, for now: names (DNS), IPv6, iptables-legacy, encryption, and the faster form in which frames between tasks stay on the bridges.
 
 pub mod address;
 pub mod agent;
@@ -48,5 +49,5 @@ pub mod nftables;
 pub mod plan;
 pub mod state;
 #[cfg(test)]
-mod state_tests;
+pub(crate) mod state_tests;
 pub mod wanted;

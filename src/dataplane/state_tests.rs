@@ -5,7 +5,7 @@ use crate::api::unit::Port;
 use std::net::Ipv4Addr;
 
 /// A node of two with one network, a task on each, a virtual address, and ports.
-pub(super) fn example() -> State {
+pub(crate) fn example() -> State {
     let text = r#"{
         "revision": 7, "node": 1,
         "members": {"1": "172.31.0.11", "2": "172.31.0.12"},

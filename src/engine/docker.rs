@@ -9,13 +9,13 @@
 use super::constants::{BOLLARD_TIMEOUT_SECONDS, CALL, NEWEST_API, STOP_MARGIN};
 use super::door::{
     Connector, Container, Engine, EventStream, ExecIo, ExecRequest, Identity, LogOptions,
-    LogStream, PullProgress,
+    LogStream, Network, PullProgress,
 };
 use super::inspect::{self, Info};
 use super::stream::{self, Owner};
 use super::transport::Transport;
 use super::wire::{self, Wire, encode};
-use super::{Error, exec, images, logs};
+use super::{Error, exec, images, logs, networks};
 use crate::api::node::EngineSpec;
 use crate::api::uid::ContainerId;
 use async_trait::async_trait;
@@ -227,6 +227,35 @@ impl Engine for Docker {
 
     async fn load(&self, tar: Vec<u8>) -> Result<(), Error> {
         images::load(self, tar).await
+    }
+
+    async fn load_program(&self) -> Result<(), Error> {
+        images::load(self, images::program().await?).await
+    }
+
+    async fn networks(&self, label: &str) -> Result<Vec<Network>, Error> {
+        networks::list(self, label).await
+    }
+
+    async fn create_network(&self, body: &Value) -> Result<String, Error> {
+        networks::create(self, body).await
+    }
+
+    async fn remove_network(&self, network: &str) -> Result<(), Error> {
+        networks::remove(self, network).await
+    }
+
+    async fn connect_network(
+        &self,
+        network: &str,
+        container: &ContainerId,
+        endpoint: &Value,
+    ) -> Result<(), Error> {
+        networks::connect(self, network, container, endpoint).await
+    }
+
+    async fn remove_volume(&self, volume: &str) -> Result<(), Error> {
+        networks::remove_volume(self, volume).await
     }
 
     async fn remove_image(&self, image: &str) -> Result<(), Error> {

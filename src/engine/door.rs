@@ -7,7 +7,7 @@ use crate::api::time::Timestamp;
 use crate::api::uid::ContainerId;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,6 +76,8 @@ pub struct Container {
     pub error: String,
     /// What its health check says; none: it has no check.
     pub health: Option<Health>,
+    /// The networks that it is in, by their names.
+    pub networks: Arc<BTreeSet<String>>,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
     /// Its open host ports, with the numbers that the engine chose.
@@ -148,6 +150,17 @@ pub struct ExecIo {
     pub input: Box<dyn AsyncWrite + Send + Unpin>,
 }
 
+/// A network of an engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
 /// How far a pull is: one line for people.
 pub type PullProgress<'a> = &'a (dyn Fn(&str) + Send + Sync);
 
@@ -199,8 +212,31 @@ pub trait Engine: Send + Sync + 'static {
     /// Loads images from a tar (`docker load`).
     async fn load(&self, tar: Vec<u8>) -> Result<(), Error>;
 
+    /// Loads the image of this very program, `skep:VERSION`.
+    async fn load_program(&self) -> Result<(), Error>;
+
     /// Removes an image by name.
     async fn remove_image(&self, image: &str) -> Result<(), Error>;
+
+    /// The networks that carry this label, with whatever value.
+    async fn networks(&self, label: &str) -> Result<Vec<Network>, Error>;
+
+    /// Makes a network from the JSON body of `POST /networks/create`; its id.
+    async fn create_network(&self, body: &serde_json::Value) -> Result<String, Error>;
+
+    /// Removes a network by id; one that a running container is in is refused.
+    async fn remove_network(&self, network: &str) -> Result<(), Error>;
+
+    /// Connects a container to a further network, by the JSON of an endpoint's configuration.
+    async fn connect_network(
+        &self,
+        network: &str,
+        container: &ContainerId,
+        endpoint: &serde_json::Value,
+    ) -> Result<(), Error>;
+
+    /// Removes a volume by name.
+    async fn remove_volume(&self, volume: &str) -> Result<(), Error>;
 
     /// Follows the events of containers, from now on; the stream is open when this returns.
     ///

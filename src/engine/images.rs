@@ -4,7 +4,7 @@ use super::Error;
 use super::constants::{LOAD, PULL_SILENCE};
 use super::docker::Docker;
 use super::door::PullProgress;
-use super::stream;
+use super::{image, stream};
 use bollard::models::CreateImageInfo;
 use bollard::query_parameters::CreateImageOptions;
 use futures::StreamExt;
@@ -33,6 +33,20 @@ const PASSING: [&str; 6] = [
     "toomanyrequests",
     "TLS handshake",
 ];
+
+/// The image of this very program as a tar, packed beside the runtime's threads: it is tens of megabytes.
+pub(super) async fn program() -> Result<Vec<u8>, Error> {
+    let packed = tokio::task::spawn_blocking(|| {
+        // Also where the file was replaced by a newer version since: what runs is what is packed.
+        let program = std::fs::read("/proc/self/exe")?;
+        let version = env!("CARGO_PKG_VERSION");
+        Ok(image::skep(program, version, std::env::consts::ARCH).tar())
+    });
+    let packed = packed.await.map_err(std::io::Error::other);
+    packed.flatten().map_err(|error| Error::Config {
+        message: format!("cannot read this program to pack it into an image: {error}"),
+    })
+}
 
 /// Pulls an image; its name without tag or digest means `latest`, for to an engine it would mean every tag.
 pub(super) async fn pull(

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Go's zero time, by which engines say "never".
 const NEVER: &str = "0001-01-01";
@@ -109,6 +110,7 @@ pub(super) fn container(answer: Value) -> Result<Container, serde_json::Error> {
         oom_killed: inspect.state.oom_killed,
         error: inspect.state.error,
         health: inspect.state.health.and_then(|h| health(&h.status)),
+        networks: Arc::new(inspect.network_settings.networks.keys().cloned().collect()),
         addresses: addresses(&inspect.network_settings.networks),
         ports: ports(&inspect.network_settings.ports),
     })

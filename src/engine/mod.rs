@@ -8,7 +8,7 @@
 //! - Requests go to `/v<negotiated>`; the engine's identity is read with `info` and compared by the caller (rule I4).
 //! - Nothing is repeated here: after an ambiguous failure the caller looks first.
 //!
-//! Deliberately absent: Swarm mode, builds, networks (the network controller will bring them), ssh.
+//! Deliberately absent: Swarm mode, builds, networks beyond what overlays need, ssh.
 
 mod address;
 mod connect;
@@ -22,6 +22,7 @@ pub mod image;
 mod images;
 mod inspect;
 mod logs;
+mod networks;
 mod stream;
 mod tls;
 mod transport;
@@ -30,6 +31,6 @@ mod wire;
 pub use docker::{Docker, DockerConnector};
 pub use door::{
     Connector, Container, ContainerState, Engine, EngineEvent, EventStream, ExecIo, ExecRequest,
-    Identity, LogLine, LogOptions, LogStream, PullProgress,
+    Identity, LogLine, LogOptions, LogStream, Network, PullProgress,
 };
 pub use error::Error;

@@ -93,6 +93,12 @@ pub static RECONCILE_TERMINAL_ERRORS: Family = counter(
     &["controller"],
     "Total number of terminal reconciliation errors per controller",
 );
+/// What agents mended.
+pub static DATAPLANE_DRIFT: Family = counter(
+    "skep_dataplane_drift_total",
+    &["kind"],
+    "What others changed in nodes' data planes and agents mended, by kind",
+);
 /// Planners that panicked.
 pub static RECONCILE_PANICS: Family = counter(
     "controller_runtime_reconcile_panics_total",
@@ -348,6 +354,7 @@ pub static ALL: &[&Family] = &[
     &RECONCILES,
     &RECONCILE_ERRORS,
     &RECONCILE_TERMINAL_ERRORS,
+    &DATAPLANE_DRIFT,
     &RECONCILE_PANICS,
     &RECONCILE_TIME,
     &MAX_WORKERS,

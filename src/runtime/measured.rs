@@ -10,7 +10,7 @@ use crate::api::uid::ContainerId;
 use crate::api::unit::{LeaseId, Revision};
 use crate::engine::{
     self, Connector, Container, Engine, EventStream, ExecIo, ExecRequest, Identity, LogOptions,
-    LogStream, PullProgress,
+    LogStream, Network, PullProgress,
 };
 use crate::metrics::Metrics;
 use crate::metrics::list::{ENGINE_CALLS, Family, STORE_CALLS};
@@ -245,6 +245,39 @@ impl Engine for MeasuredEngine {
 
     async fn load(&self, tar: Vec<u8>) -> Result<(), engine::Error> {
         self.timed("load", self.inner.load(tar)).await
+    }
+
+    async fn load_program(&self) -> Result<(), engine::Error> {
+        self.timed("load", self.inner.load_program()).await
+    }
+
+    async fn networks(&self, label: &str) -> Result<Vec<Network>, engine::Error> {
+        self.timed("networks", self.inner.networks(label)).await
+    }
+
+    async fn create_network(&self, body: &serde_json::Value) -> Result<String, engine::Error> {
+        self.timed("create_network", self.inner.create_network(body))
+            .await
+    }
+
+    async fn remove_network(&self, network: &str) -> Result<(), engine::Error> {
+        self.timed("remove_network", self.inner.remove_network(network))
+            .await
+    }
+
+    async fn connect_network(
+        &self,
+        network: &str,
+        container: &ContainerId,
+        endpoint: &serde_json::Value,
+    ) -> Result<(), engine::Error> {
+        let call = self.inner.connect_network(network, container, endpoint);
+        self.timed("connect_network", call).await
+    }
+
+    async fn remove_volume(&self, volume: &str) -> Result<(), engine::Error> {
+        self.timed("remove_volume", self.inner.remove_volume(volume))
+            .await
     }
 
     async fn remove_image(&self, image: &str) -> Result<(), engine::Error> {

@@ -2,7 +2,7 @@
 //!
 //! One datum's way: a change reaches the [`watcher`], which feeds the [`cache`]; subscribers put keys into their
 //! [`queue`]; a [`controller`] plans from the cache ([`plan`], [`view`]) and the executor [`apply`] writes the plan under
-//! its leader's fence; [`changes`] wakes who waits for some keys only; [`term`] watches the key that gives a right; [`recorder`] turns notes into events and [`gauges`] shows the cache to Prometheus. The door [`clock`] is the only way to time and
+//! its leader's fence; [`changes`] wakes who waits for some keys only; [`term`] watches the key that gives a right; [`recorder`] turns notes into events and [`joins`] says who joins which network; [`gauges`] shows the cache to Prometheus. The door [`clock`] is the only way to time and
 //! randomness.
 
 pub mod accept;
@@ -16,6 +16,7 @@ pub mod context;
 pub mod controller;
 pub mod gauges;
 pub mod home;
+pub mod joins;
 mod lanes;
 pub mod measured;
 pub mod orders;

@@ -46,6 +46,15 @@ pub enum Order {
         /// The body of `POST /containers/create`.
         body: Value,
     },
+    /// Connect a container to a further network.
+    Connect {
+        /// The container.
+        container: ContainerId,
+        /// The network's name.
+        network: String,
+        /// The endpoint's configuration.
+        endpoint: Value,
+    },
     /// Start a container that never ran.
     Start {
         /// The container.
@@ -138,6 +147,14 @@ impl Orders {
             Order::Inspect { names } => self.inspect(names).await,
             Order::Pull { image } => self.pull(image).await,
             Order::Create { name, body } => self.create(name, body).await,
+            Order::Connect {
+                container,
+                network,
+                endpoint,
+            } => {
+                let call = self.engine.connect_network(network, container, endpoint);
+                self.act("connect_network", DEADLINE, container, call).await
+            }
             Order::Start { container } => {
                 let _place = self.place().await;
                 let call = self.engine.start(container);

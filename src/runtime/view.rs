@@ -21,6 +21,10 @@ pub const TASK: &str = "task";
 /// Condition of `status/nodes/<name>/node`: the manager whose socket the node is has been gone for the grace.
 pub const MANAGER_GONE: &str = "ManagerGone";
 
+/// Condition of `status/nodes/<name>/task`: the node's agent has programmed what the node needs. While it stands, whatever
+/// it says, there is an agent.
+pub const DATAPLANE_READY: &str = "DataplaneReady";
+
 /// A node as planners see it.
 #[derive(Clone, Debug)]
 pub struct NodeView<'a> {

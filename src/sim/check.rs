@@ -53,6 +53,8 @@ struct Seen {
     slot: String,
     has_started: bool,
     runs: bool,
+    /// Whether it is the agent of its node's data plane: no record speaks of it.
+    is_agent: bool,
 }
 
 /// Watches one run.
@@ -331,7 +333,8 @@ impl Judge {
         let rule = "a container that ran ends because its record says so (C2)";
         self.count(rule);
         let is_retired = |task: &TaskId| self.records.retired.contains(task);
-        let has_started = seen.has_started && !self.protected.contains(id);
+        let is_for_tasks = !seen.is_agent && !self.protected.contains(id);
+        let has_started = seen.has_started && is_for_tasks;
         if has_started && !seen.task.as_ref().is_some_and(is_retired) {
             let how = format!(
                 "its engine {} it, and it was still wanted",
@@ -378,5 +381,6 @@ fn seen(node: &str, container: &Container) -> Seen {
         slot: label("dev.skep.slot").unwrap_or_default(),
         has_started: false,
         runs: false,
+        is_agent: container.labels.contains_key("dev.skep.agent") && container.name == "skep-agent",
     }
 }

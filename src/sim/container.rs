@@ -31,6 +31,10 @@ pub(super) struct SimContainer {
     body: Box<str>,
     /// Whether its body asks for a health check.
     has_health_check: bool,
+    /// The address that it asks for in each network.
+    pub(super) endpoints: BTreeMap<String, Value>,
+    /// Whether it is the agent of the node's data plane.
+    pub(super) is_agent: bool,
     /// The ports that it wants open; published 0: the engine chooses.
     pub(super) wanted_ports: Vec<HostPort>,
     /// What its events carry while it has not ended.
@@ -60,11 +64,14 @@ impl SimContainer {
                 oom_killed: false,
                 error: String::new(),
                 health: None,
+                networks: Default::default(),
                 addresses: Vec::new(),
                 ports: Vec::new(),
             },
             body: body.to_string().into(),
             has_health_check: has_health_check(body),
+            endpoints: endpoints(body),
+            is_agent: body["Cmd"][0] == "agent",
             wanted_ports: wanted_ports(body),
             attributes: attributes.into(),
             image: image.to_owned(),
@@ -104,6 +111,14 @@ fn has_health_check(body: &Value) -> bool {
         Some(test) => test.first().is_some_and(|word| word != "NONE"),
         None => false,
     }
+}
+
+fn endpoints(body: &Value) -> BTreeMap<String, Value> {
+    let asked = body["NetworkingConfig"]["EndpointsConfig"].as_object();
+    let asked = asked.into_iter().flatten();
+    asked
+        .map(|(name, endpoint)| (name.clone(), endpoint.clone()))
+        .collect()
 }
 
 fn wanted_ports(body: &Value) -> Vec<HostPort> {

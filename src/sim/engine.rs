@@ -2,6 +2,7 @@
 
 use super::container::Behaviour;
 use super::fault::Fault;
+use super::overlays::{self, Overlays};
 use super::state::{Call, Registry, State};
 use super::telling::Teller;
 use crate::api::task::Health;
@@ -9,7 +10,7 @@ use crate::api::time::Timestamp;
 use crate::api::uid::ContainerId;
 use crate::engine::{
     Container, ContainerState, Engine, Error, EventStream, ExecIo, ExecRequest, Identity, LogLine,
-    LogOptions, LogStream, PullProgress,
+    LogOptions, LogStream, Network, PullProgress,
 };
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
@@ -66,6 +67,7 @@ impl SimEngine {
             now: Arc::new(move || Timestamp(clock.fetch_add(1, Ordering::Relaxed))),
             made: 0,
             witness: None,
+            overlays: Overlays::default(),
         };
         Self {
             address: address.into(),
@@ -260,6 +262,49 @@ impl Engine for SimEngine {
         .await
     }
 
+    async fn load_program(&self) -> Result<(), Error> {
+        self.call("load", "", |state| {
+            let name = crate::engine::image::name(env!("CARGO_PKG_VERSION"));
+            state.images.insert(name);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn networks(&self, label: &str) -> Result<Vec<Network>, Error> {
+        self.call("networks", label, |state| Ok(state.overlays.list(label)))
+            .await
+    }
+
+    async fn create_network(&self, body: &serde_json::Value) -> Result<String, Error> {
+        let name = body["Name"].as_str().unwrap_or_default();
+        self.call("create_network", name, |state| state.create_network(body))
+            .await
+    }
+
+    async fn remove_network(&self, network: &str) -> Result<(), Error> {
+        self.call("remove_network", network, |state| {
+            state.remove_network(network)
+        })
+        .await
+    }
+
+    async fn connect_network(
+        &self,
+        network: &str,
+        container: &ContainerId,
+        endpoint: &serde_json::Value,
+    ) -> Result<(), Error> {
+        self.call("connect_network", container.as_str(), |state| {
+            state.connect(network, container, endpoint)
+        })
+        .await
+    }
+
+    async fn remove_volume(&self, volume: &str) -> Result<(), Error> {
+        self.call("remove_volume", volume, |_| Ok(())).await
+    }
+
     async fn remove_image(&self, image: &str) -> Result<(), Error> {
         self.call("remove_image", image, |state| {
             match state.images.remove(image) {
@@ -324,13 +369,17 @@ impl Engine for SimEngine {
             .call("exec", &argument, |state| {
                 let found = state.get(container)?;
                 match found.seen.state {
-                    ContainerState::Running => Ok(state.exec_output.clone()),
+                    ContainerState::Running if found.is_agent => Ok(None),
+                    ContainerState::Running => Ok(Some(state.exec_output.clone())),
                     _ => Err(Error::Conflict {
                         message: format!("Container {container} is not running"),
                     }),
                 }
             })
             .await?;
+        let Some(output) = output else {
+            return Ok(overlays::attach(self.clone(), container));
+        };
         let line = LogLine {
             is_stderr: false,
             bytes: output,

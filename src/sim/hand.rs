@@ -97,9 +97,11 @@ impl SimEngine {
         }
     }
 
-    /// Breaks every event stream.
+    /// Breaks every stream: of events, and an agent's.
     pub fn drop_events(&self) {
-        self.state().teller.hang_up();
+        let mut state = self.state();
+        state.teller.hang_up();
+        state.overlays.hang_up();
     }
 
     /// Says how it tells of its events from now on.

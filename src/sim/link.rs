@@ -7,7 +7,7 @@ use crate::api::node::EngineSpec;
 use crate::api::uid::ContainerId;
 use crate::engine::{
     Connector, Container, Engine, Error, EventStream, ExecIo, ExecRequest, Identity, LogOptions,
-    LogStream, PullProgress,
+    LogStream, Network, PullProgress,
 };
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -72,6 +72,18 @@ impl Link {
                 address: self.engine.address().to_owned(),
                 message: "simulated: the link is cut".into(),
             }),
+        }
+    }
+
+    /// Returns once it is cut, in whatever way.
+    fn cut(&self) -> impl Future<Output = ()> + Send + use<> {
+        let address = self.engine.address().to_owned();
+        let mut cuts = self.links.cuts.subscribe();
+        async move {
+            let is_cut = |cuts: &Cuts| {
+                cuts.is_dead || cuts.urls.contains(&address) || cuts.answers.contains(&address)
+            };
+            let _ = cuts.wait_for(is_cut).await;
         }
     }
 
@@ -210,6 +222,47 @@ impl Engine for Link {
         self.ask("load", self.engine.load(tar)).await
     }
 
+    async fn load_program(&self) -> Result<(), Error> {
+        self.ask("load", self.engine.load_program()).await
+    }
+
+    async fn networks(&self, label: &str) -> Result<Vec<Network>, Error> {
+        self.ask("networks", self.engine.networks(label)).await
+    }
+
+    async fn create_network(&self, body: &serde_json::Value) -> Result<String, Error> {
+        let its_body = body.clone();
+        let order = |engine: Arc<dyn Engine>| async move { engine.create_network(&its_body).await };
+        let name = body["Name"].as_str().unwrap_or_default();
+        self.order("create_network", name, order).await
+    }
+
+    async fn remove_network(&self, network: &str) -> Result<(), Error> {
+        let id = network.to_owned();
+        let order = |engine: Arc<dyn Engine>| async move { engine.remove_network(&id).await };
+        self.order("remove_network", network, order).await
+    }
+
+    async fn connect_network(
+        &self,
+        network: &str,
+        container: &ContainerId,
+        endpoint: &serde_json::Value,
+    ) -> Result<(), Error> {
+        let (name, id, endpoint) = (network.to_owned(), container.clone(), endpoint.clone());
+        let order = |engine: Arc<dyn Engine>| async move {
+            engine.connect_network(&name, &id, &endpoint).await
+        };
+        self.order("connect_network", container.as_str(), order)
+            .await
+    }
+
+    async fn remove_volume(&self, volume: &str) -> Result<(), Error> {
+        let name = volume.to_owned();
+        let order = |engine: Arc<dyn Engine>| async move { engine.remove_volume(&name).await };
+        self.order("remove_volume", volume, order).await
+    }
+
     async fn remove_image(&self, image: &str) -> Result<(), Error> {
         self.ask("remove_image", self.engine.remove_image(image))
             .await
@@ -217,14 +270,7 @@ impl Engine for Link {
 
     async fn events(&self) -> Result<EventStream, Error> {
         self.out().await?;
-        let address = self.engine.address().to_owned();
-        let mut cuts = self.links.cuts.subscribe();
-        let cut = async move {
-            let is_cut = |cuts: &Cuts| {
-                cuts.is_dead || cuts.urls.contains(&address) || cuts.answers.contains(&address)
-            };
-            let _ = cuts.wait_for(is_cut).await;
-        };
+        let cut = self.cut();
         let events = self.engine.events().await?;
         self.back("events").await?;
         Ok(events.take_until(Box::pin(cut)).boxed())
@@ -239,7 +285,12 @@ impl Engine for Link {
     }
 
     async fn exec(&self, container: &ContainerId, request: &ExecRequest) -> Result<ExecIo, Error> {
-        self.ask("exec", self.engine.exec(container, request)).await
+        let cut = self.cut();
+        let mut io = self
+            .ask("exec", self.engine.exec(container, request))
+            .await?;
+        io.output = io.output.take_until(Box::pin(cut)).boxed();
+        Ok(io)
     }
 
     async fn exec_exit_code(&self, exec: &str) -> Result<Option<i64>, Error> {

@@ -10,7 +10,7 @@
 //!
 //! What is done to a world, and when, is the business of `tests/simulation`.
 //!
-//! Deliberately absent: networks, volumes and processes; what a container does is said by the test
+//! Deliberately absent: volumes and processes; what a container does is said by the test
 //! ([`Behaviour`], [`SimEngine::exit`], [`SimEngine::set_health`]).
 
 mod bounds;
@@ -28,6 +28,7 @@ mod judge;
 pub mod line;
 pub mod link;
 mod mirror;
+mod overlays;
 pub mod process;
 mod records;
 mod state;

@@ -2,6 +2,7 @@
 
 use super::container::{Behaviour, SimContainer};
 use super::fault::{Fault, refused};
+use super::overlays::Overlays;
 use super::telling::Teller;
 use super::witness::{Happening, Witness};
 use crate::api::task::{Health, HostPort};
@@ -77,6 +78,7 @@ pub(super) struct State {
     pub(super) now: Now,
     pub(super) made: u64,
     pub(super) witness: Option<Witness>,
+    pub(super) overlays: Overlays,
 }
 
 impl State {
@@ -144,7 +146,8 @@ impl State {
         }
         self.made += 1;
         let id = container_id(&self.name, self.made);
-        let made = SimContainer::new(id.clone(), name, body, self.made);
+        let mut made = SimContainer::new(id.clone(), name, body, self.made);
+        self.check_joins(&mut made)?;
         self.containers.insert(id.clone(), made);
         self.names.insert(name.to_owned(), id.clone());
         self.witness(&id, Happening::Created);
@@ -171,10 +174,11 @@ impl State {
         }
         let ports = self.allocate_ports(id)?;
         let (now, health) = ((self.now)(), self.first_health);
-        let address = self.next_address(id);
+        let addresses = self.join(id)?;
         let container = self.get(id)?;
         container.run(now, ports, health);
-        container.seen.addresses = vec![address];
+        container.seen.addresses = addresses;
+        self.begin_agent(id);
         self.witness(id, Happening::Started);
         self.publish(id, "start");
         if let Some(Behaviour::Exit(code)) = behaviour {
@@ -198,6 +202,7 @@ impl State {
         let container = self.get(id)?;
         if container.is_running() {
             container.end(now, code);
+            self.overlays.end_agent(id);
             self.witness(id, how);
             self.publish(id, "die");
         }
@@ -284,7 +289,7 @@ impl State {
         Ok(open)
     }
 
-    fn next_address(&self, id: &ContainerId) -> std::net::IpAddr {
+    pub(super) fn next_address(&self, id: &ContainerId) -> std::net::IpAddr {
         let number = self.containers.get(id).map_or(0, |c| c.number);
         let [.., high, low] = number.to_be_bytes();
         std::net::Ipv4Addr::new(172, 17, high, low).into()

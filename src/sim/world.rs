@@ -43,6 +43,8 @@ pub struct World {
     pub clocks: BTreeMap<u64, Arc<SimClock>>,
     /// What is asked where nobody's own clock is meant.
     pub clock: SimClock,
+    /// Whether nodes say at which address others reach them: their engines' URLs do not.
+    pub has_addresses: bool,
     latency: Duration,
     /// How many managers were ever started, for their names.
     started: u64,
@@ -100,6 +102,7 @@ impl World {
             engines: BTreeSet::new(),
             clocks: BTreeMap::new(),
             clock: SimClock::new(u128::from(seed)),
+            has_addresses: false,
             latency,
             started: 0,
         }
@@ -143,10 +146,15 @@ impl World {
 
     /// A user writes a node's manifest.
     pub fn put_node(&mut self, node: u64, availability: &str) {
+        let [.., high, low] = node.to_be_bytes();
+        let address = match self.has_addresses {
+            true => format!(", address: 192.0.{high}.{low}"),
+            false => String::new(),
+        };
         self.put(
             &format!("nodes/n{node}"),
             &format!(
-                "{{engine: {{url: \"{}\"}}, availability: {availability}}}",
+                "{{engine: {{url: \"{}\"}}, availability: {availability}{address}}}",
                 url(node)
             ),
         );

@@ -11,6 +11,7 @@ mod helper;
 mod history;
 mod managers;
 mod misuse;
+mod networks;
 mod nodes;
 mod see;
 mod store;

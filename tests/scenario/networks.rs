@@ -1,10 +1,13 @@
 //! Numbers, subnets and addresses under whole managers.
 
-use crate::world::World;
+use crate::world::{World, in_state};
 use skep::api::allocation::{Item, Owner};
 use skep::api::name::{NodeName, ObjectKey, Scoped};
+use skep::api::task::TaskState;
 use skep::controllers::network::Settings;
 use skep::controllers::network::state::Overlays;
+use skep::controllers::task::agent::container::NAME;
+use skep::engine::Engine;
 use skep::runtime::cache::Cache;
 
 fn front() -> Scoped {
@@ -29,6 +32,12 @@ fn given(cache: &Cache) -> String {
         }
     }
     format!("{nodes} nodes {numbers} numbers {services}+{tasks} addresses")
+}
+
+/// What a node's data plane is said to be.
+fn dataplane(world: &World, node: &str) -> Option<String> {
+    let node = ObjectKey::node(&node.into());
+    world.condition(&node, "task", "DataplaneReady")
 }
 
 async fn until(world: &World, expected: &str) {
@@ -69,7 +78,7 @@ async fn numbers_come_and_go_with_networks_and_nodes_whoever_leads() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_addresses_switched_on_each_task_has_one_for_as_long_as_it_lives() {
+async fn tasks_wait_for_their_agent_and_say_so() {
     let mut world = World::start(2).await;
     world.kill("m1");
     world.network = Settings {
@@ -83,14 +92,32 @@ async fn with_addresses_switched_on_each_task_has_one_for_as_long_as_it_lives() 
         "{replicas: 3, template: {container: IMAGE, networks: [front]}}",
     );
     until(&world, "2 nodes 2 numbers 1+3 addresses").await;
-    world.serving("web", 3).await;
     world.settled().await;
-    // The nodes' own addresses are not known here, so no node is a member yet; with them the states follow.
+    // The nodes' own addresses are not known here, so no node is a member yet, and no task starts.
+    let web = Scoped::new("default", "web");
+    assert_eq!(in_state(&world.cache(), &web, TaskState::Preparing), 3);
+    let cache = world.cache();
+    let node = NodeName::from("n1");
+    let said = cache.task_statuses_on(&node).next();
+    let said = said.map(|status| (status.reason.clone(), status.message.clone()));
+    let (reason, message) = said.expect("a task is on n1");
+    assert_eq!(reason.as_deref(), Some("NetworksNotReady"));
+    let message = message.unwrap_or_default();
+    assert!(message.contains("give it `address`"), "{message}");
+    assert_eq!(dataplane(&world, "n1").as_deref(), Some("False/NoAddress"));
+    // With them the states follow.
     for (node, address) in [("n1", "192.0.2.1"), ("n2", "192.0.2.2")] {
         let value = format!("{{engine: {{url: \"tcp://{node}:2375\"}}, address: {address}}}");
         world.put(&format!("nodes/{node}"), &value);
     }
-    world.quiet().await;
+    world.serving("web", 3).await;
+    world.settled().await;
+    let agents = |world: &World| {
+        let running = world.running();
+        running.iter().filter(|name| **name == NAME).count()
+    };
+    assert_eq!(agents(&world), 2);
+    assert_eq!(dataplane(&world, "n1").as_deref(), Some("True/Programmed"));
     let overlays = Overlays::of(&world.cache());
     for node in ["n1", "n2"] {
         let state = overlays
@@ -121,6 +148,62 @@ async fn with_addresses_switched_on_each_task_has_one_for_as_long_as_it_lives() 
     until(&world, "2 nodes 0 numbers 0+0 addresses").await;
     world.settled().await;
     assert!(!world.cache().networks.contains_key(&front()));
+    assert_eq!(agents(&world), 0, "without networks there are no agents");
+    assert_eq!(dataplane(&world, "n1"), None);
+    for node in ["n1", "n2"] {
+        let networks = world.engine(node).networks("dev.skep.cluster").await;
+        assert_eq!(networks, Ok(Vec::new()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_dies_is_made_anew_and_its_node_goes_only_after_it() {
+    let mut world = World::start(2).await;
+    world.kill("m1");
+    world.network = Settings {
+        addresses: true,
+        ..Settings::default()
+    };
+    world.manager("m2");
+    for (node, address) in [("n1", "192.0.2.1"), ("n2", "192.0.2.2")] {
+        let value = format!("{{engine: {{url: \"tcp://{node}:2375\"}}, address: {address}}}");
+        world.put(&format!("nodes/{node}"), &value);
+    }
+    world.put("networks/default/front", "{}");
+    world.put("networks/default/back", "{}");
+    let spec = "{replicas: 2, template: {container: IMAGE, networks: [front, back]}}";
+    world.service("web", spec);
+    world.serving("web", 2).await;
+    world.settled().await;
+    let engine = world.engine("n2");
+    let agent = engine.inspect(NAME).await.expect("there is an agent");
+    engine.exit(&agent.id, 137);
+    world.service("more", spec);
+    world.serving("more", 2).await;
+    world.settled().await;
+    let second = engine.inspect(NAME).await.expect("there is another");
+    assert_ne!(second.id, agent.id);
+
+    // Tasks are in it: it stays, and put once more it is the same.
+    let uid = |world: &World| world.cache().networks[&front()].uid.clone();
+    let before = uid(&world);
+    world.store.delete("/skep/networks/default/front");
+    world.quiet().await;
+    let object = ObjectKey::network(&front());
+    let said = world.condition(&object, "network", "Accepted");
+    assert_eq!(said.as_deref(), Some("False/InUse"));
+    world.put("networks/default/front", "{}");
+    world.quiet().await;
+    let said = world.condition(&object, "network", "Accepted");
+    assert_eq!(said.as_deref(), Some("True/Accepted"));
+    assert_eq!(uid(&world), before);
+
+    world.store.delete("/skep/nodes/n2");
+    let is_gone = |cache: &Cache| !cache.nodes.contains_key(&NodeName::from("n2"));
+    world.until("n2 is forgotten", is_gone).await;
+    assert!(engine.inspect(NAME).await.is_err(), "the agent went before");
+    world.serving("web", 2).await;
+    world.settled().await;
 }
 
 /// The ledger of published ports, as `PORT=SERVICE`.

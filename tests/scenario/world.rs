@@ -308,7 +308,8 @@ impl World {
     pub(crate) fn check(&self) {
         assert_eq!(self.fleet.violations(), Vec::<String>::new());
         let mut slots = BTreeMap::new();
-        for name in self.running() {
+        let is_task = |name: &String| name != skep::controllers::task::agent::container::NAME;
+        for name in self.running().into_iter().filter(is_task) {
             let slot = name
                 .rsplit_once('.')
                 .map_or(name.clone(), |(slot, _)| slot.to_owned());

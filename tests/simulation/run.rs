@@ -155,6 +155,8 @@ async fn settle(stage: &mut Stage, plan: &Plan, may_wait: bool) -> Result<(), Br
 
 fn end_faults(stage: &mut Stage) {
     stage.court.note("fault", "all are over");
+    // Tasks wait for a network that is not there, so whoever names one puts it.
+    stage.put_networks();
     stage.commit_late();
     for engine in stage.fleet.all() {
         engine.clear_faults();

@@ -32,6 +32,7 @@ impl Stage {
     /// The plan's nodes and managers, at its begin.
     pub(crate) fn new(plan: &Plan, mutant: Option<Mutant>) -> Self {
         let mut world = World::new(plan.seed, Duration::from_millis(plan.latency));
+        world.has_addresses = plan.has_networks();
         for node in 1..=plan.nodes {
             world.add_node(node);
         }

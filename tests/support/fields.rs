@@ -92,6 +92,7 @@ impl Subject {
             node: &self.node,
             node_uid: &self.uid,
             binding: &self.binding,
+            endpoints: &[],
             stamp: Stamp {
                 incarnation: Incarnation(1),
                 term: Term(2),

@@ -8,13 +8,13 @@
 //! seen stopped or its node is forgotten (rule C6). A service has its own for as long as it asks for it.
 
 use super::ipam::{claims, owner, spread};
-use super::joins::{self, Stage};
 use crate::api::allocation::{Item, Owner};
 use crate::api::key::Key;
 use crate::api::name::Scoped;
 use crate::api::uid::Uid;
 use crate::runtime::allocations::Space;
 use crate::runtime::cache::Cache;
+use crate::runtime::joins::{self, Stage};
 use crate::runtime::plan::{Plan, Step};
 use crate::runtime::runs::Runs;
 use crate::runtime::view;

@@ -176,12 +176,15 @@ fn what_a_service_asks_for_no_more_is_taken_back() {
     );
     world.delete(&Key::User(ObjectKey::network(&name("back"))));
     settle(&mut world, &on());
+    assert_eq!(given(&world, "back"), "1+2", "tasks are in it");
+    world.delete(&Key::User(ObjectKey::service(&name("web"))));
+    for _ in 0..3 {
+        settle(&mut world, &on());
+        world.engines();
+    }
+    settle(&mut world, &on());
     assert_eq!(given(&world, "back"), "none");
-    assert_eq!(
-        world.cache.allocations.addressed().count(),
-        1,
-        "those of other"
-    );
+    assert_eq!(world.cache.allocations.addressed().count(), 0);
 }
 
 #[test]

@@ -15,13 +15,13 @@
 use crate::api::accepted::AcceptedNetwork;
 use crate::api::allocation::{Allocation, Item, NodeIndex, Owner, Vni};
 use crate::api::key::Key;
-use crate::api::name::Scoped;
 use crate::api::network::NetworkSpec;
 use crate::api::subnet::Cidr;
 use crate::api::uid::Uid;
 use crate::planted::{Bug, planted};
 use crate::runtime::allocations::{Allocations, Space, place};
 use crate::runtime::cache::Cache;
+pub(super) use crate::runtime::joins::network_owner as owner;
 use crate::runtime::plan::{Plan, Step};
 use crate::runtime::runs::Runs;
 use crate::runtime::view;
@@ -282,14 +282,6 @@ fn asked(spec: &NetworkSpec) -> Result<Option<Cidr>, Refused> {
             Err(_) => not_provided("IPv6"),
         },
         _ => not_provided("more than one subnet"),
-    }
-}
-
-/// The owner that a network is.
-pub(super) fn owner(name: &Scoped, uid: &Uid) -> Owner {
-    Owner::Network {
-        name: name.clone(),
-        uid: uid.clone(),
     }
 }
 

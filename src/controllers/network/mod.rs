@@ -7,18 +7,17 @@
 //! - Acceptance is `runtime::accept`: a bad value keeps the spec in force (rule I1).
 //! - What is given out is claimed in the store, where it is missing, and named with its owner; it is taken back once the
 //!   owner's record is gone (`ipam.rs`). One pass at a time gives out numbers.
-//! - A deleted network's record leaves at once: nothing on any node follows from it.
+//! - A deleted network's record leaves at once where no task has an address in it; else it stays in force until none has, and
+//!   is the same one if it is put once more meanwhile.
 //! - What is asked for and not provided is a condition that is False, and holds nothing up.
 //!
-//! `addresses.rs` gives out addresses and `ports.rs` published ports, behind a switch that is off; `state.rs` says what the data plane of each node should be,
-//! and nobody asks it yet.
+//! `addresses.rs` gives out addresses and `ports.rs` published ports, behind a switch that is off (`--networks`); `state.rs` says
+//! what the data plane of each node should be, and whoever drives the node's engine asks it (`controllers/task/agent`).
 //!
-//! Deliberately absent: overlays. Networks have numbers and are not realised; tasks join their engine's own bridge. When they
-//! join, addresses that a store lost have to be taken over from what runs before any is given out.
+//! Deliberately absent: taking over the numbers and addresses of what runs after the store lost them.
 
 mod addresses;
 mod ipam;
-mod joins;
 mod plan;
 mod ports;
 mod snapshot;
@@ -45,6 +44,7 @@ use crate::api::uid::{Ids, TaskId};
 use crate::runtime::cache::{Cache, Stored};
 use crate::runtime::clock::Now;
 use crate::runtime::controller::Controller;
+use crate::runtime::joins;
 use crate::runtime::plan::Plan;
 use std::fmt;
 use std::net::Ipv4Addr;

@@ -4,12 +4,13 @@ use super::ipam::Standing;
 use super::ports;
 use super::snapshot::{Network, Service};
 use super::status;
+use crate::api::accepted::AcceptedNetwork;
 use crate::api::key::Key;
 use crate::api::name::ObjectKey;
 use crate::api::status::Status;
 use crate::api::uid::Ids;
 use crate::planted::{Bug, planted};
-use crate::runtime::accept::{Context, decide};
+use crate::runtime::accept::{Context, Written, decide};
 use crate::runtime::cache::Stored;
 use crate::runtime::plan::{Plan, Step};
 use std::time::Duration;
@@ -22,15 +23,34 @@ const REFUSED: Duration = Duration::from_secs(15);
 const PENDING: Duration = Duration::from_secs(1);
 
 /// Accepts, refuses or forgets a network.
-pub(super) fn network(snapshot: Network<'_>, ids: &mut Ids) -> Plan {
+pub(super) fn network(mut snapshot: Network<'_>, ids: &mut Ids) -> Plan {
     let mut plan = Plan::default();
+    let held = snapshot.accepted.filter(|record| {
+        let is_in_force = record.deleted_at.is_none();
+        is_in_force && !snapshot.users.is_empty()
+    });
+    if let (Some(record), None) = (held, &snapshot.written) {
+        return hold(&snapshot, record);
+    }
+    // What was deleted while tasks were in it was never gone: put once more it is the same one.
+    let mut same = None;
+    if let (Some(record), Some(written)) = (held, &snapshot.written) {
+        same = Some(Stored {
+            create_revision: record.value.create_revision,
+            ..written.stored.clone()
+        });
+    }
+    let written = snapshot.written.take().map(|written| Written {
+        stored: same.as_ref().unwrap_or(written.stored),
+        parsed: written.parsed,
+    });
     let before = snapshot.status.map_or(&[][..], |status| &status.conditions);
     let context = Context {
         incarnation: snapshot.incarnation,
         now: snapshot.now.wall,
         before,
     };
-    let acceptance = decide(snapshot.written, snapshot.accepted, &context, ids);
+    let acceptance = decide(written, snapshot.accepted, &context, ids);
     acceptance.tell(snapshot.key, before, &mut plan);
 
     let record = Key::Accepted(snapshot.key.clone());
@@ -64,6 +84,23 @@ pub(super) fn network(snapshot: Network<'_>, ids: &mut Ids) -> Plan {
         Some(next) => report(step, snapshot.key, snapshot.status, &next),
         None => forget(step, snapshot.key, snapshot.status),
     };
+    plan.push(step);
+    plan
+}
+
+/// A network that was deleted stays in force until no task is in it: engines do not let one go either, and tasks would be
+/// left without ways.
+fn hold(snapshot: &Network<'_>, record: &AcceptedNetwork) -> Plan {
+    let mut plan = Plan::default();
+    let before = snapshot.status.map_or(&[][..], |status| &status.conditions);
+    let context = Context {
+        incarnation: snapshot.incarnation,
+        now: snapshot.now.wall,
+        before,
+    };
+    let standing = (snapshot.standing)(record);
+    let next = status::held(record, &snapshot.users, &context, &standing);
+    let step = report(Step::default(), snapshot.key, snapshot.status, &next);
     plan.push(step);
     plan
 }

@@ -4,8 +4,9 @@ use super::ipam::{self, Standing};
 use super::ports;
 use super::status::CONTROLLER;
 use crate::api::accepted::{AcceptedNetwork, AcceptedService};
+use crate::api::allocation::Owner;
 use crate::api::manifest::{Spec, parse_value};
-use crate::api::name::ObjectKey;
+use crate::api::name::{ObjectKey, Scoped};
 use crate::api::network::NetworkSpec;
 use crate::api::service::Annotated;
 use crate::api::status::Status;
@@ -14,6 +15,8 @@ use crate::api::unit::Incarnation;
 use crate::runtime::accept::{Refused, Written};
 use crate::runtime::cache::{Cache, Stored};
 use crate::runtime::clock::Now;
+use crate::runtime::joins;
+use std::collections::BTreeSet;
 
 /// How a network with this record stands.
 type Stands<'a> = Box<dyn Fn(&AcceptedNetwork) -> Standing + 'a>;
@@ -25,6 +28,8 @@ pub(super) struct Network<'a> {
     pub(super) accepted: Option<&'a Stored<AcceptedNetwork>>,
     pub(super) status: Option<&'a Stored<Status>>,
     pub(super) standing: Stands<'a>,
+    /// The services whose tasks are in it.
+    pub(super) users: BTreeSet<&'a Scoped>,
     pub(super) incarnation: Incarnation,
     pub(super) now: Now,
 }
@@ -60,9 +65,27 @@ pub(super) fn network<'a>(
             let owner = ipam::owner(&key.scoped(), &record.uid);
             ipam::standing(cache, pool, &owner, record)
         }),
+        users: users(cache, key),
         incarnation,
         now,
     })
+}
+
+/// The services whose tasks have an address in a network and are not over.
+fn users<'a>(cache: &'a Cache, key: &ObjectKey) -> BTreeSet<&'a Scoped> {
+    let record = cache.networks.get(&key.scoped());
+    let given = record.map(|record| cache.allocations.addresses(&record.uid));
+    let tasks = given
+        .into_iter()
+        .flatten()
+        .filter_map(|(_, given)| match &given.owner {
+            Owner::Task { task, .. } => joins::task(cache, task),
+            Owner::Service { .. } | Owner::Network { .. } | Owner::Node { .. } => None,
+        });
+    tasks
+        .filter(|(facets, _, task)| joins::stage(facets, task) != joins::Stage::Over)
+        .map(|(_, service, _)| service)
+        .collect()
 }
 
 pub(super) fn service<'a>(

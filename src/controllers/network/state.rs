@@ -12,7 +12,7 @@
 //!
 //! Deliberately absent: names, containers that are no tasks, and MTUs other than the common one.
 
-use super::{ipam, joins, ports};
+use super::{ipam, ports};
 use crate::api::accepted::AcceptedService;
 use crate::api::allocation::{Item, NodeIndex, Owner, Vni};
 use crate::api::name::{NodeName, Scoped};
@@ -25,7 +25,7 @@ use crate::dataplane::state::{
 };
 use crate::runtime::cache::{Cache, Stored};
 use crate::runtime::published::given;
-use crate::runtime::view;
+use crate::runtime::{joins, view};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 

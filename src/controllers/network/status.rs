@@ -2,12 +2,14 @@
 
 use super::ipam::Standing;
 use super::ports;
-use crate::api::accepted::AcceptedService;
+use crate::api::accepted::{AcceptedNetwork, AcceptedService};
+use crate::api::name::Scoped;
 use crate::api::network::NetworkSpec;
 use crate::api::service::{EndpointMode, PortMode, ServicePort, ServiceSpec, SessionAffinity};
 use crate::api::status::{Condition, Status, Truth};
 use crate::api::time::Timestamp;
 use crate::runtime::accept::{Acceptance, Context};
+use std::collections::BTreeSet;
 
 /// The controller's name in status keys.
 pub(super) const CONTROLLER: &str = "network";
@@ -60,6 +62,34 @@ pub(super) fn network(
             .collect(),
         ..Status::default()
     })
+}
+
+/// The status of a network that was deleted and is in use.
+pub(super) fn held(
+    record: &AcceptedNetwork,
+    users: &BTreeSet<&Scoped>,
+    context: &Context<'_>,
+    standing: &Standing,
+) -> Status {
+    let users: Vec<String> = users.iter().map(ToString::to_string).collect();
+    let message = format!(
+        "deleted; it goes once no task is in it: tasks of {} are",
+        users.join(", ")
+    );
+    let said = Condition::new(
+        context.before,
+        context.now,
+        "Accepted",
+        Truth::False,
+        "InUse",
+        message,
+    );
+    Status {
+        uid: Some(record.uid.clone()),
+        observed_generation: Some(record.generation),
+        conditions: vec![said, allocated(standing, context)],
+        ..Status::default()
+    }
 }
 
 /// That a network is full; nothing while it is not.

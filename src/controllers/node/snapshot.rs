@@ -25,6 +25,8 @@ pub struct Snapshot<'a> {
     pub found: Option<&'a Found>,
     /// Who reports of the node, to clean up after it.
     pub reporters: Vec<&'a str>,
+    /// Whether an agent of ours is on it.
+    pub has_agent: bool,
     /// Whether tasks are bound to it or were seen on it.
     pub has_tasks: bool,
     /// For a socket: whether its manager holds `shards/health-<name>`.
@@ -62,6 +64,9 @@ impl<'a> Snapshot<'a> {
             found: of(view::TASK)
                 .filter(|status| status.uid.as_ref() == accepted.map(|node| &node.uid))
                 .and_then(|status| status.found.as_ref()),
+            has_agent: of(view::TASK)
+                .filter(|status| status.uid.as_ref() == accepted.map(|node| &node.uid))
+                .is_some_and(|status| status.condition(view::DATAPLANE_READY).is_some()),
             reporters: reporters.iter().map(|(name, _)| *name).collect(),
             has_tasks: cache.bindings_on(name).next().is_some()
                 || cache.task_statuses_on(name).next().is_some(),
@@ -96,7 +101,7 @@ impl<'a> Snapshot<'a> {
             let mut unclaimed = found.unclaimed.iter();
             unclaimed.any(|found| found.running && is_ours(found.kind))
         });
-        (!self.has_tasks && !runs_more) || planted(Bug::ForgetsNodeEarly)
+        (!self.has_tasks && !self.has_agent && !runs_more) || planted(Bug::ForgetsNodeEarly)
     }
 }
 

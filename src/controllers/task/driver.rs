@@ -1,5 +1,7 @@
 //! One engine: connect, verify, follow, list, and feed the workers.
 
+use super::agent::feed::Feed;
+use super::agent::plane::Plane;
 use super::container::CLUSTER;
 use super::pulls::{EndOfPulls, Pulls};
 use super::snapshot::Progress;
@@ -71,6 +73,8 @@ pub(super) struct Driver {
     pub(super) context: Context,
     pub(super) connector: Arc<dyn Connector>,
     pub(super) memory: Memory,
+    /// What the data plane of nodes should be; none: overlays are not realised.
+    pub(super) feed: Option<Feed>,
 }
 
 /// Why a connection ended.
@@ -136,6 +140,9 @@ impl Driver {
             looks: Queue::new("task-inspect", INSPECTS, metrics),
             news: Notify::new(),
             pulls: Pulls::default(),
+            plane: Mutex::default(),
+            plane_doubts: Notify::new(),
+            processor: identity.arch,
             driver: self,
         };
         Ok((Arc::new(connection), events))
@@ -190,6 +197,11 @@ pub(super) struct Connection {
     pub(super) pulls: Pulls,
     looks: Queue<(ContainerId, News)>,
     news: Notify,
+    pub(super) plane: Mutex<Plane>,
+    /// The engine's networks may be other ones than are known.
+    pub(super) plane_doubts: Notify,
+    /// The engine's processor.
+    pub(super) processor: String,
 }
 
 impl Connection {
@@ -210,6 +222,9 @@ impl Connection {
         }
         parts.spawn(part(self.clone().report()));
         parts.spawn(part(self.clone().resync()));
+        if let Some(feed) = &self.driver.feed {
+            parts.spawn(part(self.clone().tend_plane(feed.clone())));
+        }
         let reading = async {
             while let Some(event) = events.next().await {
                 match event {
@@ -374,12 +389,16 @@ impl Connection {
         let driver = &self.driver;
         let object = ObjectKey::node(&driver.node);
         let now = driver.context.clock.now().wall;
+        let numbers = self.numbers();
         let step = driver.context.cache.read(|cache| {
             let found = self.view().found(cache, &cluster, &driver.node, now);
             let before = cache.status(&object, TASK);
+            let said = before.map_or(&[][..], |before| &before.conditions);
+            let dataplane = self.plane().condition(&numbers, said, now);
             let status = Status {
                 uid: Some(driver.uid.clone()),
                 found: Some(found),
+                conditions: dataplane.into_iter().collect(),
                 ..Status::default()
             };
             let is_news = before.is_none_or(|before| *before.value != status);
@@ -413,6 +432,16 @@ impl Connection {
             )),
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// The cluster whose containers are told from others.
+    pub(super) fn served(&self) -> &Uid {
+        &self.served
+    }
+
+    /// There is something to report of the node.
+    pub(super) fn tell(&self) {
+        self.news.notify_one();
     }
 
     pub(super) fn now(&self) -> Duration {

@@ -124,7 +124,7 @@ impl Scene {
         let connector = Arc::new(self.fleet.clone());
         let parts = vec![
             tokio::spawn(watcher.run(stopped.clone())),
-            tokio::spawn(super::run(connector, context, stopped)),
+            tokio::spawn(super::run(connector, None, context, stopped)),
         ];
         Running { stop, parts }
     }

@@ -22,10 +22,12 @@
 //! Deliberately absent: replacements (service), places (scheduler), removal of records (reaper), gates before start (the
 //! list is empty until networks are programmed).
 
+pub mod agent;
 pub mod container;
 mod driver;
 #[cfg(test)]
 mod loop_tests;
+pub mod networks;
 mod note;
 pub mod plan;
 mod pulls;
@@ -39,4 +41,5 @@ pub mod view;
 mod view_tests;
 mod worker;
 
+pub use agent::feed::{Compute, StateOf};
 pub use shard::run;

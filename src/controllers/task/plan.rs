@@ -5,6 +5,7 @@
 //! goes on from.
 
 use super::container::{self, Claim, ContainerInput};
+use super::networks::{Endpoint, Networks};
 use super::note;
 use super::snapshot::{Image, Seen, Snapshot};
 use super::status;
@@ -30,6 +31,9 @@ const BUSY: Duration = Duration::from_secs(2);
 /// A start rests on a look that is no older than this.
 const FRESH: Duration = Duration::from_secs(5);
 
+/// How long a task may wait for its networks before people are told: programming takes tens of milliseconds.
+const UNSAID: Duration = Duration::from_secs(2);
+
 /// Docker's own grace, where the revision does not say or is gone.
 const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 
@@ -46,6 +50,8 @@ pub struct Decision {
     pub order: Option<Order>,
     /// Plan again after this long, even if nothing changes.
     pub look_again: Option<Duration>,
+    /// Whether it waits for its networks (rule C8): plan again when the node's data plane has changed.
+    pub waits: bool,
 }
 
 /// What concerns a task that is wanted here.
@@ -86,6 +92,7 @@ fn is_action(order: Option<&Order>) -> bool {
         Some(
             Order::Pull { .. }
             | Order::Create { .. }
+            | Order::Connect { .. }
             | Order::Start { .. }
             | Order::Stop { .. }
             | Order::Remove { .. },
@@ -186,6 +193,9 @@ fn prepare(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>) -> Decision {
     let Some(revision) = snapshot.revision else {
         return Decision::default();
     };
+    if let Networks::Wait(why) = snapshot.networks {
+        return wait(snapshot, wanted, why);
+    }
     let template = &revision.template.container;
     match (template.pull_policy, snapshot.progress.image) {
         (PullPolicy::Always, Image::Unknown | Image::Absent)
@@ -217,6 +227,25 @@ fn pull(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>, image: &str) -> Decision {
     decision
 }
 
+/// What the task needs of networks is not there yet. Nothing is said of a wait that is soon over.
+fn wait(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>, why: &str) -> Decision {
+    let since = snapshot.progress.waits_since;
+    let waited = since.map_or(Duration::ZERO, |since| {
+        snapshot.now.since_boot.saturating_sub(since)
+    });
+    let decision = match UNSAID.checked_sub(waited) {
+        Some(left) if !left.is_zero() => Decision {
+            look_again: Some(left),
+            ..Decision::default()
+        },
+        _ => write(snapshot, status::waiting(snapshot, wanted.binding, why)),
+    };
+    Decision {
+        waits: true,
+        ..decision
+    }
+}
+
 /// Makes the container; where it is to run, `starting` is committed on the way (rules C4, C9).
 fn create(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>, revision: &ServiceRevision) -> Decision {
     let mut decision = match wanted.task.desired {
@@ -232,6 +261,7 @@ fn create(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>, revision: &ServiceRevisi
         node: snapshot.node,
         node_uid: &wanted.binding.node,
         stamp: snapshot.stamp,
+        endpoints: snapshot.networks.endpoints(),
     };
     decision.order = Some(Order::Create {
         name: container::name(wanted.service, &wanted.task.slot, &wanted.task.id),
@@ -292,10 +322,17 @@ fn created(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>, container: &Container) 
     if !is_of_this_term(snapshot, container) && !planted(Bug::StartsAnotherTerms) {
         return remove_order(container, false);
     }
+    let mut endpoints = snapshot.networks.endpoints().iter();
+    if let Some(lacking) = endpoints.find(|one| !container.networks.contains(&one.network)) {
+        return connect(container, lacking);
+    }
     if wanted.task.desired == Desired::Ready {
         let stage = TaskState::Ready;
         let status = status::of_container(snapshot, wanted.binding, container, stage);
         return write(snapshot, status);
+    }
+    if let (Networks::Wait(why), None) = (snapshot.networks, snapshot.progress.start_sent) {
+        return wait(snapshot, wanted, why);
     }
     match snapshot.progress.start_sent {
         None if !is_committed(snapshot, wanted) => commit_start(snapshot, wanted),
@@ -445,6 +482,17 @@ fn inspect(names: impl IntoIterator<Item = String>) -> Decision {
     Decision {
         order: Some(Order::Inspect {
             names: names.into_iter().collect(),
+        }),
+        ..Decision::default()
+    }
+}
+
+fn connect(container: &Container, endpoint: &Endpoint) -> Decision {
+    Decision {
+        order: Some(Order::Connect {
+            container: container.id.clone(),
+            network: endpoint.network.clone(),
+            endpoint: endpoint.config(),
         }),
         ..Decision::default()
     }

@@ -1,5 +1,6 @@
 //! The session and its shards: which engines this manager drives (rules S4, N6).
 
+use super::agent::feed::{self, Compute, Feed};
 use super::driver::{Driver, Memory};
 use crate::api::accepted::AcceptedNode;
 use crate::api::key::Key;
@@ -35,8 +36,31 @@ const COMMON: &str = "000";
 /// How often shards and nodes are looked at even if no change was seen.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Drives engines until `stop`: opens a session, claims shards, and begins anew when the lease is lost.
-pub async fn run(connector: Arc<dyn Connector>, context: Context, mut stop: watch::Receiver<bool>) {
+/// Drives engines until `stop`: opens a session, claims shards, and begins anew when the lease is lost. With `compute`
+/// overlays are realised: it says what the data plane of nodes should be.
+pub async fn run(
+    connector: Arc<dyn Connector>,
+    compute: Option<Compute>,
+    context: Context,
+    stop: watch::Receiver<bool>,
+) {
+    let Some(compute) = compute else {
+        return sessions(connector, None, context, stop).await;
+    };
+    let (told, feed) = watch::channel(None);
+    tokio::select! {
+        biased;
+        () = sessions(connector, Some(feed), context.clone(), stop) => {}
+        () = feed::run(compute, context, told) => {}
+    }
+}
+
+async fn sessions(
+    connector: Arc<dyn Connector>,
+    feed: Option<Feed>,
+    context: Context,
+    mut stop: watch::Receiver<bool>,
+) {
     let mut backoff = Backoff::store(context.clock.seed());
     context.metrics.introduce(view::TASK);
     loop {
@@ -60,6 +84,7 @@ pub async fn run(connector: Arc<dyn Connector>, context: Context, mut stop: watc
         backoff.reset();
         let shards = Shards {
             connector: connector.clone(),
+            feed: feed.clone(),
             context: context.clone(),
             session: session.clone(),
         };
@@ -78,6 +103,7 @@ pub async fn run(connector: Arc<dyn Connector>, context: Context, mut stop: watc
 /// The shards of one session.
 struct Shards {
     connector: Arc<dyn Connector>,
+    feed: Option<Feed>,
     context: Context,
     session: Arc<Session>,
 }
@@ -179,6 +205,7 @@ impl Shards {
             may_act,
             context,
             connector: self.connector.clone(),
+            feed: self.feed.clone(),
         };
         shard.drive()
     }
@@ -194,6 +221,7 @@ struct Shard {
     may_act: MayAct,
     context: Context,
     connector: Arc<dyn Connector>,
+    feed: Option<Feed>,
 }
 
 /// Why a shard is held no longer.
@@ -267,6 +295,7 @@ impl Shard {
             context: self.context.clone(),
             connector: self.connector.clone(),
             memory,
+            feed: self.feed.clone(),
         }
     }
 

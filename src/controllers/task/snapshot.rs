@@ -1,5 +1,6 @@
 //! What one plan for one task rests on. Pure.
 
+use super::networks::Networks;
 use crate::api::cluster::Cluster;
 use crate::api::key::Key;
 use crate::api::name::{NodeName, Scoped};
@@ -43,6 +44,8 @@ pub struct Progress {
     pub retry_at: Option<Duration>,
     /// What the last attempt failed with, for people.
     pub trouble: Option<String>,
+    /// Since when it waits for its networks, on the clock since boot.
+    pub waits_since: Option<Duration>,
 }
 
 /// What is known of a task's image on the engine.
@@ -95,6 +98,8 @@ pub struct Snapshot<'a> {
     pub seen: &'a Seen,
     /// What this holder did so far.
     pub progress: &'a Progress,
+    /// Which overlays it joins, and what it waits for before that.
+    pub networks: &'a Networks,
     /// Now.
     pub now: Now,
 }
@@ -148,6 +153,7 @@ impl<'a> Snapshot<'a> {
             },
             seen,
             progress,
+            networks: &Networks::Engines,
             now,
         })
     }

@@ -10,6 +10,8 @@ pub const CONTAINER_GONE: &str = "ContainerGone";
 pub const REMOVED: &str = "Removed";
 /// Reason: an attempt failed and will be repeated.
 pub const RETRYING: &str = "Retrying";
+/// Reason of a status: what the task needs of networks is not there yet (rule C8).
+pub const WAITING: &str = "NetworksNotReady";
 
 /// A status that says no more than the state; `since` and the container stay where they are still true.
 pub fn state(snapshot: &Snapshot<'_>, binding: &Binding, state: TaskState) -> TaskStatus {
@@ -88,6 +90,18 @@ pub fn refused(
     let mut status = state(snapshot, binding, stage);
     status.reason = Some(refused.reason.into());
     status.message = Some(refused.message.clone());
+    status
+}
+
+/// The state stays, and people are told what the task waits for.
+pub fn waiting(snapshot: &Snapshot<'_>, binding: &Binding, why: &str) -> TaskStatus {
+    let reached = snapshot.status.map(|status| status.state);
+    let stage = reached.map_or(TaskState::Preparing, |state| {
+        state.max(TaskState::Preparing)
+    });
+    let mut status = state(snapshot, binding, stage);
+    status.reason = Some(WAITING.into());
+    status.message = Some(why.to_owned());
     status
 }
 

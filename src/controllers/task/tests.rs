@@ -1,6 +1,7 @@
 //! The plan for one task: a table of rules, and a simulated engine that crashes at every step.
 
 use super::container::{self, ContainerInput};
+use super::networks::{Endpoint, Networks};
 use super::plan::{Decision, plan};
 use super::snapshot::{Image, Progress, Refused, Seen, Snapshot};
 use crate::api::accepted::AcceptedNode;
@@ -39,6 +40,7 @@ pub(super) struct World {
     term: Term,
     now: Duration,
     task_revision: i64,
+    networks: Networks,
 }
 
 impl World {
@@ -86,6 +88,7 @@ impl World {
             term: OURS,
             now: Duration::from_secs(100),
             task_revision: 5,
+            networks: Networks::Engines,
         }
     }
 
@@ -128,7 +131,7 @@ impl World {
             wall: Timestamp(1_000),
             since_boot: self.now,
         };
-        let snapshot = Snapshot::new(
+        let mut snapshot = Snapshot::new(
             &cache,
             &node,
             &id,
@@ -138,6 +141,7 @@ impl World {
             now,
         )
         .unwrap();
+        snapshot.networks = &self.networks;
         plan(&snapshot)
     }
 
@@ -158,6 +162,7 @@ impl World {
                 term,
                 revision: Revision(50),
             },
+            endpoints: self.networks.endpoints(),
         };
         let started = (state != ContainerState::Created).then_some(Timestamp(500));
         Container {
@@ -171,6 +176,7 @@ impl World {
             oom_killed: false,
             error: String::new(),
             health: None,
+            networks: Default::default(),
             addresses: Vec::new(),
             ports: Vec::new(),
         }
@@ -180,6 +186,14 @@ impl World {
     pub(super) fn say(&mut self, words: &str) {
         for word in words.split_whitespace() {
             self.word(word);
+        }
+    }
+
+    fn join(&mut self, network: &str) {
+        if let Seen::Here(container) = &self.seen {
+            let mut container = Container::clone(container);
+            std::sync::Arc::make_mut(&mut container.networks).insert(network.into());
+            self.seen = Seen::Here(container.into());
         }
     }
 
@@ -224,6 +238,18 @@ impl World {
                 self.progress.trouble = Some("disk full".into());
                 self.progress.retry_at = Some(self.now + Duration::from_secs(2));
             }
+            "waits" => self.networks = Networks::Wait("no way yet".into()),
+            "waited" => self.progress.waits_since = Some(self.now - Duration::from_secs(2)),
+            "overlays" => {
+                let endpoint = |network: &str, last| Endpoint {
+                    network: network.into(),
+                    address: [10, 64, 0, last].into(),
+                };
+                let endpoints = [endpoint("front", 7), endpoint("back", 8)];
+                self.networks = Networks::Overlays(endpoints.into());
+            }
+            "in-front" => self.join("front"),
+            "in-back" => self.join("back"),
             "?" => self.seen = Seen::Unknown,
             "missing" => self.seen = Seen::Missing,
             "created" => self.seen = Seen::Here(here(self, OURS, Created).into()),
@@ -330,6 +356,7 @@ fn describe(decision: &Decision) -> String {
     words.extend(decision.order.as_ref().map(|order| match order {
         Order::Pull { image } => format!("pull {image}"),
         Order::Create { .. } => "create".into(),
+        Order::Connect { network, .. } => format!("connect {network}"),
         Order::Start { container } => format!("start {container}"),
         Order::Stop { container, grace } => format!("stop {container} {}", grace.as_secs()),
         Order::Remove { container, force } => {
@@ -345,6 +372,7 @@ fn describe(decision: &Decision) -> String {
             .look_again
             .map(|again| format!("again {}", again.as_secs())),
     );
+    words.extend(decision.waits.then(|| "wait".to_owned()));
     words.join("; ")
 }
 
@@ -383,6 +411,42 @@ fn images_are_pulled_where_they_lack() {
     check("always pulled preparing", "commit starting; create");
     check("never absent", "commit starting; create");
     check("refused", "write rejected CreateRefused");
+}
+
+#[test]
+fn nothing_is_made_or_started_before_its_networks_are_there() {
+    check("waits", "again 2; wait");
+    check("waits absent", "again 2; wait");
+    check("waits waited", "write preparing NetworksNotReady; wait");
+    check(
+        "waits waited starting committed missing",
+        "write starting NetworksNotReady; wait",
+    );
+    check("waits committed starting created looked", "again 2; wait");
+    check("want-ready waits created", "write ready");
+    // What was sent is looked for, and what runs goes on.
+    check("waits committed starting created looked sent", "again 2");
+    check("waits starting up", "write running");
+    check("want-shutdown waits running+c1 up", "stop c1 10");
+}
+
+#[test]
+fn a_container_is_in_all_its_overlays_before_it_is_started() {
+    check("overlays", "commit starting; create");
+    check(
+        "overlays committed starting created looked in-front",
+        "connect back",
+    );
+    check(
+        "overlays committed starting created looked in-front in-back",
+        "start c1",
+    );
+    check("want-ready overlays created in-front", "connect back");
+    check(
+        "want-ready overlays created in-front in-back",
+        "write ready",
+    );
+    check("overlays created@earlier in-front", "remove c1");
 }
 
 #[test]
@@ -670,7 +734,7 @@ impl Sim {
                 let is_up = here.is_some_and(|here| here.state == ContainerState::Running);
                 assert!(!is_up || *force, "removed while it ran");
             }
-            Order::Pull { .. } | Order::Inspect { .. } => {}
+            Order::Pull { .. } | Order::Inspect { .. } | Order::Connect { .. } => {}
         }
     }
 

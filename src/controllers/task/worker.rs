@@ -1,6 +1,7 @@
 //! One worker: plan, write and order, take in what was seen, and again until nothing is left to do.
 
 use super::driver::{Connection, Ended};
+use super::networks::Networks;
 use super::plan::{Decision, plan};
 use super::snapshot::{Image, Progress, Refused, Seen, Snapshot};
 use crate::api::uid::TaskId;
@@ -72,6 +73,7 @@ impl Connection {
             self.serves()?;
             // Mostly what this worker itself has written since its last look.
             self.queue.catch_up(task);
+            let changes = self.plane().changes();
             let Some(mut decision) = self.decide(task) else {
                 self.pulls.leave(task);
                 return Ok(None);
@@ -81,6 +83,10 @@ impl Connection {
                 // Not waited for: what is wanted of the task may change before a registry answers.
                 Some(Order::Pull { image }) => self.begin_pull(task, &image),
                 Some(_) | None => self.pulls.leave(task),
+            }
+            self.note_wait(task, decision.waits);
+            if decision.waits && !self.plane().wait(task, changes) {
+                continue;
             }
             match self.act(task, decision).await? {
                 Next::Again => {}
@@ -109,6 +115,13 @@ impl Connection {
                 now,
             )?;
             snapshot.is_adopting |= ahead;
+            let networks = match (&driver.feed, snapshot.task) {
+                (Some(_), Some((service, record))) => {
+                    Networks::of(cache, service, record, &self.plane())
+                }
+                (_, _) => Networks::Engines,
+            };
+            snapshot.networks = &networks;
             let is_known =
                 snapshot.task.is_some() || snapshot.has_binding_key || snapshot.has_status_key;
             Some((plan(&snapshot), is_known))
@@ -118,6 +131,14 @@ impl Connection {
             self.view().forget(task);
         }
         Some(decision)
+    }
+
+    /// Notes since when a task waits for its networks.
+    fn note_wait(&self, task: &TaskId, waits: bool) {
+        let now = self.now();
+        if let Some(progress) = self.memory().get_mut(task) {
+            progress.waits_since = waits.then(|| progress.waits_since.unwrap_or(now));
+        }
     }
 
     async fn act(&self, task: &TaskId, decision: Decision) -> Result<Next, String> {
@@ -255,7 +276,14 @@ impl Connection {
 
     /// A create answered 404: mostly the image.
     fn not_found(&self, task: &TaskId, message: String) {
-        let is_image = message.to_lowercase().contains("image");
+        let lower = message.to_lowercase();
+        let is_image = lower.contains("image");
+        if self.driver.feed.is_some() && !is_image && lower.contains("network") {
+            // Somebody removed it: it is made again.
+            self.plane_doubts.notify_one();
+            self.went_wrong(task, &message);
+            return;
+        }
         let was = self.memory().get(task).map(|progress| progress.image);
         match (is_image, was) {
             (true, Some(Image::Unknown) | None) => {

@@ -18,6 +18,7 @@ use super::kernel::Kernel;
 use super::plan::{Operation, plan};
 use super::state::{self, Delta, State, StateRevision, Vni};
 use super::wanted::{GLOBAL_SETTINGS, Wanted, wanted};
+use crate::api::unit::{Incarnation, Term};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -32,6 +33,19 @@ pub enum Order {
     State(Box<State>),
     /// What changes.
     Delta(Delta),
+    /// Nothing any more: all that is ours is taken away, and what was found is put back.
+    Remove,
+}
+
+/// By which right orders are given: the first line of who gives them. Nobody is heard any more who began earlier than
+/// another (rule K2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Authority {
+    /// The life of the store.
+    pub incarnation: Incarnation,
+    /// The term of who gives them, within it.
+    pub term: Term,
 }
 
 /// What the agent answers, a line of JSON each.
@@ -52,6 +66,9 @@ pub struct Report {
     /// Whether it needs the whole state: a change did not fit.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub needs_state: bool,
+    /// Whether all that was ours has been taken away.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub removed: bool,
 }
 
 /// What the agent could not do.
@@ -117,6 +134,11 @@ impl<H: Host> Agent<H> {
         &self.report
     }
 
+    /// The state that it has; nothing: none yet.
+    pub fn state(&self) -> Option<&State> {
+        self.state.as_ref()
+    }
+
     /// The kernel that it works on.
     pub fn host(&mut self) -> &mut H {
         &mut self.host
@@ -131,10 +153,12 @@ impl<H: Host> Agent<H> {
                 from: delta.from,
                 at: StateRevision(0),
             }),
+            (Order::Remove, _) => return self.leave(),
         };
         match next {
             Ok(state) => {
                 self.report.needs_state = false;
+                self.report.removed = false;
                 self.state = Some(state);
                 self.renew();
             }
@@ -188,6 +212,16 @@ impl<H: Host> Agent<H> {
             }
         }
         Err(Error::Unsettled("something of ours comes back"))
+    }
+
+    fn leave(&mut self) {
+        let removed = self.remove();
+        if removed.is_ok() {
+            self.state = None;
+            self.originals.clear();
+        }
+        self.conclude(removed);
+        self.report.removed = self.report.trouble.is_none();
     }
 
     fn conclude(&mut self, done: Result<(), Error>) {

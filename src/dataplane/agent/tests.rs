@@ -48,6 +48,22 @@ fn programmed(host: Memory, state: &State) -> Agent<Memory> {
     agent
 }
 
+#[test]
+fn an_agent_that_is_told_to_leaves_and_may_be_told_a_state_again() {
+    let before = engine();
+    let state = example();
+    let mut agent = programmed(before.clone(), &state);
+    agent.follow(Order::Remove);
+    assert!(agent.report().removed);
+    assert_eq!(agent.report().programmed, None);
+    assert_eq!(agent.host().kernel, before.kernel);
+    agent.audit();
+    assert_eq!(agent.host().kernel, before.kernel, "it has nothing to do");
+    agent.follow(Order::State(Box::new(state.clone())));
+    assert!(!agent.report().removed);
+    assert_eq!(agent.report().programmed, Some(state.revision));
+}
+
 fn operations(host: &Memory, state: &State) -> Vec<Operation> {
     plan(&host.kernel, &wanted(state, &host.kernel).kernel)
 }

@@ -187,6 +187,7 @@ fn container(task: &str, incarnation: u64) -> Container {
         oom_killed: false,
         error: String::new(),
         health: None,
+        networks: Default::default(),
         addresses: Vec::new(),
         ports: Vec::new(),
     }

@@ -9,7 +9,7 @@ use skep::api::unit::{LeaseId, Revision};
 use skep::app::manager::Doors;
 use skep::engine::{
     Connector, Container, Engine, EventStream, ExecIo, ExecRequest, Identity, LogOptions,
-    LogStream, PullProgress,
+    LogStream, Network, PullProgress,
 };
 use skep::sim::world::Hook;
 use skep::store::{
@@ -173,6 +173,37 @@ impl Engine for Buggy {
 
     async fn load(&self, tar: Vec<u8>) -> Result<(), EngineError> {
         self.engine.load(tar).await
+    }
+
+    async fn load_program(&self) -> Result<(), EngineError> {
+        self.engine.load_program().await
+    }
+
+    async fn networks(&self, label: &str) -> Result<Vec<Network>, EngineError> {
+        self.engine.networks(label).await
+    }
+
+    async fn create_network(&self, body: &serde_json::Value) -> Result<String, EngineError> {
+        self.engine.create_network(body).await
+    }
+
+    async fn remove_network(&self, network: &str) -> Result<(), EngineError> {
+        self.engine.remove_network(network).await
+    }
+
+    async fn connect_network(
+        &self,
+        network: &str,
+        container: &ContainerId,
+        endpoint: &serde_json::Value,
+    ) -> Result<(), EngineError> {
+        self.engine
+            .connect_network(network, container, endpoint)
+            .await
+    }
+
+    async fn remove_volume(&self, volume: &str) -> Result<(), EngineError> {
+        self.engine.remove_volume(volume).await
     }
 
     async fn remove_image(&self, image: &str) -> Result<(), EngineError> {

@@ -7,7 +7,7 @@ use skep::api::node::EngineSpec;
 use skep::api::uid::ContainerId;
 use skep::engine::{
     Connector, Container, Engine, EngineEvent, Error, EventStream, ExecIo, ExecRequest, Identity,
-    LogOptions, LogStream, PullProgress,
+    LogOptions, LogStream, Network, PullProgress,
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -175,6 +175,43 @@ impl Engine for Probed {
         self.tap.alive().await;
         let result = self.inner.load(tar).await;
         self.ordered("load", "an image", result).await
+    }
+
+    async fn load_program(&self) -> Result<(), Error> {
+        self.tap.alive().await;
+        self.inner.load_program().await
+    }
+
+    async fn networks(&self, label: &str) -> Result<Vec<Network>, Error> {
+        self.tap.alive().await;
+        self.inner.networks(label).await
+    }
+
+    async fn create_network(&self, body: &serde_json::Value) -> Result<String, Error> {
+        self.tap.alive().await;
+        self.inner.create_network(body).await
+    }
+
+    async fn remove_network(&self, network: &str) -> Result<(), Error> {
+        self.tap.alive().await;
+        self.inner.remove_network(network).await
+    }
+
+    async fn connect_network(
+        &self,
+        network: &str,
+        container: &ContainerId,
+        endpoint: &serde_json::Value,
+    ) -> Result<(), Error> {
+        self.tap.alive().await;
+        self.inner
+            .connect_network(network, container, endpoint)
+            .await
+    }
+
+    async fn remove_volume(&self, volume: &str) -> Result<(), Error> {
+        self.tap.alive().await;
+        self.inner.remove_volume(volume).await
     }
 
     async fn remove_image(&self, image: &str) -> Result<(), Error> {

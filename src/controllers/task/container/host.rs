@@ -59,11 +59,12 @@ pub(super) fn config(input: &ContainerInput<'_>) -> Value {
     fields.0.into()
 }
 
-/// The network that a task joins until overlay networks are provided.
-pub(super) fn network_mode(input: &ContainerInput<'_>) -> &'static str {
-    match &input.revision.template.networks {
-        Some(networks) if networks.is_empty() => "none",
-        _ => "bridge",
+/// The network that a task joins at its creation.
+pub(super) fn network_mode<'a>(input: &ContainerInput<'a>) -> &'a str {
+    match (input.endpoints.first(), &input.revision.template.networks) {
+        (Some(endpoint), _) => &endpoint.network,
+        (None, Some(networks)) if networks.is_empty() => "none",
+        (None, _) => "bridge",
     }
 }
 

@@ -22,8 +22,8 @@
 //! - The engine's restart policy is `no` (rule C7): a rebooted node revives nothing that was replaced.
 //! - Labels of ours win over those of the template.
 //!
-//! Deliberately absent: overlay networks. Until the network issue a task joins the engine's `bridge`, or nothing where
-//! `networks: []` asks for none. `pullPolicy` is the planner's; secrets and configs are refused at validation.
+//! A task that names no overlays joins the engine's `bridge`, or nothing where `networks: []` asks for none; so do all where
+//! overlays are not realised. Deliberately absent: `pullPolicy` is the planner's; secrets and configs are refused at validation.
 
 mod claim;
 mod host;
@@ -35,6 +35,7 @@ mod tests;
 pub use claim::{Claim, Ours, claim};
 pub use label::{CLUSTER, labels};
 
+use super::networks::Endpoint;
 use crate::api::container::{Container, Healthcheck};
 use crate::api::name::{DEFAULT_NAMESPACE, NodeName, Scoped};
 use crate::api::service::ServicePort;
@@ -62,6 +63,8 @@ pub struct ContainerInput<'a> {
     pub binding: &'a Binding,
     /// When the order is given.
     pub stamp: Stamp,
+    /// The overlays that it joins; the first is that of its creation, and engines before API 1.44 take no more then.
+    pub endpoints: &'a [Endpoint],
 }
 
 /// The container's name: `[<ns>_]<service>.<slot>.<task-id>`.
@@ -71,9 +74,18 @@ pub fn name(service: &Scoped, slot: &Slot, task: &TaskId) -> String {
 
 /// The service as dashboards know it: `web`, outside the default namespace `shop_web`.
 fn service_name(service: &Scoped) -> String {
-    match service.namespace.as_str() {
-        DEFAULT_NAMESPACE => service.name.to_string(),
-        namespace => format!("{namespace}_{}", service.name),
+    flat(service)
+}
+
+/// The engine's name for an overlay: `front`, outside the default namespace `shop_front`.
+pub fn network_name(network: &Scoped) -> String {
+    flat(network)
+}
+
+fn flat(name: &Scoped) -> String {
+    match name.namespace.as_str() {
+        DEFAULT_NAMESPACE => name.name.to_string(),
+        namespace => format!("{namespace}_{}", name.name),
     }
 }
 
@@ -120,6 +132,10 @@ pub fn body(input: &ContainerInput<'_>) -> Value {
     );
     set("ExposedPorts", exposed_ports(&input.revision.host_ports));
     set("HostConfig", Some(host::config(input)));
+    set(
+        "NetworkingConfig",
+        input.endpoints.first().map(networking_config),
+    );
     body.into()
 }
 
@@ -147,7 +163,11 @@ fn environment(input: &ContainerInput<'_>) -> Value {
 fn mac_address(input: &ContainerInput<'_>) -> Option<Value> {
     let address = input.revision.template.container.mac_address.as_ref()?;
     // Without a network there is no interface to give it to, and engines refuse it.
-    (host::network_mode(input) == "bridge").then(|| json!(address))
+    (host::network_mode(input) != "none").then(|| json!(address))
+}
+
+fn networking_config(endpoint: &Endpoint) -> Value {
+    json!({"EndpointsConfig": {(&endpoint.network): endpoint.config()}})
 }
 
 fn healthcheck(check: &Healthcheck) -> Value {

@@ -15,6 +15,7 @@ struct Case {
     node: NodeName,
     node_uid: Uid,
     binding: Binding,
+    endpoints: Vec<Endpoint>,
 }
 
 impl Case {
@@ -45,6 +46,7 @@ impl Case {
                 host_ports: Vec::new(),
                 bound_at: Timestamp(0),
             },
+            endpoints: Vec::new(),
         }
     }
 
@@ -62,6 +64,7 @@ impl Case {
                 term: Term(20),
                 revision: Revision(300),
             },
+            endpoints: &self.endpoints,
         }
     }
 
@@ -83,6 +86,7 @@ fn seen(name: &str, labels: BTreeMap<String, String>) -> engine::Container {
         oom_killed: false,
         error: String::new(),
         health: None,
+        networks: Default::default(),
         addresses: Vec::new(),
         ports: Vec::new(),
     }
@@ -169,6 +173,31 @@ fn a_port_without_a_number_is_left_to_the_engine_unless_the_binding_holds_one() 
     case.binding.host_ports = vec![serde_json::from_value(held).unwrap()];
     let bindings = &case.body()["HostConfig"]["PortBindings"];
     assert_eq!(bindings["53/udp"][0]["HostPort"], "5353");
+}
+
+#[test]
+fn a_task_begins_in_the_first_of_its_overlays_at_the_address_that_it_was_given() {
+    let container = json!({"image": "x", "macAddress": "02:00:00:00:00:01"});
+    let mut case = Case::new(container, json!([]));
+    case.endpoints = [
+        ("shop_front", [10, 64, 0, 9]),
+        ("shop_back", [10, 64, 1, 9]),
+    ]
+    .map(|(network, address)| Endpoint {
+        network: network.into(),
+        address: address.into(),
+    })
+    .into();
+    let body = case.body();
+    assert_eq!(body["HostConfig"]["NetworkMode"], "shop_front");
+    let expected = json!({"EndpointsConfig": {
+        "shop_front": {"IPAMConfig": {"IPv4Address": "10.64.0.9"}},
+    }});
+    assert_eq!(
+        body["NetworkingConfig"], expected,
+        "two at once are too many for API 1.43"
+    );
+    assert_eq!(body["MacAddress"], "02:00:00:00:00:01");
 }
 
 #[test]

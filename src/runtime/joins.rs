@@ -3,16 +3,17 @@
 //! A service joins the networks that its template names, and so do tasks by the revision that they are made from: while a
 //! change is under way the two may differ. Networks that are left out mean the engine's bridge, for now.
 
+use super::cache::{Cache, Facets, Stored};
 use crate::api::accepted::AcceptedService;
-use crate::api::allocation::Owner;
+use crate::api::allocation::{Owner, Vni};
 use crate::api::name::{NodeName, Scoped};
 use crate::api::service::{Attachment, EndpointMode};
 use crate::api::task::{Desired, Task, TaskState};
-use crate::api::uid::TaskId;
-use crate::runtime::cache::{Cache, Facets, Stored};
+use crate::api::uid::{TaskId, Uid};
+use std::collections::BTreeMap;
 
 /// The networks of a service.
-pub(super) fn of_service(service: &AcceptedService) -> &[Attachment] {
+pub fn of_service(service: &AcceptedService) -> &[Attachment] {
     service
         .spec
         .template
@@ -22,19 +23,19 @@ pub(super) fn of_service(service: &AcceptedService) -> &[Attachment] {
 }
 
 /// The networks of a task; none until its revision is there.
-pub(super) fn of_task<'a>(cache: &'a Cache, task: &Task) -> &'a [Attachment] {
+pub fn of_task<'a>(cache: &'a Cache, task: &Task) -> &'a [Attachment] {
     let revision = cache.revisions.get(&(task.service.clone(), task.revision));
     let networks = revision.and_then(|revision| revision.value.template.networks.as_deref());
     networks.unwrap_or_default()
 }
 
 /// The network that an attachment of a namespace's service names.
-pub(super) fn named(service: &Scoped, attachment: &Attachment) -> Scoped {
+pub fn named(service: &Scoped, attachment: &Attachment) -> Scoped {
     Scoped::new(service.namespace.clone(), attachment.name.as_str())
 }
 
 /// Whether one of the attachments is to a network of this name.
-pub(super) fn has(attachments: &[Attachment], network: &Scoped) -> bool {
+pub fn has(attachments: &[Attachment], network: &Scoped) -> bool {
     let mut names = attachments
         .iter()
         .map(|attachment| attachment.name.as_str());
@@ -42,12 +43,12 @@ pub(super) fn has(attachments: &[Attachment], network: &Scoped) -> bool {
 }
 
 /// Whether a service has a virtual address in a network of its namespace.
-pub(super) fn has_virtual(service: &AcceptedService, network: &Scoped) -> bool {
+pub fn has_virtual(service: &AcceptedService, network: &Scoped) -> bool {
     service.spec.endpoint_mode == EndpointMode::Vip && has(of_service(service), network)
 }
 
 /// The accepted services of a namespace.
-pub(super) fn services<'a>(
+pub fn services<'a>(
     cache: &'a Cache,
     namespace: &'a str,
 ) -> impl Iterator<Item = (&'a Scoped, &'a Stored<AcceptedService>)> {
@@ -58,7 +59,7 @@ pub(super) fn services<'a>(
 
 /// How far a task is, as far as networks go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+pub enum Stage {
     /// It will run, or runs.
     Wanted,
     /// It is on its way out; its container may still run.
@@ -68,7 +69,7 @@ pub(super) enum Stage {
 }
 
 /// How far a task is. What it holds is free once it is over, not when something else is wanted of it (rule C6).
-pub(super) fn stage(facets: &Facets, task: &Task) -> Stage {
+pub fn stage(facets: &Facets, task: &Task) -> Stage {
     let state = facets
         .status()
         .filter(|status| status.service == task.service);
@@ -80,7 +81,7 @@ pub(super) fn stage(facets: &Facets, task: &Task) -> Stage {
 }
 
 /// Whether a task gets traffic: it serves, and is not on its way out.
-pub(super) fn gets_traffic(facets: &Facets, task: &Task) -> bool {
+pub fn gets_traffic(facets: &Facets, task: &Task) -> bool {
     let status = facets
         .status()
         .filter(|status| status.service == task.service);
@@ -88,7 +89,7 @@ pub(super) fn gets_traffic(facets: &Facets, task: &Task) -> bool {
 }
 
 /// A task of which an allocation speaks, if its record is there.
-pub(super) fn task<'a>(
+pub fn task<'a>(
     cache: &'a Cache,
     id: &TaskId,
 ) -> Option<(&'a Facets, &'a Scoped, &'a Stored<Task>)> {
@@ -98,12 +99,12 @@ pub(super) fn task<'a>(
 }
 
 /// The node that a task is bound to.
-pub(super) fn node(facets: &Facets) -> Option<&NodeName> {
+pub fn node(facets: &Facets) -> Option<&NodeName> {
     facets.binding.as_ref().map(|(node, _)| node)
 }
 
 /// The owner that a service is.
-pub(super) fn service_owner(name: &Scoped, service: &AcceptedService) -> Owner {
+pub fn service_owner(name: &Scoped, service: &AcceptedService) -> Owner {
     Owner::Service {
         name: name.clone(),
         uid: service.uid.clone(),
@@ -111,9 +112,28 @@ pub(super) fn service_owner(name: &Scoped, service: &AcceptedService) -> Owner {
 }
 
 /// The owner that a task is.
-pub(super) fn task_owner(service: &Scoped, task: &TaskId) -> Owner {
+pub fn task_owner(service: &Scoped, task: &TaskId) -> Owner {
     Owner::Task {
         service: service.clone(),
         task: task.clone(),
     }
+}
+
+/// The owner that a network is.
+pub fn network_owner(name: &Scoped, uid: &Uid) -> Owner {
+    Owner::Network {
+        name: name.clone(),
+        uid: uid.clone(),
+    }
+}
+
+/// The accepted networks that have a number on the wire, by it.
+pub fn by_number(cache: &Cache) -> BTreeMap<Vni, &Scoped> {
+    let numbered = cache.networks.iter().filter_map(|(name, record)| {
+        let (vni, _) = cache
+            .allocations
+            .numbers_of(&network_owner(name, &record.uid));
+        Some((vni?, name))
+    });
+    numbered.collect()
 }

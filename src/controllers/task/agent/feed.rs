@@ -1,0 +1,86 @@
+//! What the data plane of every node should be: computed once for each view of the store that says something new, for all
+//! engines that this manager drives.
+//!
+//! While what runs is being adopted nothing is computed: a store that lost what it knew must not take ways away (rule S6).
+
+use crate::api::allocation::Vni;
+use crate::api::key::Key;
+use crate::api::name::{Kind, NodeName, Scoped};
+use crate::api::unit::Revision;
+use crate::dataplane::state::State;
+use crate::runtime::cache::Cache;
+use crate::runtime::changes::Changes;
+use crate::runtime::context::Context;
+use crate::runtime::{joins, view};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How long changes are gathered: a service that starts makes thousands.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// What a node should be; none: it has no number, or nobody knows where others reach it.
+pub type StateOf = Arc<dyn Fn(&NodeName) -> Option<State> + Send + Sync>;
+
+/// How that follows from the store: the network controller's own.
+pub type Compute = Arc<dyn Fn(&Cache) -> StateOf + Send + Sync>;
+
+/// Networks by their numbers.
+pub type Numbers = BTreeMap<Vni, Scoped>;
+
+/// What all nodes should be.
+#[derive(Clone)]
+pub(in crate::controllers::task) struct States {
+    /// The view of the store that it follows from.
+    pub(in crate::controllers::task) revision: Revision,
+    /// Networks by their numbers; without one no node needs an agent.
+    pub(in crate::controllers::task) numbers: Arc<Numbers>,
+    /// A node's part.
+    pub(in crate::controllers::task) of: StateOf,
+}
+
+/// The newest, for drivers; none: nothing is known yet.
+pub(in crate::controllers::task) type Feed = watch::Receiver<Option<States>>;
+
+/// Computes for as long as it is polled.
+pub(in crate::controllers::task) async fn run(
+    compute: Compute,
+    context: Context,
+    told: watch::Sender<Option<States>>,
+) {
+    let cache = &context.cache;
+    let changes = Changes::of(cache, matters);
+    cache.filled().await;
+    loop {
+        let states = cache.read(|cache| {
+            let numbers = joins::by_number(cache).into_iter();
+            (!view::is_adopting(cache)).then(|| States {
+                revision: cache.revision,
+                numbers: Arc::new(numbers.map(|(vni, name)| (vni, name.clone())).collect()),
+                of: compute(cache),
+            })
+        });
+        if let Some(states) = states {
+            told.send_replace(Some(states));
+        }
+        changes.next().await;
+        tokio::time::sleep(GATHER).await;
+    }
+}
+
+/// Whether a state may follow from the key. A shard's as well: who has claimed one waits for a view from after that.
+fn matters(key: &Key) -> bool {
+    match key {
+        Key::Accepted(_)
+        | Key::Allocation(_)
+        | Key::Task(..)
+        | Key::Binding(..)
+        | Key::TaskStatus(..)
+        | Key::Revision(..)
+        | Key::Cluster
+        | Key::Shard(_) => true,
+        Key::Status(object, controller) => object.kind == Kind::Node && controller == view::HEALTH,
+        Key::User(_) | Key::Scale(_) | Key::Election(..) | Key::Manager(_) => false,
+    }
+}

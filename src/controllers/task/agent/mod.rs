@@ -1,0 +1,285 @@
+//! The agent of a node's data plane: it is put on the engine, told what the node should be, and listened to.
+//!
+//! It belongs to the engine's driver and not to a controller of its own: orders about it are orders to that engine, under
+//! the same shard, the same verified identity and the same lease; it has to be there before a task may start, and gone
+//! before its node is; and what it says is asked for by every task that waits. Two holders would have to agree on all of that.
+//!
+//! ```text
+//! feed (once a manager) -> session (one per engine: container, networks, stream) -> plane -> workers (gates, rule C8)
+//! ```
+//!
+//! Invariants:
+//! - It is there while the cluster has a network and the node is not about to be forgotten; then it takes what is its own
+//!   from the kernel, and goes with its volume. The engine's networks go before the bridges under them.
+//! - A state is sent when the one before was answered, so an agent that is slow gets fewer and newer ones.
+//! - An address is used once this node's agent has programmed it. Other nodes program the same state at the same time, and
+//!   send nobody there before the task serves; who calls it by its address in the first moments waits for their ARP.
+//! - Nothing is sent while what runs is being adopted (rule S6), nor by who has not seen its own claim (rule S2).
+//!
+//! Deliberately absent: images for other processors than this one's, networks that strangers may join, and taking
+//! agents away where a manager is started without networks.
+
+pub mod container;
+pub mod feed;
+pub mod plane;
+mod realise;
+mod session;
+
+use super::driver::{Connection, Ended};
+use crate::api::unit::Incarnation;
+use crate::dataplane::agent::{Authority, Order, Report};
+use crate::dataplane::delta::{Way, way};
+use crate::dataplane::state::State;
+use crate::engine::Error;
+use crate::metrics::list;
+use crate::runtime::backoff::Backoff;
+use crate::runtime::cache::Cache;
+use feed::{Feed, States};
+use plane::Plane;
+use session::Session;
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
+use tokio::time::{Sleep, sleep};
+
+/// The first and the longest wait before an agent is spoken to anew.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+
+/// How long an agent may take to answer: a thousand services arriving at once took 0.3 s.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// Why an agent is not spoken to any more.
+pub(super) enum Trouble {
+    /// The term is over.
+    Term(String),
+    /// A `PascalCase` word and the same for people: try again later.
+    Other(&'static str, String),
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Self::Other("EngineTrouble", error.to_string())
+    }
+}
+
+/// What the store asks of this node.
+enum Wish {
+    /// No agent.
+    Nothing,
+    /// One with this state.
+    State(Box<State>),
+    /// One, if it were known with which.
+    Unknown,
+}
+
+impl Connection {
+    /// Looks after the node's data plane until the term is over.
+    pub(super) async fn tend_plane(self: Arc<Self>, mut feed: Feed) -> Ended {
+        let mut backoff = Backoff::new(AGAIN.0, AGAIN.1, self.driver.context.clock.seed());
+        loop {
+            match self.tend(&mut feed, &mut backoff).await {
+                Ok(()) => backoff.reset(),
+                Err(Trouble::Term(why)) => return Ended::Term(why),
+                Err(Trouble::Other(reason, why)) => {
+                    self.change_plane(|plane| plane.fail(reason, why));
+                    sleep(backoff.next()).await;
+                }
+            }
+        }
+    }
+
+    /// Does what is wished until something else is.
+    async fn tend(&self, feed: &mut Feed, backoff: &mut Backoff) -> Result<(), Trouble> {
+        let wish = self.wish(feed);
+        match wish {
+            None => {}
+            Some(Wish::Nothing) => {
+                self.take_away().await?;
+                self.change_plane(|plane| plane.want(false));
+            }
+            Some(Wish::Unknown) => {
+                let why =
+                    "the node has no address at which other nodes reach it: give it `address`";
+                self.change_plane(|plane| {
+                    plane.want(true);
+                    plane.fail("NoAddress", why.into());
+                });
+            }
+            Some(Wish::State(state)) => {
+                self.change_plane(|plane| plane.want(true));
+                return self.serve(*state, feed, backoff).await;
+            }
+        }
+        // The sender is the manager's: it ends after this.
+        let _ = feed.changed().await;
+        Ok(())
+    }
+
+    /// What is asked of this node; nothing: not known yet.
+    fn wish(&self, feed: &mut Feed) -> Option<Wish> {
+        let states = feed.borrow_and_update().clone()?;
+        // Who has not seen its own claim knows less than the one before it.
+        if states.revision.0 < self.driver.term.0 {
+            return None;
+        }
+        let is_leaving = self
+            .driver
+            .context
+            .cache
+            .read(|cache| self.is_leaving(cache));
+        if states.numbers.is_empty() || is_leaving {
+            return Some(Wish::Nothing);
+        }
+        Some(match (states.of)(&self.driver.node) {
+            Some(state) => Wish::State(Box::new(state)),
+            None => Wish::Unknown,
+        })
+    }
+
+    /// Whether the node is deleted and has no tasks any more.
+    fn is_leaving(&self, cache: &Cache) -> bool {
+        let node = &self.driver.node;
+        let has_tasks = cache.bindings_on(node).next().is_some()
+            || cache.task_statuses_on(node).next().is_some();
+        let record = cache.nodes.get(node);
+        record.is_none_or(|record| record.deleted_at.is_some()) && !has_tasks
+    }
+
+    /// Keeps the agent at what the store asks for, until it asks for none.
+    async fn serve(
+        &self,
+        first: State,
+        feed: &mut Feed,
+        backoff: &mut Backoff,
+    ) -> Result<(), Trouble> {
+        let container = self.agent().await?;
+        self.list_networks().await?;
+        let mut sent = Arc::new(first);
+        self.retire_networks(&sent).await?;
+        let authority = self.authority();
+        let mut session = Session::open(&*self.engine, &container, authority).await?;
+        session
+            .send(&Order::State(Box::new((*sent).clone())))
+            .await?;
+        let mut drift = None;
+        let mut overdue = Some(Box::pin(sleep(ANSWER)));
+        loop {
+            tokio::select! {
+                biased;
+                report = session.next() => {
+                    let report = report?;
+                    self.count_drift(&mut drift, &report);
+                    if report.needs_state {
+                        session.send(&Order::State(Box::new((*sent).clone()))).await?;
+                        continue;
+                    }
+                    self.change_plane(|plane| plane.hear(&report, &sent));
+                    let is_programmed = report.programmed == Some(sent.revision);
+                    if is_programmed {
+                        backoff.reset();
+                        self.make_networks(&sent).await?;
+                    }
+                    if is_programmed || report.trouble.is_some() {
+                        overdue = None;
+                    }
+                }
+                () = self.plane_doubts.notified() => {
+                    self.list_networks().await?;
+                    self.make_networks(&sent).await?;
+                }
+                // The sender is the manager's: it ends after this.
+                Ok(()) = feed.changed(), if overdue.is_none() => {
+                    let Some(Wish::State(next)) = self.wish(feed) else {
+                        return Ok(());
+                    };
+                    if let Some(order) = order(&sent, &next) {
+                        sent = Arc::new(*next);
+                        self.retire_networks(&sent).await?;
+                        session.send(&order).await?;
+                        overdue = Some(Box::pin(sleep(ANSWER)));
+                    }
+                }
+                () = until(&mut overdue) => {
+                    let why = format!("the agent has not answered for {ANSWER:?}");
+                    return Err(Trouble::Other("AgentSilent", why));
+                }
+            }
+        }
+    }
+
+    /// By which right this manager gives orders.
+    fn authority(&self) -> Authority {
+        let cluster = self.cluster();
+        Authority {
+            incarnation: cluster.map_or(Incarnation::default(), |cluster| cluster.incarnation),
+            term: self.driver.term,
+        }
+    }
+
+    /// Counts what the agent mended since it said something last.
+    fn count_drift(&self, last: &mut Option<BTreeMap<String, u64>>, report: &Report) {
+        let before = last.replace(report.drift.clone());
+        // What was counted before this session nobody knows.
+        let Some(before) = before else {
+            return;
+        };
+        for (kind, count) in &report.drift {
+            let known = before.get(kind).copied().unwrap_or(0);
+            // Below what is known: it started again, and counts from nothing.
+            let more = count.checked_sub(known).unwrap_or(*count);
+            if more > 0 {
+                let metrics = &self.driver.context.metrics;
+                metrics.add(&list::DATAPLANE_DRIFT, &[kind], more);
+            }
+        }
+    }
+
+    pub(super) fn plane(&self) -> MutexGuard<'_, Plane> {
+        self.plane
+            .lock()
+            .expect("no code panics while it holds the plane")
+    }
+
+    /// Changes what is known of the data plane, and has those looked at again that waited for it.
+    fn change_plane(&self, change: impl FnOnce(&mut Plane)) {
+        let waited = {
+            let mut plane = self.plane();
+            change(&mut plane);
+            plane.changed()
+        };
+        self.queue.extend(waited);
+        self.tell();
+    }
+
+    /// Whether orders may still be given.
+    fn check_right(&self) -> Result<(), Trouble> {
+        match (self.driver.may_act)() {
+            true => self.serves().map_err(Trouble::Term),
+            false => Err(Trouble::Term("the lease's deadline has passed".into())),
+        }
+    }
+
+    /// Networks by their numbers, as the last states had them.
+    pub(super) fn numbers(&self) -> Arc<feed::Numbers> {
+        let states = self.driver.feed.as_ref().map(|feed| feed.borrow().clone());
+        let states: Option<States> = states.flatten();
+        states.map(|states| states.numbers).unwrap_or_default()
+    }
+}
+
+/// What leads from one state to the next; nothing: it is the same.
+fn order(before: &State, after: &State) -> Option<Order> {
+    match way(before, after) {
+        Way::Same => None,
+        Way::Delta(delta) => Some(Order::Delta(delta)),
+        Way::Whole => Some(Order::State(Box::new(after.clone()))),
+    }
+}
+
+async fn until(end: &mut Option<Pin<Box<Sleep>>>) {
+    match end {
+        Some(end) => end.await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,275 @@
+//! What is known of a node's data plane: what its agent has programmed, which networks its engine has, and what is wrong.
+//!
+//! It is this connection's own and starts empty: what runs goes on without it, and what is to start waits until the agent
+//! has said something. Pure.
+
+use super::feed::Numbers;
+use crate::api::allocation::Vni;
+use crate::api::name::Scoped;
+use crate::api::status::{Condition, Truth};
+use crate::api::time::Timestamp;
+use crate::api::uid::TaskId;
+use crate::dataplane::agent::Report;
+use crate::dataplane::state::State;
+use crate::runtime::view::DATAPLANE_READY;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+/// A network that the engine has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The subnet that it was made with.
+    pub subnet: String,
+}
+
+/// What is known of a node's data plane.
+#[derive(Clone, Debug, Default)]
+pub struct Plane {
+    /// The last state that the kernel was said to show.
+    programmed: Option<Arc<State>>,
+    refused: BTreeMap<Vni, String>,
+    made: BTreeMap<Vni, Made>,
+    trouble: Option<(&'static str, String)>,
+    /// Tasks that wait for it to become another.
+    waiting: BTreeSet<TaskId>,
+    /// Counts what changed, so that nobody who looked before waits for what came since.
+    changes: u64,
+    /// Whether the node needs one; not known at first: what was said of it stays.
+    is_wanted: Option<bool>,
+}
+
+impl Plane {
+    /// What an address in a network waits for on this node; nothing: it may be used.
+    pub fn lacks(&self, vni: Vni, name: &Scoped, address: Ipv4Addr) -> Result<&Made, String> {
+        if let Some(why) = self.refused.get(&vni) {
+            return Err(format!("network {name} cannot be on this node: {why}"));
+        }
+        let network = self
+            .programmed
+            .as_ref()
+            .and_then(|state| state.networks.get(&vni));
+        let is_known = network.is_some_and(|network| network.tasks.contains_key(&address));
+        let because = || match &self.trouble {
+            Some((_, why)) => format!(": {why}"),
+            None => String::new(),
+        };
+        if !is_known {
+            let way = "the node's agent has not yet programmed the way to";
+            return Err(format!("{way} {address} in network {name}{}", because()));
+        }
+        let made = self.made.get(&vni);
+        made.ok_or_else(|| format!("its engine does not have network {name} yet{}", because()))
+    }
+
+    /// How much has changed.
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// A task waits for more changes than there were when it was looked at; false: there are more already.
+    pub fn wait(&mut self, task: &TaskId, seen: u64) -> bool {
+        self.changes == seen && {
+            self.waiting.insert(task.clone());
+            true
+        }
+    }
+
+    /// Those who waited, once something has changed.
+    pub fn changed(&mut self) -> BTreeSet<TaskId> {
+        self.changes += 1;
+        std::mem::take(&mut self.waiting)
+    }
+
+    /// Whether the node needs one at all.
+    pub fn want(&mut self, is_wanted: bool) {
+        if !is_wanted {
+            *self = Self {
+                changes: self.changes,
+                waiting: std::mem::take(&mut self.waiting),
+                ..Self::default()
+            };
+        }
+        self.is_wanted = Some(is_wanted);
+    }
+
+    /// What the agent says, and the state that it was sent last.
+    pub fn hear(&mut self, report: &Report, sent: &Arc<State>) {
+        self.refused.clone_from(&report.refused);
+        let trouble = report.trouble.clone();
+        self.trouble = trouble.map(|why| ("AgentTrouble", why));
+        if report.programmed == Some(sent.revision) {
+            self.programmed = Some(sent.clone());
+        }
+    }
+
+    /// What stands in the way.
+    pub fn fail(&mut self, reason: &'static str, why: String) {
+        self.trouble = Some((reason, why));
+    }
+
+    /// The networks that the engine has.
+    pub fn made(&self) -> &BTreeMap<Vni, Made> {
+        &self.made
+    }
+
+    /// These are the networks that the engine has.
+    pub fn found(&mut self, made: BTreeMap<Vni, Made>) {
+        self.made = made;
+    }
+
+    /// The engine has a network, or has it no more.
+    pub fn set_made(&mut self, vni: Vni, made: Option<Made>) {
+        match made {
+            Some(made) => self.made.insert(vni, made),
+            None => self.made.remove(&vni),
+        };
+    }
+
+    /// Networks that the engine still lacks.
+    pub fn lacking(&self) -> BTreeSet<Vni> {
+        let programmed = self.programmed.iter().flat_map(|state| &state.networks);
+        let lacks = |vni: &Vni| !self.made.contains_key(vni) && !self.refused.contains_key(vni);
+        programmed
+            .map(|(vni, _)| *vni)
+            .filter(|vni| lacks(vni))
+            .collect()
+    }
+
+    /// How it stands, for people; nothing where the node needs none.
+    pub fn condition(
+        &self,
+        numbers: &Numbers,
+        before: &[Condition],
+        now: Timestamp,
+    ) -> Option<Condition> {
+        let named = |vni: &Vni| match numbers.get(vni) {
+            Some(name) => name.to_string(),
+            None => vni.0.to_string(),
+        };
+        let refused = self.refused.iter();
+        let refused: Vec<_> = refused
+            .map(|(vni, why)| format!("{}: {why}", named(vni)))
+            .collect();
+        let (truth, reason, message) = match (&self.trouble, &self.programmed) {
+            (Some((reason, why)), _) => (Truth::False, *reason, why.clone()),
+            (None, Some(_)) if !refused.is_empty() => {
+                (Truth::False, "NetworksRefused", refused.join("; "))
+            }
+            (None, Some(_)) => (
+                Truth::True,
+                "Programmed",
+                "its agent programs its networks".into(),
+            ),
+            (None, None) => (
+                Truth::Unknown,
+                "Pending",
+                "its agent has not said anything yet".into(),
+            ),
+        };
+        match self.is_wanted {
+            None => before
+                .iter()
+                .find(|said| said.kind == DATAPLANE_READY)
+                .cloned(),
+            Some(false) => None,
+            Some(true) => Some(Condition::new(
+                before,
+                now,
+                DATAPLANE_READY,
+                truth,
+                reason,
+                message,
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataplane::state::StateRevision;
+    use crate::dataplane::state_tests::example;
+
+    fn name() -> Scoped {
+        Scoped::new("default", "front")
+    }
+
+    /// An address of the example, with its network.
+    fn subject() -> (Arc<State>, Vni, Ipv4Addr) {
+        let state = example();
+        let (vni, network) = state.networks.iter().next().unwrap();
+        let (vni, address) = (*vni, *network.tasks.keys().next().unwrap());
+        (Arc::new(state), vni, address)
+    }
+
+    #[test]
+    fn an_address_may_be_used_once_it_is_programmed_and_the_engine_has_its_network() {
+        let (state, vni, address) = subject();
+        let mut plane = Plane::default();
+        let lacks = |plane: &Plane| plane.lacks(vni, &name(), address).cloned();
+        assert!(lacks(&plane).unwrap_err().contains("not yet programmed"));
+        let mut report = Report {
+            programmed: Some(StateRevision(state.revision.0 + 7)),
+            ..Report::default()
+        };
+        plane.hear(&report, &state);
+        assert!(lacks(&plane).is_err(), "that is another state");
+        report.programmed = Some(state.revision);
+        plane.hear(&report, &state);
+        assert!(lacks(&plane).unwrap_err().contains("engine does not have"));
+        assert!(plane.lacking().contains(&vni));
+        let made = Made {
+            id: "id".into(),
+            name: "front".into(),
+            subnet: "10.100.1.0/24".into(),
+        };
+        plane.set_made(vni, Some(made.clone()));
+        assert_eq!(lacks(&plane), Ok(made));
+        report.refused.insert(vni, "it overlaps eth0".into());
+        plane.hear(&report, &state);
+        assert!(lacks(&plane).unwrap_err().contains("overlaps eth0"));
+    }
+
+    #[test]
+    fn who_looked_before_a_change_does_not_wait_for_it() {
+        let mut plane = Plane::default();
+        let task = TaskId::from("t");
+        let seen = plane.changes();
+        assert!(plane.wait(&task, seen));
+        assert_eq!(plane.changed(), [task.clone()].into());
+        assert!(!plane.wait(&task, seen));
+        assert_eq!(plane.changed(), BTreeSet::new());
+    }
+
+    #[test]
+    fn the_condition_says_what_is_wrong_and_nothing_where_nothing_is_wanted() {
+        let (state, vni, _) = subject();
+        let mut plane = Plane::default();
+        let numbers = Numbers::from([(vni, name())]);
+        let said = |plane: &Plane| {
+            let condition = plane.condition(&numbers, &[], Timestamp(1));
+            condition.map(|said| format!("{}/{}", said.status.as_str(), said.reason))
+        };
+        assert_eq!(said(&plane), None);
+        plane.want(true);
+        assert_eq!(said(&plane).as_deref(), Some("Unknown/Pending"));
+        plane.fail("AgentUnreachable", "no answer".into());
+        assert_eq!(said(&plane).as_deref(), Some("False/AgentUnreachable"));
+        let mut report = Report {
+            programmed: Some(state.revision),
+            ..Report::default()
+        };
+        plane.hear(&report, &state);
+        assert_eq!(said(&plane).as_deref(), Some("True/Programmed"));
+        report.refused.insert(vni, "no".into());
+        plane.hear(&report, &state);
+        assert_eq!(said(&plane).as_deref(), Some("False/NetworksRefused"));
+        plane.want(false);
+        assert_eq!(said(&plane), None);
+    }
+}

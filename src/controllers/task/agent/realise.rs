@@ -1,0 +1,255 @@
+//! What of a node's data plane the engine holds: the agent's container and volume, and a network for each overlay, over
+//! the bridge that the agent has made before.
+
+use super::container::{NAME, Next, VOLUME, body, next};
+use super::plane::Made;
+use super::session::Session;
+use super::{ANSWER, Trouble};
+use crate::api::allocation::Vni;
+use crate::api::uid::ContainerId;
+use crate::controllers::task::container::{CLUSTER, network_name};
+use crate::controllers::task::driver::Connection;
+use crate::dataplane::agent::Order as AgentOrder;
+use crate::dataplane::kernel::bridge_name;
+use crate::dataplane::state::{Network, State};
+use crate::engine::{Container, Error};
+use crate::runtime::orders::{Failure, Order, Report};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+/// How long an agent has to end by itself; what it programmed stays.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How often what stands under the agent's name is dealt with before it is left for later.
+const ATTEMPTS: usize = 6;
+
+/// Label: the overlay's number.
+const VNI: &str = "dev.skep.vni";
+/// Label: the overlay's subnet.
+const SUBNET: &str = "dev.skep.subnet";
+
+impl Connection {
+    /// The agent's container, running and of this version; it is made where it is missing.
+    pub(super) async fn agent(&self) -> Result<ContainerId, Trouble> {
+        let processor = std::env::consts::ARCH;
+        if !self.processor.is_empty() && self.processor != processor {
+            let why = format!(
+                "its processor is {}, and this manager has an agent for {processor}",
+                self.processor
+            );
+            return Err(Trouble::Other("OtherProcessor", why));
+        }
+        for _ in 0..ATTEMPTS {
+            self.check_right()?;
+            match self.under_its_name().await? {
+                Next::Attach(id) => return Ok(id),
+                Next::Leave(why) => return Err(Trouble::Other("NameTaken", why)),
+                Next::Create => self.create_agent().await?,
+                Next::Start(container) => {
+                    taken(self.orders.run(&Order::Start { container }).await)?;
+                }
+                Next::Replace(container) => self.remove_agent(container).await?,
+            }
+        }
+        let why = "another one stands under the agent's name again and again";
+        Err(Trouble::Other("AgentTrouble", why.into()))
+    }
+
+    async fn under_its_name(&self) -> Result<Next, Trouble> {
+        let seen: Option<Container> = match self.engine.inspect(NAME).await {
+            Ok(container) => Some(container),
+            Err(Error::NotFound { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(next(seen.as_ref(), self.served()))
+    }
+
+    async fn create_agent(&self) -> Result<(), Trouble> {
+        let order = Order::Create {
+            name: NAME.into(),
+            body: body(self.served()),
+        };
+        let report = self.orders.run(&order).await;
+        match report.result {
+            Err(Failure::Engine(Error::NotFound { .. })) => {
+                info!(node = %self.driver.node, "loads the agent's image");
+                self.engine.load_program().await?;
+                Ok(())
+            }
+            // Made meanwhile, or before its answer was lost: the next look says whose it is.
+            Err(Failure::Engine(Error::Conflict { .. })) => Ok(()),
+            _ => taken(report),
+        }
+    }
+
+    async fn remove_agent(&self, container: ContainerId) -> Result<(), Trouble> {
+        let stop = Order::Stop {
+            container: container.clone(),
+            grace: GRACE,
+        };
+        // One that does not end is ended by the removal.
+        let _ = self.orders.run(&stop).await;
+        let force = true;
+        let report = self.orders.run(&Order::Remove { container, force }).await;
+        match report.result {
+            Err(Failure::Engine(Error::NotFound { .. })) => Ok(()),
+            _ => taken(report),
+        }
+    }
+
+    /// Takes everything away: networks, then what the agent made in the kernel, then the agent.
+    pub(super) async fn take_away(&self) -> Result<(), Trouble> {
+        self.list_networks().await?;
+        self.check_right()?;
+        let made = self.plane().made().clone();
+        for (vni, made) in made {
+            self.remove_network(vni, &made).await?;
+        }
+        match self.under_its_name().await? {
+            Next::Create | Next::Leave(_) => return Ok(()),
+            Next::Start(_) | Next::Replace(_) | Next::Attach(_) => {}
+        }
+        let container = self.agent().await?;
+        let removed = async {
+            let authority = self.authority();
+            let mut session = Session::open(&*self.engine, &container, authority).await?;
+            session.send(&AgentOrder::Remove).await?;
+            loop {
+                let report = session.next().await?;
+                match (report.removed, report.trouble) {
+                    (true, _) => return Ok(()),
+                    (false, Some(why)) => return Err(Trouble::Other("AgentTrouble", why)),
+                    (false, None) => {}
+                }
+            }
+        };
+        let silent = || {
+            let why = format!("the agent has not answered for {ANSWER:?}");
+            Trouble::Other("AgentSilent", why)
+        };
+        timeout(ANSWER, removed).await.map_err(|_| silent())??;
+        self.check_right()?;
+        self.remove_agent(container).await?;
+        match self.engine.remove_volume(VOLUME).await {
+            Ok(()) | Err(Error::NotFound { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        info!(node = %self.driver.node, "took the agent away");
+        Ok(())
+    }
+
+    /// Looks which networks of ours the engine has.
+    pub(super) async fn list_networks(&self) -> Result<(), Trouble> {
+        let found = self.engine.networks(CLUSTER).await?;
+        let ours = found.into_iter().filter_map(|network| {
+            let label = |name: &str| network.labels.get(name);
+            let is_ours = label(CLUSTER).is_some_and(|owner| owner == self.served().as_str());
+            let vni: u32 = label(VNI)?.parse().ok()?;
+            let made = Made {
+                subnet: label(SUBNET).cloned().unwrap_or_default(),
+                id: network.id.clone(),
+                name: network.name.clone(),
+            };
+            is_ours.then_some((Vni(vni), made))
+        });
+        let ours = ours.collect();
+        self.change_plane(|plane| plane.found(ours));
+        Ok(())
+    }
+
+    /// Removes the engine's networks that a state lacks, before the bridges under them go.
+    pub(super) async fn retire_networks(&self, state: &State) -> Result<(), Trouble> {
+        let numbers = self.numbers();
+        let is_wanted = |vni: &Vni, made: &Made| {
+            let name = numbers.get(vni).map(network_name);
+            let subnet = state.networks.get(vni).map(|network| network.subnet);
+            let subnet = subnet.map(|subnet| subnet.to_string());
+            Some(&made.name) == name.as_ref() && Some(&made.subnet) == subnet.as_ref()
+        };
+        let mut made = self.plane().made().clone();
+        made.retain(|vni, made| !is_wanted(vni, made));
+        for (vni, made) in made {
+            self.check_right()?;
+            self.remove_network(vni, &made).await?;
+        }
+        Ok(())
+    }
+
+    /// A network in which somebody still is stays for now: who that is does not come from us.
+    async fn remove_network(&self, vni: Vni, made: &Made) -> Result<(), Trouble> {
+        match self.engine.remove_network(&made.id).await {
+            Ok(()) | Err(Error::NotFound { .. }) => {
+                self.change_plane(|plane| plane.set_made(vni, None));
+                Ok(())
+            }
+            Err(error @ (Error::Refused { .. } | Error::Conflict { .. })) => {
+                warn!(node = %self.driver.node, network = made.name, %error, "a network stays");
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes the networks that the engine lacks, all that can be made.
+    pub(super) async fn make_networks(&self, state: &State) -> Result<(), Trouble> {
+        let lacking = self.plane().lacking();
+        let numbers = self.numbers();
+        let mut refused = Ok(());
+        for vni in lacking {
+            let (Some(network), Some(name)) = (state.networks.get(&vni), numbers.get(&vni)) else {
+                continue;
+            };
+            self.check_right()?;
+            let name = network_name(name);
+            let body = network_body(&name, vni, network, self.served().as_str());
+            match self.engine.create_network(&body).await {
+                Ok(id) => {
+                    let subnet = network.subnet.to_string();
+                    let made = Made { id, name, subnet };
+                    self.change_plane(|plane| plane.set_made(vni, Some(made)));
+                }
+                Err(error) => {
+                    let why = format!("its engine does not take network {name}: {error}");
+                    refused = Err(Trouble::Other("NetworkRefused", why));
+                }
+            }
+        }
+        refused
+    }
+}
+
+/// The body of `POST /networks/create`: the bridge is there already, and stays when the network goes. The engine has no
+/// address to give in it, so that nobody joins who was not given one by us.
+fn network_body(name: &str, vni: Vni, network: &Network, cluster: &str) -> Value {
+    json!({
+        "Name": name,
+        "CheckDuplicate": true,
+        "Driver": "bridge",
+        "EnableIPv6": false,
+        "IPAM": {"Config": [{
+            "Subnet": network.subnet.to_string(),
+            "Gateway": network.gateway.to_string(),
+            "IPRange": format!("{}/32", network.gateway),
+        }]},
+        "Options": {
+            "com.docker.network.bridge.name": bridge_name(vni),
+            "com.docker.network.driver.mtu": network.mtu.to_string(),
+        },
+        "Labels": {
+            (CLUSTER): cluster,
+            (VNI): vni.0.to_string(),
+            (SUBNET): network.subnet.to_string(),
+        },
+    })
+}
+
+/// An order that was refused is trouble.
+fn taken(report: Report) -> Result<(), Trouble> {
+    match report.result {
+        Ok(()) => Ok(()),
+        Err(Failure::TermOver) => Err(Trouble::Term(Failure::TermOver.to_string())),
+        Err(Failure::Engine(error)) => Err(error.into()),
+    }
+}

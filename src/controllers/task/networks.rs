@@ -1,0 +1,95 @@
+//! Which overlays a task joins, by what names and addresses, and what it still waits for. Pure.
+//!
+//! The gates of rule C8: a container is made once its addresses are given out, the node's agent has programmed them and
+//! the engine has their networks, and it is started under the same condition. What it waits for is said in its status once it
+//! has waited for longer than programming takes.
+
+use super::agent::plane::Plane;
+use super::container::network_name;
+use crate::api::allocation::{Item, Vni};
+use crate::api::name::Scoped;
+use crate::api::service::Attachment;
+use crate::api::task::Task;
+use crate::runtime::cache::Cache;
+use crate::runtime::joins;
+use serde_json::{Value, json};
+use std::net::Ipv4Addr;
+
+/// What a task's networks mean for its container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Networks {
+    /// Those of the engine itself: overlays are switched off, or it names none.
+    #[default]
+    Engines,
+    /// It may not be made or started yet, and why.
+    Wait(String),
+    /// These, the first at its creation.
+    Overlays(Vec<Endpoint>),
+}
+
+/// A place in an overlay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The engine's name for the network.
+    pub network: String,
+    /// The address.
+    pub address: Ipv4Addr,
+}
+
+impl Endpoint {
+    /// Its configuration in the engine's words. No aliases: names are not the engine's business, which answers for them
+    /// before anybody else, and only of its own containers.
+    pub fn config(&self) -> Value {
+        json!({"IPAMConfig": {"IPv4Address": self.address.to_string()}})
+    }
+}
+
+impl Networks {
+    /// What a task needs, by what is given out and what is known of its node's data plane.
+    pub fn of(cache: &Cache, service: &Scoped, task: &Task, plane: &Plane) -> Self {
+        let attachments = joins::of_task(cache, task);
+        let endpoints = attachments
+            .iter()
+            .map(|attachment| endpoint(cache, service, task, attachment, plane));
+        match endpoints.collect::<Result<Vec<_>, String>>() {
+            Ok(endpoints) if endpoints.is_empty() => Self::Engines,
+            Ok(endpoints) => Self::Overlays(endpoints),
+            Err(why) => Self::Wait(why),
+        }
+    }
+
+    /// The overlays.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        match self {
+            Self::Overlays(endpoints) => endpoints,
+            Self::Engines | Self::Wait(_) => &[],
+        }
+    }
+}
+
+fn endpoint(
+    cache: &Cache,
+    service: &Scoped,
+    task: &Task,
+    attachment: &Attachment,
+    plane: &Plane,
+) -> Result<Endpoint, String> {
+    let name = joins::named(service, attachment);
+    let record = cache.networks.get(&name);
+    let record = record.ok_or_else(|| format!("there is no network {name}"))?;
+    let (vni, _) = cache
+        .allocations
+        .numbers_of(&joins::network_owner(&name, &record.uid));
+    let vni: Vni = vni.ok_or_else(|| format!("network {name} has no number yet"))?;
+    let mut given = cache.allocations.of(&joins::task_owner(service, &task.id));
+    let address = given.find_map(|item| match item {
+        Item::Address(network, address) if *network == record.uid => Some(*address),
+        Item::Address(..) | Item::Node(_) | Item::Vni(_) | Item::Subnet(_) | Item::Port(_) => None,
+    });
+    let address = address.ok_or_else(|| format!("it has no address in network {name} yet"))?;
+    plane.lacks(vni, &name, address)?;
+    Ok(Endpoint {
+        network: network_name(&name),
+        address,
+    })
+}

@@ -1,0 +1,201 @@
+//! Overlay networks between real tasks on engines of several versions.
+
+use crate::see::Seen;
+use crate::support::fleet::Transport;
+use crate::support::node::Node;
+use crate::support::wait::until;
+use crate::world::{SOON, World};
+use skep::api::allocation::{Allocation, Owner};
+use skep::api::task::TaskState;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+/// A task that says over HTTP on which node it is.
+const SAYS_WHERE: &str = "{image: 'skep-test/busybox:1', stopSignal: SIGKILL, \
+    command: [sh, -c, 'echo $SKEP_NODE >/tmp/index.html; httpd -f -p 80 -h /tmp']}";
+
+/// What a node's kernel and engine show: links, rules, routes and the engine's chains, its networks and volumes.
+async fn shown(node: &Node) -> String {
+    let kernel = "ip -o link | cut -d: -f2 | grep -v veth; ip rule; ip route show table all | sed 's/ linkdown//' | sort; iptables-save | grep ^-A | sort";
+    let kernel = node.exec(kernel).await;
+    let networks = node
+        .docker(&["network", "ls", "--format", "{{.Name}}"])
+        .await;
+    let volumes = node
+        .docker(&["volume", "ls", "--format", "{{.Name}}"])
+        .await;
+    [kernel, networks, volumes].join("\n---\n")
+}
+
+/// Where a task is and at which address.
+struct Place {
+    node: String,
+    container: String,
+    address: Ipv4Addr,
+}
+
+fn place(seen: &Seen) -> Option<Place> {
+    let status = seen.status.as_ref()?;
+    let running = status.state == TaskState::Running;
+    let address = status.addresses.iter().find_map(|address| match address {
+        IpAddr::V4(address) => Some(*address),
+        IpAddr::V6(_) => None,
+    });
+    Some(Place {
+        node: seen.node.clone().filter(|_| running)?,
+        container: status.container.as_ref()?.to_string(),
+        address: address?,
+    })
+}
+
+impl World {
+    /// The running tasks of a service.
+    async fn places(&self, service: &str) -> Vec<Place> {
+        self.tasks(service).await.iter().filter_map(place).collect()
+    }
+
+    fn named(&self, name: &str) -> &Node {
+        let mut nodes = self.fleet.nodes.iter();
+        nodes.find(|node| node.name == name).expect("a node")
+    }
+
+    /// What a task gets from an address; an error if nobody answers within four seconds.
+    async fn ask(&self, from: &Place, address: Ipv4Addr) -> Result<String, String> {
+        let url = format!("http://{address}/");
+        // Not by wget's own -T, at which the static busybox crashes.
+        let command = ["exec", &from.container, "wget", "-q", "-O", "-", &url];
+        let asked = self.named(&from.node).try_docker(&command);
+        let asked = tokio::time::timeout(Duration::from_secs(4), asked).await;
+        asked.unwrap_or_else(|_| Err(format!("{url} did not answer")))
+    }
+
+    /// Waits until each task of one service hears each of another at its own address.
+    async fn all_hear(&self, from: &str, to: &str) {
+        let (callers, called) = (self.places(from).await, self.places(to).await);
+        assert!(!callers.is_empty() && !called.is_empty());
+        for caller in &callers {
+            for task in &called {
+                let what = format!(
+                    "{from} on {} hears {to} on {} at {}",
+                    caller.node, task.node, task.address
+                );
+                let heard = until(Duration::from_secs(20), &what, async || {
+                    let heard = self.ask(caller, task.address).await;
+                    heard.inspect_err(|error| eprintln!("    {error}")).ok()
+                });
+                assert_eq!(heard.await, task.node, "{what}");
+            }
+        }
+    }
+
+    /// The virtual address of a service.
+    async fn virtual_address(&self, service: &str) -> Ipv4Addr {
+        let prefix = "/skep/allocations/addresses/";
+        let given: BTreeMap<String, Allocation> = self.records(prefix).await;
+        let found = given.iter().find_map(|(key, given)| match &given.owner {
+            Owner::Service { name, .. } if name.name.as_str() == service => {
+                key.rsplit('/').next()?.parse().ok()
+            }
+            _ => None,
+        });
+        found.expect("the service has a virtual address")
+    }
+
+    /// Waits until calls to a virtual address are answered by tasks on all of these nodes.
+    async fn balances(&self, from: &Place, address: Ipv4Addr, nodes: usize) {
+        let what = format!("{} reaches {nodes} nodes through {address}", from.node);
+        let mut heard: BTreeMap<String, usize> = BTreeMap::new();
+        until(Duration::from_secs(60), &what, async || {
+            match self.ask(from, address).await {
+                Ok(node) => *heard.entry(node).or_default() += 1,
+                Err(error) => eprintln!("    {what}: {error}"),
+            }
+            (heard.len() == nodes).then_some(())
+        })
+        .await;
+        eprintln!("    {what}: {heard:?}");
+    }
+}
+
+#[tokio::test]
+async fn tasks_on_engines_of_several_versions_reach_each_other_and_leave_no_trace() {
+    let mut world = World::new("networks", 3, Transport::Plain).await;
+    let mut before = Vec::new();
+    for node in &world.fleet.nodes {
+        before.push(shown(node).await);
+    }
+    world.start_manager("m1", &["--networks"]);
+    world.nodes_are_ready().await;
+    world.put("networks/default/front", "{}").await;
+    world.put("networks/default/back", "{}").await;
+    let service = |networks: &str, replicas| {
+        format!(
+            "{{replicas: {replicas}, template: {{container: {SAYS_WHERE}, networks: {networks}, \
+             placement: {{maxReplicasPerNode: 1}}}}}}"
+        )
+    };
+    world.put_service("web", &service("[front]", 3)).await;
+    world
+        .put_service("both", &service("[front, back]", 3))
+        .await;
+    world.put_service("apart", &service("[back]", 1)).await;
+    for (name, replicas) in [("web", 3), ("both", 3), ("apart", 1)] {
+        world.settled(name, replicas).await;
+    }
+    for node in &world.fleet.nodes {
+        let object = format!("nodes/{}", node.name);
+        let ready = ("DataplaneReady", "True", "Programmed");
+        world.condition_is(&object, "task", ready).await;
+    }
+    world.passed("every node has its agent, and tasks start once it has programmed them");
+
+    world.all_hear("web", "web").await;
+    let web = world.virtual_address("web").await;
+    for place in world.places("web").await {
+        world.balances(&place, web, 3).await;
+    }
+    world.passed("tasks reach each other across nodes by address and by virtual address");
+
+    let apart = world.places("apart").await;
+    let web_task = &world.places("web").await[0];
+    let across = world.ask(&apart[0], web_task.address).await;
+    assert!(across.is_err(), "networks are apart: {across:?}");
+    world.passed("networks are isolated");
+
+    // The agent dies and its engine starts it again; what it programmed stays meanwhile.
+    let node = world.fleet.node(1);
+    let pid = ["inspect", "--format", "{{.State.Pid}}", "skep-agent"];
+    let first = node.docker(&pid).await;
+    node.exec(&format!("kill -9 {first}")).await;
+    world.all_hear("web", "web").await;
+    until(SOON, "the agent runs again", async || {
+        let now = node.docker(&pid).await;
+        (now != first && now != "0").then_some(())
+    })
+    .await;
+    world.put_service("more", &service("[front]", 3)).await;
+    world.settled("more", 3).await;
+    world.all_hear("more", "web").await;
+    world.passed("an agent that is killed comes back, and goes on");
+
+    for name in ["web", "both", "apart", "more"] {
+        world.remove_service(name).await;
+    }
+    world.delete("networks/default/front").await;
+    world.delete("networks/default/back").await;
+    for (node, before) in world.fleet.nodes.iter().zip(&before) {
+        let what = format!("{} is as it was found", node.name);
+        let mut last = String::new();
+        let found = until(SOON, &what, async || {
+            let now = shown(node).await;
+            if now != *before && now != last {
+                eprintln!("    {what}: not yet:\n{now}");
+            }
+            last.clone_from(&now);
+            (now == *before).then_some(())
+        });
+        found.await;
+    }
+    world.passed("without networks the agents go, and nothing of theirs is left");
+}
