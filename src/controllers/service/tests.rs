@@ -460,6 +460,21 @@ fn start_first_runs_a_pair_until_the_new_one_serves() {
 }
 
 #[test]
+fn n3_a_drain_waits_for_the_stop_of_the_drained_ones_own_predecessor() {
+    let mut web = Web::running(ONE);
+    web.put("{replicas: 1, template: {container: 'nginx:2'}, update: {order: start-first, parallelism: 2}}");
+    web.schedule();
+    web.observe(1, TaskState::Running);
+    web.shows("1/1 shutdown:running, 1/2 running:running");
+    web.drain("n1");
+    // A replacement beside both would make three.
+    web.shows("1/1 shutdown:running, 1/2 running:running");
+    web.0.engines();
+    web.plan();
+    web.shows("1/1 shutdown:shutdown, 1/2 running:running, 1/2 running:pending");
+}
+
+#[test]
 fn stop_first_waits_until_the_old_one_was_seen_stopped() {
     let mut web = Web::running(TWO);
     web.put(STOP_FIRST);

@@ -132,6 +132,10 @@ fn candidate<'m, 'a>(
     if holder.task.desired != Desired::Running || holder.is_terminal() {
         return None;
     }
+    // Rule N3: beside the two of a pair a third one would run.
+    if still_stops(model, slot) {
+        return None;
+    }
     match holder.place {
         Place::Ready(Some(fault)) => Some((slot, holder, Cause::Fault(fault))),
         Place::Ready(None) if model.is_outdated(holder) => Some((slot, holder, Cause::Outdated)),
@@ -149,10 +153,7 @@ fn unsettled(model: &Model<'_>, slot: &Slot, newest: &Member<'_>) -> Option<Opti
     if model.wanted(slot).count() > 1 || newest.task.desired == Desired::Ready {
         return Some(None);
     }
-    if model
-        .of(slot)
-        .any(|one| !one.is_wanted() && !model.is_released(one))
-    {
+    if still_stops(model, slot) {
         return Some(None);
     }
     if newest.task.replaces.is_none() || newest.task.revision != model.current {
@@ -169,6 +170,13 @@ fn unsettled(model: &Model<'_>, slot: &Slot, newest: &Member<'_>) -> Option<Opti
     let wait = monitor(model.spec()) + model.spec().update.delay.0;
     let until = since.after(wait);
     (!model.has_come(until, wait)).then(|| Some(until.since(model.now)))
+}
+
+/// Whether a task that the slot gave up has yet to be seen stopped.
+fn still_stops(model: &Model<'_>, slot: &Slot) -> bool {
+    model
+        .of(slot)
+        .any(|one| !one.is_wanted() && !model.is_released(one))
 }
 
 fn replace(model: &Model<'_>, member: &Member<'_>, cause: Cause) -> Vec<Action> {
