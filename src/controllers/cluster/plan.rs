@@ -5,6 +5,7 @@ use super::status;
 use crate::api::cluster::{Cluster, FORMAT, Held, Severity};
 use crate::api::key::Key;
 use crate::api::status::NodeState;
+use crate::api::time::Timestamp;
 use crate::api::uid::{Ids, Uid};
 use crate::api::unit::Incarnation;
 use crate::planted::{Bug, planted};
@@ -149,7 +150,8 @@ fn make(snapshot: &Snapshot<'_>, ids: &mut Ids, plan: &mut Plan) {
             )
         }
         (None, Some(told)) if !forgets => {
-            let past = labels(snapshot).max().unwrap_or_default();
+            let past = labels(snapshot).max().max(Some(unseen(snapshot)));
+            let past = past.unwrap_or_default();
             let message = "the cluster was given its id: what runs is kept and adopted";
             (
                 next_life(told.clone(), past, snapshot),
@@ -276,6 +278,14 @@ fn labels<'a>(snapshot: &'a Snapshot<'_>) -> impl Iterator<Item = Incarnation> +
         .nodes
         .iter()
         .filter_map(|node| Some(node.highest?.0))
+}
+
+/// A life that no life of a lost store that nobody remembers has come to: lives count one by one, so the seconds since the
+/// epoch are ahead of them. Were it life 1 again, what a node that is added later still runs of the first one would look
+/// like this life's. Where a clock was wrong, labels that are ahead begin the next life.
+fn unseen(snapshot: &Snapshot<'_>) -> Incarnation {
+    let since_epoch = snapshot.now.wall.since(Timestamp(0));
+    Incarnation(since_epoch.as_secs())
 }
 
 fn next_life(id: Uid, past: Incarnation, snapshot: &Snapshot<'_>) -> Cluster {

@@ -212,12 +212,13 @@ fn a_wiped_store_gets_back_the_id_that_was_known() {
 fn a_fresh_process_takes_the_id_that_it_is_told() {
     let mut process = Process::new(Some("c"));
     process.settle();
-    assert_eq!(process.said(), "c.1!");
-    // What runs carries labels of life 7: the store begins life 8.
+    // Lives that nobody remembers were counted from 1 on, whatever still carries their labels somewhere.
+    assert_eq!(process.said(), "c.1000001!");
+    // A clock was wrong: what runs carries labels of a life to come.
     process.node("n1");
-    process.found("n1", 1, Some((7, 500)), &[]);
+    process.found("n1", 1_000_001, Some((2_000_000, 500)), &[]);
     process.settle();
-    assert_eq!(process.said(), "c.8!");
+    assert_eq!(process.said(), "c.2000001!");
 }
 
 #[test]

@@ -215,11 +215,13 @@ fn txn(fence: Option<(&str, i64)>, key: &str) -> Txn {
 fn another_cluster_and_a_life_that_returns_are_seen() {
     let mut court = Court::new();
     let cluster = |id: &str, life: u64| json!({"id": id, "incarnation": life, "format": 1});
+    court.put("cluster", &cluster("c", 1));
+    court.put("cluster", &cluster("c", 2));
     court.put("cluster", &cluster("c", 2));
     court.is_fine();
     court.put("cluster", &cluster("c", 1));
     court.breaks("never returns");
-    court.put("cluster", &cluster("other", 2));
+    court.put("cluster", &cluster("other", 3));
     court.breaks("keeps its id");
 }
 
