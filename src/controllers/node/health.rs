@@ -182,13 +182,15 @@ pub fn reason(error: &Error) -> &'static str {
 /// A manager's doubt in itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Doubt {
-    since: Option<Duration>,
+    /// Since when it lasts, and when the loss began that it is about.
+    about: Option<(Duration, Duration)>,
 }
 
 impl Doubt {
     /// Looks at all engines at once; says whether Down verdicts are held now.
     ///
-    /// A doubt is not renewed while it lasts: after [`HOLD`] the engines that still do not answer are down.
+    /// A doubt is not renewed while its loss lasts: after [`HOLD`] the engines that still do not answer are down. That the
+    /// others are lost later is another one.
     pub fn look<'a>(
         &mut self,
         contacts: impl IntoIterator<Item = &'a Contact>,
@@ -201,20 +203,28 @@ impl Doubt {
             total += 1;
             failing.extend(contact.failing_since());
         }
-        if !is_suspicious(&mut failing, total, grace) || planted(Bug::NeverDoubtsItself) {
-            self.since = None;
+        let loss = suspicious(&mut failing, total, grace);
+        let Some(loss) = loss.filter(|_| !planted(Bug::NeverDoubtsItself)) else {
+            self.about = None;
             return false;
-        }
-        let since = *self.since.get_or_insert(now);
+        };
+        let is_same = |(_, before): &(Duration, Duration)| loss <= before.saturating_add(grace);
+        let (since, _) = *self
+            .about
+            .insert(self.about.filter(is_same).unwrap_or((now, loss)));
         now.saturating_sub(since) < HOLD
     }
 }
 
-/// Whether more than half of all engines, and at least two, were lost within one grace.
-fn is_suspicious(failing: &mut [Duration], total: usize, grace: Duration) -> bool {
+/// When the last loss began, within one grace, of more than half of the engines that answered until then, and at least two.
+fn suspicious(failing: &mut [Duration], total: usize, grace: Duration) -> Option<Duration> {
     failing.sort();
-    let enough = (total / 2 + 1).max(2);
-    failing
-        .windows(enough)
-        .any(|window| window[enough - 1].saturating_sub(window[0]) <= grace)
+    let first = (0..failing.len()).rfind(|first| {
+        let end = failing[*first].saturating_add(grace);
+        let lost = failing[*first..].partition_point(|since| *since <= end);
+        // What was lost before answers no question about the way out.
+        let answered = total - first;
+        lost >= 2 && lost * 2 > answered
+    });
+    first.map(|first| failing[first])
 }

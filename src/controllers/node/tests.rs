@@ -139,6 +139,10 @@ fn a_manager_that_loses_most_engines_at_once_suspects_itself() {
         "not within one grace"
     );
     assert!(!holds(&[lost(109), lost(112), well(), well()]));
+    assert!(
+        holds(&[lost(50), lost(50), lost(109), lost(112)]),
+        "all that answered"
+    );
 
     let all = [lost(109), lost(112)];
     let mut doubt = Doubt::default();
@@ -153,6 +157,17 @@ fn a_manager_that_loses_most_engines_at_once_suspects_itself() {
         doubt.look(&all, GRACE, seconds(200)),
         "a new loss is a new doubt"
     );
+
+    let mut doubt = Doubt::default();
+    let most = [lost(50), lost(51), lost(52), well(), well()];
+    assert!(doubt.look(&most, GRACE, seconds(62)));
+    assert!(!doubt.look(&most, GRACE, seconds(62) + HOLD));
+    let rest = [lost(50), lost(51), lost(52), lost(130), lost(131)];
+    assert!(
+        doubt.look(&rest, GRACE, seconds(141)),
+        "the rest at once is another loss"
+    );
+    assert!(!doubt.look(&rest, GRACE, seconds(141) + HOLD));
 
     check(&lost(100), |it| it.holds = true, "unknown EvictionsHeld");
     check(

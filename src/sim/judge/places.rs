@@ -7,7 +7,7 @@ use crate::api::service::ServiceSpec;
 use crate::api::status::{NodeState, Status};
 use crate::api::task::{Binding, Desired, HostPort, Task};
 use crate::api::uid::{TaskId, Uid};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// A node that answered is not down before it has been silent for so long: half of the grace, because pings have gaps.
@@ -26,8 +26,8 @@ pub(super) struct Places {
     earlier: BTreeMap<Uid, (Duration, ServiceSpec)>,
     /// Nodes that cannot be reached by one who leads: since when, and until when.
     cut: BTreeMap<String, (Duration, Option<Duration>)>,
-    /// Managers that lost their way to all engines at once: since when, and how many there were.
-    uplinks: BTreeMap<String, (Duration, usize)>,
+    /// Managers that lost their way to all engines at once: since when, and which nodes there were.
+    uplinks: BTreeMap<String, (Duration, BTreeSet<NodeName>)>,
 }
 
 impl Places {
@@ -58,7 +58,7 @@ impl Bench {
     pub(in crate::sim) fn set_uplink(&mut self, manager: &str, is_cut: bool) {
         match is_cut {
             true => {
-                let lost = (self.log.now, self.nodes());
+                let lost = (self.log.now, self.nodes().collect());
                 self.places.uplinks.insert(manager.to_owned(), lost);
             }
             false => {
@@ -114,19 +114,31 @@ impl Bench {
         self.check_doubt(&node, cut.map(|(since, _)| *since));
     }
 
-    /// How many nodes there are.
-    fn nodes(&self) -> usize {
+    /// The nodes that there are.
+    fn nodes(&self) -> impl Iterator<Item = NodeName> {
         let objects = self.store.accepted.keys();
-        objects.filter(|object| object.kind == Kind::Node).count()
+        let nodes = objects.filter(|object| object.kind == Kind::Node);
+        nodes.map(ObjectKey::node_name)
+    }
+
+    /// Whether a node could not be reached at a time already.
+    fn was_cut(&self, node: &NodeName, at: Duration) -> bool {
+        let cut = self.places.cut.get(node.as_str());
+        cut.is_some_and(|(since, until)| *since < at && until.is_none_or(|until| until > at))
     }
 
     /// Who lost most engines at once does not call them down at once.
     fn check_doubt(&mut self, node: &NodeName, cut: Option<Duration>) {
         let judge = self.store.holder("election/health");
         let judge = judge.map(|(_, manager)| manager.to_owned());
-        let lost = judge.and_then(|manager| self.places.uplinks.get(&manager).copied());
-        let since = lost.map(|(since, _)| since);
-        let is_most = lost.is_some_and(|(_, many)| many > 1 && many * 2 > self.nodes());
+        let lost = judge.and_then(|manager| self.places.uplinks.get(&manager));
+        let since = lost.map(|(since, _)| *since);
+        // What users have removed since, and what was away before, is no loss.
+        let is_most = lost.is_some_and(|(since, lost)| {
+            let answered = self.nodes().filter(|node| !self.was_cut(node, *since));
+            let (lost, others): (Vec<_>, Vec<_>) = answered.partition(|node| lost.contains(node));
+            lost.len() > 1 && lost.len() > others.len()
+        });
         let is_alone = is_most && cut >= since;
         let is_kept = !is_alone || !self.log.is_within(since, HOLD);
         let rule = "a manager that loses most engines at once suspects itself (N2)";

@@ -451,6 +451,10 @@ fn a_node_that_is_down_too_soon_is_seen() {
     court.at(130);
     court.health("n1", "down");
     court.breaks("suspects itself");
+    court.health("n1", "ready");
+    court.delete("accepted/nodes/n2");
+    court.health("n1", "down");
+    court.is_fine();
 }
 
 #[test]
