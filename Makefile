@@ -22,7 +22,7 @@ down: ## Removes all that `make up` made
 	@scripts/down
 
 test: ## Runs all tests, the fast ones first (root and Docker are needed)
-	@scripts/run-tests lint fast store engine fleet
+	@scripts/run-tests lint fast simulation store engine fleet
 
 test-fast: ## Runs what needs neither root nor Docker
 	@scripts/run-tests lint fast

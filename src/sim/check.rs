@@ -165,6 +165,11 @@ impl Judge {
         self.asks(|bench| bench.knows_not(manager, txn));
     }
 
+    /// A manager hears what the cluster's record says.
+    pub fn hears(&mut self, manager: &str, record: &[u8]) {
+        self.bench.hears(manager, record);
+    }
+
     /// A manager gives a node's engine an order that changes something: one container, or none yet.
     pub fn orders(&mut self, manager: &str, node: &str, order: &str, container: &str) {
         self.asks(|bench| bench.orders(manager, node, order, container));

@@ -4,8 +4,8 @@ use super::court::Court;
 use crate::api::unit::{LeaseId, Revision};
 use crate::embedded::memory::Memory;
 use crate::store::{
-    Error, Kv, LeaseStatus, Op, Outcome, RangeRequest, RangeResponse, STORE_DEADLINE, StoreStatus,
-    Txn, WatchBatch, WatchEvent, WatchRequest, WatchStream,
+    Error, KeyValue, Kv, LeaseStatus, Op, Outcome, RangeRequest, RangeResponse, STORE_DEADLINE,
+    StoreStatus, Txn, WatchBatch, WatchEvent, WatchRequest, WatchStream,
 };
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
@@ -143,6 +143,11 @@ impl Line {
             (Err(error), _) | (_, Err(error)) => return vec![Err(error)],
         };
         self.see(batch.revision);
+        for event in &batch.events {
+            if let WatchEvent::Put(kv) = event {
+                self.show(kv);
+            }
+        }
         let mut heard = match hearing.split {
             true => by_revision(batch),
             false => vec![batch],
@@ -158,6 +163,13 @@ impl Line {
 
     fn see(&self, revision: Revision) {
         self.saw.fetch_max(revision.0, Ordering::Relaxed);
+    }
+
+    /// Shows the judge what came over the line, if that is the cluster's record.
+    fn show(&self, kv: &KeyValue) {
+        if kv.key.ends_with("/cluster") {
+            self.court.judge(|judge| judge.hears(&self.name, &kv.value));
+        }
     }
 
     async fn commit(self, txn: Txn) -> Result<Outcome, Error> {
@@ -245,6 +257,7 @@ impl Kv for Line {
     async fn range(&self, request: RangeRequest) -> Result<RangeResponse, Error> {
         let found = self.ask("range", self.store.range(request)).await?;
         self.see(found.revision);
+        found.kvs.iter().for_each(|kv| self.show(kv));
         Ok(found)
     }
 

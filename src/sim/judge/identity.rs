@@ -1,18 +1,21 @@
 //! Objects, the cluster, and the lives of its store (rules I1 to I3, S6). Pure.
 
 use super::store::Record;
-use super::{Bench, STALE};
+use super::{Bench, LAG, STALE};
 use crate::api::cluster::Cluster;
 use crate::api::key::Key;
 use crate::api::name::{Kind, ObjectKey};
 use crate::api::status::NodeState;
 use crate::api::uid::Uid;
 use crate::api::unit::{Incarnation, Revision};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// So many revisions a store has to go back to be certain that it is seen: less is overtaken by the next elections.
 const CERTAIN: i64 = 30;
+
+/// How long what was decided before may take until it is ordered.
+const ON_ITS_WAY: Duration = Duration::from_secs(3);
 
 /// What outlives a loss of the store.
 #[derive(Debug, Default)]
@@ -27,6 +30,8 @@ pub(super) struct Lives {
     over: Option<Duration>,
     /// Since when what runs is being adopted.
     adopting: Option<Duration>,
+    /// Since when each manager knows that.
+    told: BTreeMap<String, Duration>,
 }
 
 impl Lives {
@@ -43,6 +48,31 @@ impl Bench {
     /// Since when what runs is being adopted; none: it is not.
     pub(super) fn adopting_since(&self) -> Option<Duration> {
         self.lives.adopting
+    }
+
+    /// Whether what runs is being adopted, and a manager has heard so, or must have.
+    pub(super) fn knows_of_adopting(&self, manager: &str) -> bool {
+        let since = self.lives.adopting;
+        let told = self
+            .lives
+            .told
+            .get(manager)
+            .map(|told| Some(*told).max(since));
+        let knows = told.is_some_and(|told| !self.log.is_within(told, ON_ITS_WAY));
+        let must_know = !self.log.is_within(since, LAG);
+        since.is_some() && (knows || must_know)
+    }
+
+    /// A manager hears what the cluster's record says.
+    pub(in crate::sim) fn hears(&mut self, manager: &str, record: &[u8]) {
+        let record: Option<Cluster> = serde_json::from_slice(record).ok();
+        let is_adopting = record.is_some_and(|record| record.adopting_since.is_some());
+        if is_adopting {
+            let now = self.log.now;
+            self.lives.told.entry(manager.to_owned()).or_insert(now);
+        } else {
+            self.lives.told.remove(manager);
+        }
     }
 
     /// When a store that went back has begun no new life yet: since when.

@@ -2,7 +2,7 @@
 //! and how far back the store remembers (rule S8). Pure.
 
 use super::store::{Store, key_of};
-use super::{Bench, LAG, Log, STALE};
+use super::{Bench, Log, STALE};
 use crate::api::key::Key;
 use crate::api::name::Kind;
 use crate::api::uid::ContainerId;
@@ -213,8 +213,7 @@ impl Bench {
         let is_holder = holder.is_some_and(|(_, holder)| holder == manager);
         let is_kept = is_holder || self.log.is_within(self.rights.lost, UNAWARE);
         let holder = holder.map(|(_, holder)| holder.to_owned());
-        let since = self.adopting_since();
-        let is_adopting = since.is_some() && !self.log.is_within(since, LAG);
+        let is_adopting = self.knows_of_adopting(manager);
         let rule = "nothing is ordered while what runs is adopted (S6)";
         self.log.check(rule, !is_adopting, || {
             format!("{manager} orders {order} of {node}")

@@ -280,6 +280,17 @@ fn what_happens_before_a_new_life_and_while_adopting_is_seen() {
     court.breaks("next life");
     let adopting = json!({"id": "c", "incarnation": 2, "format": 1, "adoptingSince": Timestamp(1)});
     court.put("cluster", &adopting);
+    court.put("shards/000", &holder("m1"));
+    court.at(65);
+    court.bench.orders("m1", "n1", "stop", "id-a");
+    court.is_fine();
+    let record = serde_json::to_vec(&adopting).unwrap();
+    court.bench.hears("m1", &record);
+    court.bench.orders("m1", "n1", "stop", "id-a");
+    court.is_fine();
+    court.at(70);
+    court.bench.orders("m1", "n1", "stop", "id-a");
+    court.breaks("nothing is ordered while");
     court.at(90);
     court.happens("n1", "a", Happening::Stopped);
     court.breaks("nothing is ordered while");
