@@ -28,8 +28,8 @@ pub struct Leadership {
     pub key: String,
     /// Its create revision.
     pub term: Term,
-    /// The revision at which it was the oldest: all that leaders before wrote is in the store by then. A candidate's key
-    /// may be much older.
+    /// The revision of a put of the key once it was the oldest: all that leaders before wrote is in the store by then. A
+    /// candidate's key may be much older.
     pub since: Revision,
     /// The lease that it goes with.
     pub session: Session,
@@ -101,7 +101,7 @@ impl Candidate {
         let (term, since) = tokio::select! {
             biased;
             () = session.lost() => return Err(Error::LeaseGone),
-            led = self.wait(&key) => led?,
+            led = self.wait(&key, session.lease()) => led?,
         };
         Ok(Leadership {
             key,
@@ -145,9 +145,9 @@ impl Candidate {
     }
 
     /// Waits until `key` is the oldest. Errors that pass by themselves are waited out; the session's end ends this.
-    async fn wait(&self, key: &str) -> Result<(Term, Revision), Error> {
+    async fn wait(&self, key: &str, lease: LeaseId) -> Result<(Term, Revision), Error> {
         loop {
-            match self.step(key).await {
+            match self.step(key, lease).await {
                 Ok(Some(led)) => return Ok(led),
                 Ok(None) => {}
                 Err(error) if error.is_retryable() => tokio::time::sleep(RETRY).await,
@@ -158,13 +158,17 @@ impl Candidate {
     }
 
     /// Looks who leads: us, or waits for the one before us to go.
-    async fn step(&self, key: &str) -> Result<Option<(Term, Revision)>, Error> {
+    async fn step(&self, key: &str, lease: LeaseId) -> Result<Option<(Term, Revision)>, Error> {
         let prefix = format!("{}election/{}/", self.prefix, self.controller);
         let listing = list(self.kv.as_ref(), &prefix).await?;
         let own = listing.kvs.iter().find(|kv| kv.key == key);
         let created = own.ok_or(Error::LeaseGone)?.create_revision;
         match before(&listing.kvs, created) {
-            None => Ok(Some((Term(created.0), listing.revision))),
+            None if listing.revision == created => Ok(Some((Term(created.0), created))),
+            None => {
+                let since = self.mark(key, lease, created).await?;
+                Ok(Some((Term(created.0), since)))
+            }
             Some(_) if planted(Bug::LeadsUnelected) => {
                 Ok(Some((Term(created.0), listing.revision)))
             }
@@ -172,6 +176,26 @@ impl Candidate {
                 self.gone(&other.key, listing.revision).await?;
                 Ok(None)
             }
+        }
+    }
+
+    /// Puts our key once more, now that it is the oldest: a change that whoever watches the prefix comes to see. The store's
+    /// own revision is no such thing; where nothing else is written below the prefix, a cache never reaches it.
+    async fn mark(&self, key: &str, lease: LeaseId, created: Revision) -> Result<Revision, Error> {
+        let txn = Txn {
+            compares: vec![Compare::CreatedAt(key.into(), created)],
+            then: vec![Op::Put {
+                key: key.into(),
+                value: self.identity.clone(),
+                lease: Some(lease),
+            }],
+            otherwise: Vec::new(),
+        };
+        match self.kv.txn(txn).await? {
+            Outcome::Committed { revision, .. } => Ok(revision),
+            Outcome::Refused { .. } => Err(Error::LeaseGone),
+            // It says nothing that the key did not say before: the next look puts it again.
+            Outcome::Unknown { error } => Err(error),
         }
     }
 

@@ -54,17 +54,29 @@ async fn one_leads_at_a_time_and_an_old_leader_cannot_write() {
         let late = write(kv.as_ref(), &leader, "/t/work/2").await;
         assert_eq!(late, Committed::FenceLost);
         let written = write(kv.as_ref(), &next, "/t/work/3").await;
-        assert!(matches!(written, Committed::Committed(_)), "{written:?}");
+        let Committed::Committed(written) = written else {
+            panic!("{written:?}");
+        };
 
         assert!(!again.is_finished());
+        // Somebody else's key: the store's revision rises, and no watch of the prefix hears of it.
+        kv.txn(then(vec![put("/other/1", "v")])).await.unwrap();
         next.resign().await.unwrap();
         let last = within("the first leads again", again)
             .await
             .unwrap()
             .unwrap();
         assert!(last.session.is_valid_now());
-        let keys = list(kv.as_ref(), "/t/").await.unwrap().kvs;
-        let keys: Vec<String> = keys.into_iter().map(|kv| kv.key).collect();
+        let listing = list(kv.as_ref(), "/t/").await.unwrap();
+        let own = listing.kvs.iter().find(|kv| kv.key == last.key).unwrap();
+        assert_eq!(
+            own.create_revision,
+            Revision(last.term.0),
+            "the term is the same"
+        );
+        assert_eq!(own.mod_revision, last.since, "a cache comes to see it");
+        assert!(written < last.since, "after all of the leaders before");
+        let keys: Vec<String> = listing.kvs.into_iter().map(|kv| kv.key).collect();
         assert_eq!(keys, [last.key.as_str(), "/t/work/1", "/t/work/3"]);
     })
     .await;

@@ -1,6 +1,6 @@
 //! What is left once everything is as users want it: nothing but what follows from that (rules I1, S8, C2). Pure.
 
-use super::Bench;
+use super::{Bench, Made};
 use crate::api::name::Kind;
 use crate::api::task::Desired;
 
@@ -12,6 +12,16 @@ impl Bench {
             self.log
                 .check(rule, leak.is_none(), || leak.unwrap_or_default());
         }
+    }
+
+    /// Whether an engine runs what an earlier life left and nothing claims: until a person acts it stays, and its node.
+    fn keeps_lost(&self, engine: &str) -> bool {
+        let is_lost = |made: &Made| made.runs && !self.store.tasks.contains_key(&made.task);
+        let mut here = self
+            .containers
+            .values()
+            .filter(|made| made.engine == engine);
+        self.rights.were_lost() && here.any(is_lost)
     }
 
     /// Each rule with the first thing that breaks it.
@@ -34,7 +44,8 @@ impl Bench {
             .keys()
             .find(|(object, _)| !of_object(object) && !store.users.contains_key(object));
         let record = store.accepted.iter().find(|(object, record)| {
-            record.deleted_at.is_some() || !store.users.contains_key(*object)
+            let is_left = record.deleted_at.is_some() || !store.users.contains_key(*object);
+            is_left && !(object.kind == Kind::Node && self.keeps_lost(object.name.as_str()))
         });
         let leaving = store.tasks.values().find(|(_, task)| {
             // The counter of what the reaper took stays for ten minutes.
