@@ -628,6 +628,24 @@ fn what_is_left_over_is_seen() {
     court.breaks("goes with its task");
 }
 
+#[test]
+fn what_an_earlier_life_left_keeps_its_node() {
+    for (is_lost, runs) in [(true, true), (true, false), (false, true)] {
+        let mut court = Court::new();
+        court.show(is_lost);
+        court.delete("nodes/n1");
+        court.happens("n1", "a", Happening::Created);
+        if runs {
+            court.happens("n1", "a", Happening::Started);
+        }
+        court.broken();
+        court.bench.rests();
+        let left = court.broken();
+        let is_seen = left.contains(&"a record goes with its user's key (I1)");
+        assert_eq!(is_seen, !(is_lost && runs), "{left:?}");
+    }
+}
+
 fn given(kind: &str, name: &str, uid: &str) -> Value {
     let mut owner = json!({"kind": kind, "name": name, "uid": uid});
     if kind != "Node" {
