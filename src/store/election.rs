@@ -194,8 +194,10 @@ impl Candidate {
         match self.kv.txn(txn).await? {
             Outcome::Committed { revision, .. } => Ok(revision),
             Outcome::Refused { .. } => Err(Error::LeaseGone),
-            // It says nothing that the key did not say before: the next look puts it again.
-            Outcome::Unknown { error } => Err(error),
+            // Rule S5: this candidacy is over, and the next one begins with its end.
+            Outcome::Unknown { error } => Err(Error::Other {
+                message: format!("nobody knows whether {key} was put once more: {error}"),
+            }),
         }
     }
 

@@ -387,11 +387,19 @@ impl Plan {
         if scenario != "disaster" && !(may_come && chance.one_in(6)) {
             return;
         }
-        let disaster = trouble::lost(chance);
+        let mut disaster = trouble::lost(chance);
         if scenario == "wide" {
-            // A node that cannot be looked at: what runs is being adopted for longer.
             let node = chance.between(1, self.nodes + 1);
-            self.add(end + 89_000, Step::Trouble(Trouble::EngineDown(node, 45)));
+            let (at, seconds) = match &mut disaster {
+                // A little: what a change has asked of a node that was away is still to be done when it is back.
+                Trouble::Rewind(many) if *many % 2 == 0 => {
+                    *many = *many / 10 + 1;
+                    (85_900, 9)
+                }
+                // A node that cannot be looked at: what runs is being adopted for longer.
+                _ => (89_000, 45),
+            };
+            self.add(end + at, Step::Trouble(Trouble::EngineDown(node, seconds)));
             // What the store goes back to may lie in the midst of a change.
             let change = Spec {
                 replicas: chance.between(3, 8),

@@ -173,6 +173,11 @@ impl<'a> Model<'a> {
         self.of(slot).filter(|member| member.is_wanted())
     }
 
+    /// The task with this id.
+    pub(super) fn member(&self, id: &TaskId) -> Option<&Member<'a>> {
+        self.by_id.get(id).map(|index| &self.members[*index])
+    }
+
     /// Whether a task is of an older revision and should not be.
     pub(super) fn is_outdated(&self, member: &Member<'_>) -> bool {
         member.task.revision != self.current && !self.is_paused

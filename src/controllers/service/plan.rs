@@ -4,7 +4,7 @@
 
 use super::accept::accept;
 use super::adopt::adopt;
-use super::model::Model;
+use super::model::{Member, Model};
 use super::place::Places;
 use super::retire;
 use super::revision::{self, Current};
@@ -200,12 +200,27 @@ fn changes(snapshot: &Snapshot<'_>, model: &Model<'_>, plan: &mut Plan) -> Vec<S
         }
         tell::task(snapshot, member, plan);
         let step = by_slot.remove(&member.task.slot).unwrap_or_default();
+        let step = succeed(snapshot, model, member, step);
         by_slot.insert(
             &member.task.slot,
             retire::write_task(snapshot, step, &member.task),
         );
     }
     by_slot.into_values().collect()
+}
+
+/// A new task comes only where what it takes over from is as the cache shows it. Who makes a pair does not write the old one,
+/// and would make a second one beside what is wanted where the store went back and nobody has noticed yet.
+fn succeed(snapshot: &Snapshot<'_>, model: &Model<'_>, new: &Member<'_>, step: Step) -> Step {
+    let old = new.task.replaces.as_ref().filter(|_| new.before.is_none());
+    let old = old.and_then(|old| model.member(old));
+    match old {
+        Some(old) if old.before.is_some_and(|before| *before == old.task) => {
+            let key = Key::Task(snapshot.name.clone(), old.task.id.clone());
+            step.if_unchanged(snapshot.cache, key)
+        }
+        Some(_) | None => step,
+    }
 }
 
 /// Revisions that no task uses and nobody is likely to go back to.

@@ -13,6 +13,7 @@ use crate::api::time::Timestamp;
 use crate::api::uid::Uid;
 use crate::api::unit::RevisionNumber;
 use crate::controllers::fixture::{World, bytes, web_name};
+use crate::runtime::plan::Expect;
 use crate::runtime::view;
 use std::time::Duration;
 
@@ -457,6 +458,20 @@ fn start_first_runs_a_pair_until_the_new_one_serves() {
     web.go();
     web.wait(5);
     web.is("Progressing", Truth::False, "Complete");
+}
+
+#[test]
+fn s6_the_new_one_of_a_pair_comes_only_beside_the_old_one_that_was_seen() {
+    let mut web = Web::running(ONE);
+    let old = Key::Task(web_name(), web.task(1).id);
+    web.0
+        .user("{replicas: 1, template: {container: 'nginx:2'}, update: {order: start-first}}");
+    let plan = web.0.settle(&Service);
+    web.shows("1/1 running:running, 1/2 running:pending");
+    let expects = plan.steps.iter().flat_map(|step| &step.expects);
+    let of_old =
+        expects.filter(|expect| matches!(expect, Expect::Unchanged(key, _) if *key == old));
+    assert_eq!(of_old.count(), 1);
 }
 
 #[test]
