@@ -1,7 +1,7 @@
 //! Task, binding and what was seen of a task: three keys with three writers.
 
 use super::container::Reservations;
-use super::name::NodeName;
+use super::name::{DEFAULT_NAMESPACE, NodeName, Scoped};
 use super::service::{Protocol, ServicePort, Template};
 use super::text::Text;
 use super::time::Timestamp;
@@ -100,6 +100,19 @@ pub struct Task {
     /// The node, where it was known when the record was rebuilt from a container's labels (rule C3).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopted_from: Option<NodeName>,
+}
+
+/// The name of a task's container: `[<ns>_]<service>.<slot>.<task-id>`.
+pub fn container_name(service: &Scoped, slot: &Slot, task: &TaskId) -> String {
+    format!("{}.{slot}.{task}", service_name(service))
+}
+
+/// A service as dashboards know it: `web`, outside the default namespace `shop_web`.
+pub fn service_name(service: &Scoped) -> String {
+    match service.namespace.as_str() {
+        DEFAULT_NAMESPACE => service.name.to_string(),
+        namespace => format!("{namespace}_{}", service.name),
+    }
 }
 
 /// Where a task runs and what it holds there, at `bindings/<node>/<task-id>`.

@@ -1,8 +1,9 @@
-//! `skep agent`: where states come from, and when the kernel is looked at.
+//! `skep agent`: where states come from, when the kernel is looked at, and names served.
 
 use super::agent_socket;
 use super::arguments::AgentArgs;
 use crate::dataplane::agent::{Agent, Directory, Order, Report, explain};
+use crate::dataplane::dns::server::Server;
 use crate::dataplane::host::{Events, Host, Linux};
 use std::future::Future;
 use std::io::Write;
@@ -38,8 +39,10 @@ pub(super) async fn run(args: AgentArgs, ended: impl Future<Output = ()>) -> Res
     }
     // What was there before the process ended goes on before anybody says anything.
     agent.renew();
+    let mut names = Server::new(args.resolv_conf);
     let mut told = Report::default();
     let said = watch::Sender::new(String::new());
+    serve(&mut names, &mut agent);
     tell(&agent, &mut told, &said);
     let mut orders = match &args.listen {
         Some(socket) => agent_socket::listen(socket, said.subscribe())?,
@@ -60,8 +63,18 @@ pub(super) async fn run(args: AgentArgs, ended: impl Future<Output = ()>) -> Res
                 agent.audit();
             }
         }
+        serve(&mut names, &mut agent);
         tell(&agent, &mut told, &said);
     }
+}
+
+/// Names are what the state says before anybody hears that it is programmed: who left is asked for no more.
+fn serve<H: Host>(names: &mut Server, agent: &mut Agent<H>) {
+    match agent.state() {
+        Some(state) => names.serve(state, &agent.report().refused),
+        None => names.stop(),
+    }
+    agent.note_names(names.report());
 }
 
 /// Says what is new: to whoever is attached, else on standard output.

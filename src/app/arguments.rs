@@ -68,6 +68,9 @@ pub struct AgentArgs {
     /// Be standard input and output of an agent that listens at this socket, and nothing else
     #[arg(long, value_name = "SOCKET", conflicts_with_all = ["listen", "state", "remove"])]
     pub attach: Option<PathBuf>,
+    /// Which resolvers are asked for names that are not ours
+    #[arg(long, value_name = "FILE", default_value = "/etc/resolv.conf")]
+    pub resolv_conf: PathBuf,
     /// Take away all that an agent made here, and end
     #[arg(long)]
     pub remove: bool,

@@ -1,5 +1,6 @@
 //! What leads from one state to another, as few changes as the words of [`Change`] allow. Pure.
 
+use super::dns::names::{Names, ServiceNames};
 use super::state::{Change, Delta, Network, State};
 use std::collections::BTreeMap;
 
@@ -30,6 +31,7 @@ pub fn way(before: &State, after: &State) -> Way {
     let (old, new) = (&before.virtual_addresses, &after.virtual_addresses);
     differ(old, new, &mut changes, Change::VirtualAddress);
     differ(&before.ports, &after.ports, &mut changes, Change::Port);
+    names(&before.names, &after.names, &mut changes);
     match changes.is_empty() {
         true => Way::Same,
         false => Way::Delta(Delta {
@@ -79,18 +81,58 @@ fn is_alike(one: &Network, other: &Network) -> bool {
         )
 }
 
-fn differ<K: Ord + Copy, V: PartialEq + Clone>(
+/// A service of which tasks came or went changes task by task; any other change puts it whole.
+fn names(before: &Names, after: &Names, changes: &mut Vec<Change>) {
+    let (old, new) = (&before.namespaces, &after.namespaces);
+    differ(old, new, changes, Change::Namespace);
+    differ(&before.askers, &after.askers, changes, Change::Asker);
+    for name in before.services.keys() {
+        if !after.services.contains_key(name) {
+            changes.push(Change::Service(name.clone(), None));
+        }
+    }
+    for (name, new) in &after.services {
+        match before.services.get(name) {
+            Some(old) if is_named_alike(old, new) => {
+                differ(&old.tasks, &new.tasks, changes, |container, task| {
+                    Change::ServiceTask(name.clone(), container, task)
+                });
+            }
+            Some(_) | None => changes.push(Change::Service(name.clone(), Some(new.clone()))),
+        }
+    }
+}
+
+/// Whether two services are called the same but for their tasks.
+fn is_named_alike(one: &ServiceNames, other: &ServiceNames) -> bool {
+    let ServiceNames {
+        networks,
+        is_round_robin,
+        aliases,
+        ports,
+        tasks: _,
+    } = one;
+    (networks, is_round_robin, aliases, ports)
+        == (
+            &other.networks,
+            &other.is_round_robin,
+            &other.aliases,
+            &other.ports,
+        )
+}
+
+fn differ<K: Ord + Clone, V: PartialEq + Clone>(
     before: &BTreeMap<K, V>,
     after: &BTreeMap<K, V>,
     changes: &mut Vec<Change>,
     change: impl Fn(K, Option<V>) -> Change,
 ) {
     let gone = before.keys().filter(|key| !after.contains_key(key));
-    changes.extend(gone.map(|key| change(*key, None)));
+    changes.extend(gone.map(|key| change(key.clone(), None)));
     let put = after
         .iter()
         .filter(|(key, value)| before.get(key) != Some(value));
-    changes.extend(put.map(|(key, value)| change(*key, Some(value.clone()))));
+    changes.extend(put.map(|(key, value)| change(key.clone(), Some(value.clone()))));
 }
 
 #[cfg(test)]
@@ -98,6 +140,7 @@ mod tests {
     use super::*;
     use crate::api::service::{Locality, Protocol, SessionAffinity, Source};
     use crate::api::unit::Port;
+    use crate::dataplane::dns::names::TaskName;
     use crate::dataplane::state::{
         NodeIndex, PublishedKey, PublishedPort, StateRevision, VXLAN_PORT, VirtualAddress, Vni,
     };
@@ -114,6 +157,7 @@ mod tests {
             networks: BTreeMap::new(),
             virtual_addresses: BTreeMap::new(),
             ports: BTreeMap::new(),
+            names: Names::default(),
         };
         for index in (1..=3).filter(|index| *index == 1 || choices[usize::from(*index)] > 0) {
             let address = Ipv4Addr::new(192, 0, 2, choices[0] + u8::try_from(index).unwrap_or(0));
@@ -166,6 +210,28 @@ mod tests {
             affinity: SessionAffinity::None,
         };
         state.ports.insert(key, value);
+        add_names(state, third, choices);
+    }
+
+    fn add_names(state: &mut State, third: u8, choices: &[u8]) {
+        let vni = Vni(third.into());
+        let address = |last| Ipv4Addr::new(10, 1, third, last);
+        let called = |task: u8| {
+            let slot = task.to_string();
+            let addresses = [(vni, address(9 + task))].into();
+            (format!("web.{task}.id"), TaskName { slot, addresses })
+        };
+        let service = ServiceNames {
+            networks: [(vni, Some(address(2)))].into(),
+            is_round_robin: choices[5] == 2,
+            tasks: (1..=choices[4]).map(called).collect(),
+            ..ServiceNames::default()
+        };
+        let names = &mut state.names;
+        names.namespaces.insert(vni, format!("n{}", choices[1]));
+        let all = state.networks.keys().copied().collect();
+        names.askers.insert(address(10), all);
+        names.services.insert(format!("web{third}.shop"), service);
     }
 
     fn changes(before: &[u8], after: &[u8]) -> usize {
@@ -188,13 +254,22 @@ mod tests {
         assert_eq!(with(2, 0), 1, "a member goes");
         assert_eq!(with(7, 2), 1, "a task is elsewhere");
         assert_eq!(with(7, 0), 1, "a task goes that nobody leads to");
-        assert_eq!(with(8, 1), 2, "a backend leaves its address and its port");
+        assert_eq!(
+            with(8, 1),
+            3,
+            "a backend leaves its address, its port and its names"
+        );
         assert_eq!(
             with(9, 1),
             3,
             "another network, and another port for the one before"
         );
-        assert_eq!(with(4, 0), 3, "a network with its address and port");
+        assert_eq!(with(9, 2), 4, "and a service that is called otherwise");
+        assert_eq!(
+            with(4, 0),
+            7,
+            "a network with its address, port, namespace and service, and who asks on it"
+        );
     }
 
     #[test]

@@ -12,8 +12,9 @@
 //! | 4 | operations from one to the other | `plan.rs`, `nftables/diff.rs` |
 //! | 5 | messages to the kernel | `netlink/route.rs`, `nftables/encode.rs` |
 //! | 6 | what is programmed, mended, refused | `agent/` |
+//! | 7 | what tasks ask by name | `dns/` |
 //!
-//! Pure are all files but `agent/`, `host/` and `netlink/socket.rs`.
+//! Pure are all files but `agent/`, `host/`, `netlink/socket.rs`, `dns/forward.rs` and `dns/server.rs`.
 //!
 //! # How packets go
 //!
@@ -35,13 +36,14 @@
 //!
 //! The managers' half, who starts agents and tells them states, is `controllers/task/agent`.
 //!
-//! Deliberately absent, for now: names (DNS), IPv6, iptables-legacy, encryption, and the faster form in which frames between tasks stay on the bridges.
+//! Deliberately absent, for now: IPv6, iptables-legacy, encryption, and the faster form in which frames between tasks stay on the bridges.
 
 pub mod address;
 pub mod agent;
 pub mod connections;
 mod constants;
 pub mod delta;
+pub mod dns;
 pub mod host;
 pub mod kernel;
 mod netlink;

@@ -4,6 +4,7 @@
 //! a key, so a change names what it puts or removes and nothing else moves.
 
 use super::address::Cidr;
+use super::dns::names::{Names, ServiceNames, TaskName};
 pub use crate::api::allocation::{NodeIndex, Vni};
 pub use crate::api::published::PublishedKey;
 use crate::api::service::{Locality, SessionAffinity, Source};
@@ -45,6 +46,13 @@ pub struct State {
     /// Ports that every node answers on.
     #[serde(default)]
     pub ports: BTreeMap<PublishedKey, PublishedPort>,
+    /// What services and tasks are called.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub names: Names,
+}
+
+fn is_empty(names: &Names) -> bool {
+    *names == Names::default()
 }
 
 fn vxlan_port() -> Port {
@@ -127,6 +135,14 @@ pub enum Change {
     VirtualAddress(Ipv4Addr, Option<VirtualAddress>),
     /// A published port.
     Port(PublishedKey, Option<PublishedPort>),
+    /// The namespace of a network.
+    Namespace(Vni, Option<String>),
+    /// The networks of a task, by one of its addresses.
+    Asker(Ipv4Addr, Option<BTreeSet<Vni>>),
+    /// What a service and its tasks are called, whole.
+    Service(String, Option<ServiceNames>),
+    /// What a task of a service is called, by the name of its container.
+    ServiceTask(String, String, Option<TaskName>),
 }
 
 /// Why a state or a change is not taken. The state in force stays.
@@ -209,6 +225,15 @@ impl State {
                 put(&mut self.virtual_addresses, address, value);
             }
             Change::Port(key, value) => put(&mut self.ports, key, value),
+            Change::Namespace(vni, value) => put(&mut self.names.namespaces, vni, value),
+            Change::Asker(address, value) => put(&mut self.names.askers, address, value),
+            Change::Service(name, value) => put(&mut self.names.services, name, value),
+            Change::ServiceTask(name, container, value) => {
+                let service = self.names.services.get_mut(&name);
+                let service =
+                    service.ok_or_else(|| Error::Invalid(format!("there is no service {name}")))?;
+                put(&mut service.tasks, container, value);
+            }
         }
         Ok(())
     }
@@ -252,6 +277,12 @@ impl State {
                     named(format!("{address} is a virtual address too")),
                 )?;
             }
+        }
+        for vni in self.names.networks() {
+            refuse(
+                !self.networks.contains_key(&vni),
+                format!("names of network {}, which this node has not", vni.0),
+            )?;
         }
         self.check_backends()
     }

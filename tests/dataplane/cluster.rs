@@ -229,9 +229,22 @@ impl Node {
     fn command(&self, arguments: &[&str]) -> std::process::Command {
         let directory = self.folder.join("agent");
         let directory = directory.to_str().unwrap();
-        let mut all = vec!["agent", "--directory", directory];
+        let resolvers = self.resolv_conf();
+        let resolvers = resolvers.to_str().unwrap();
+        let mut all = vec![
+            "agent",
+            "--directory",
+            directory,
+            "--resolv-conf",
+            resolvers,
+        ];
         all.extend(arguments);
         process::skep(&all)
+    }
+
+    /// The file that says which resolvers the node asks; there is none at first.
+    pub(crate) fn resolv_conf(&self) -> PathBuf {
+        self.folder.join("resolv.conf")
     }
 
     /// Starts the agent.
@@ -344,6 +357,7 @@ pub(crate) fn state(count: u16) -> State {
             .collect(),
         virtual_addresses: BTreeMap::new(),
         ports: BTreeMap::new(),
+        names: Default::default(),
     }
 }
 

@@ -20,6 +20,7 @@ mod wait;
 mod cluster;
 mod listing;
 mod matrix;
+mod names;
 mod namespace;
 mod traffic;
 mod trouble;

@@ -18,6 +18,7 @@
 
 mod addresses;
 mod ipam;
+mod names;
 mod plan;
 mod ports;
 mod snapshot;

@@ -10,8 +10,11 @@
 //!
 //! Published ports are those of the ledger (`ports.rs`). What a task has open on its node in mode host stays its own there.
 //!
-//! Deliberately absent: names, containers that are no tasks, and MTUs other than the common one.
+//! Names are what `names.rs` says, of the networks that the node has.
+//!
+//! Deliberately absent: containers that are no tasks, and MTUs other than the common one.
 
+use super::names::{Askers, Networks};
 use super::{ipam, ports};
 use crate::api::accepted::AcceptedService;
 use crate::api::allocation::{Item, NodeIndex, Owner, Vni};
@@ -20,6 +23,7 @@ use crate::api::published::PublishedKey;
 use crate::api::service::ServicePort;
 use crate::api::task::HostPort;
 use crate::api::uid::Uid;
+use crate::dataplane::dns::names::Names;
 use crate::dataplane::state::{
     Network, PublishedPort, State, StateRevision, VXLAN_PORT, VirtualAddress,
 };
@@ -42,6 +46,9 @@ pub struct Overlays {
     networks: BTreeMap<Vni, Network>,
     virtual_addresses: BTreeMap<Ipv4Addr, (Vni, VirtualAddress)>,
     ports: BTreeMap<PublishedKey, PublishedPort>,
+    /// What services are called; who asks stands apart.
+    names: Names,
+    askers: BTreeMap<NodeName, Askers>,
     /// Ports that tasks have open on their own nodes.
     hosts: BTreeMap<NodeName, BTreeSet<HostPort>>,
 }
@@ -74,6 +81,9 @@ impl Overlays {
         let is_here = |vni: &Vni| self.networks.get(vni).is_some_and(has);
         let virtuals = self.virtual_addresses.iter();
         let virtuals = virtuals.filter(|(_, (vni, _))| is_here(vni));
+        let mut names = self.names.of(is_here);
+        let askers = self.askers.get(node).cloned();
+        names.askers = askers.unwrap_or_default();
         let hosts = self.hosts.get(node);
         let is_own = |key: &PublishedKey| {
             let mut hosts = hosts.into_iter().flatten();
@@ -95,6 +105,7 @@ impl Overlays {
                 .map(|(address, (_, value))| (*address, value.clone()))
                 .collect(),
             ports: ports.map(|(key, port)| (*key, port.clone())).collect(),
+            names,
         })
     }
 
@@ -171,6 +182,8 @@ impl Overlays {
             nodes: tasks.values().copied().collect(),
             tasks,
         };
+        let namespace = name.namespace.to_string();
+        self.names.namespaces.insert(vni, namespace);
         self.vnis.insert(record.uid.clone(), vni);
         self.networks.insert(vni, network);
     }
@@ -191,6 +204,7 @@ impl Overlays {
                 self.virtual_addresses.insert(*address, (*vni, value));
             }
         }
+        self.add_names(cache, name, service);
         let mut networks = joins::of_service(service).iter().filter_map(|attachment| {
             let record = cache.networks.get(&joins::named(name, attachment))?;
             self.vnis.get(&record.uid).copied()
@@ -205,6 +219,20 @@ impl Overlays {
                 self.add_port(key, port, vni, &backends, service);
             }
         }
+    }
+
+    fn add_names(&mut self, cache: &Cache, name: &Scoped, service: &Stored<AcceptedService>) {
+        let networks = Networks {
+            cache,
+            vnis: &self.vnis,
+            networks: &self.networks,
+        };
+        let key = format!("{}.{}", name.name, name.namespace);
+        let names = networks.of_service(name, service);
+        for (node, askers) in networks.askers(name) {
+            self.askers.entry(node).or_default().extend(askers);
+        }
+        self.names.services.insert(key, names);
     }
 
     /// The addresses of a service's tasks that get traffic, by network.

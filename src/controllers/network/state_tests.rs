@@ -54,7 +54,7 @@ fn world() -> World {
         ("own", "{template: {container: nginx, networks: [own]}}"),
         (
             "web",
-            "{replicas: 2, template: {container: nginx, networks: [front, back]}, ports: [\"8080:80\", \"host:81:81\", \"82\"]}",
+            "{replicas: 2, template: {container: nginx, networks: [{name: front, aliases: [www]}, back]}, ports: [{name: http, target: 80, published: 8080}, \"host:81:81\", \"82\"]}",
         ),
     ] {
         put(&mut world, ObjectKey::service(&name(service)), value);
@@ -237,7 +237,7 @@ fn who_is_on_the_way_out_leaves_names_and_ports_first_and_its_way_last() {
             "tcp/31034 to 82: web.1 web.2"
         ]
     );
-    let value = "{replicas: 1, template: {container: nginx, networks: [front, back]}, ports: [\"8080:80\"]}";
+    let value = "{replicas: 1, template: {container: nginx, networks: [{name: front, aliases: [www]}, back]}, ports: [\"8080:80\"]}";
     put(&mut world, ObjectKey::service(&name("web")), value);
     settle(&mut world);
     assert_eq!(
@@ -312,4 +312,126 @@ fn a_port_is_who_has_it_in_the_ledger_and_what_a_task_has_open_on_its_node_stays
     assert_eq!(ports(&world, "n1"), both);
     world.observe(&task, TaskState::Failed);
     assert_eq!(ports(&world, "n3"), both);
+}
+
+/// The names of a node, a line for each service and one for each asker on several networks; networks by their names.
+fn called(world: &World, node: &str) -> Vec<String> {
+    let overlays = state::Overlays::of(&world.cache);
+    let state = overlays.state(&NodeName::from(node)).expect("a member");
+    assert_eq!(state.check(), Ok(()));
+    let addresses = names(world);
+    let networks: BTreeMap<_, String> = ["back", "front", "own"]
+        .into_iter()
+        .filter_map(|network| {
+            let record = world.cache.networks.get(&name(network))?;
+            let owner = ipam::owner(&name(network), &record.uid);
+            let (vni, _) = world.cache.allocations.numbers_of(&owner);
+            Some((vni?, network.to_owned()))
+        })
+        .collect();
+    let at = |vni, address: Ipv4Addr| format!("{}@{}", addresses[&address], networks[&vni]);
+    let mut lines = Vec::new();
+    for (service, called) in &state.names.services {
+        let virtuals = called.networks.iter().map(|(vni, address)| match address {
+            Some(address) => at(*vni, *address),
+            None => format!("-@{}", networks[vni]),
+        });
+        let aliases = called.aliases.iter().flat_map(|(vni, aliases)| {
+            let network = &networks[vni];
+            aliases
+                .iter()
+                .map(move |alias| format!("{alias}@{network}"))
+        });
+        let ports = called
+            .ports
+            .iter()
+            .map(|(name, port)| format!("{name}={port}"));
+        let tasks = called.tasks.iter().map(|(container, task)| {
+            let id = container.rsplit('.').next().expect("an id");
+            let service = title_of(container);
+            assert_eq!(container, &format!("{service}.{}.{id}", task.slot));
+            let all: Vec<_> = task
+                .addresses
+                .iter()
+                .map(|(vni, address)| at(*vni, *address))
+                .collect();
+            format!("{}:{}", task.slot, in_order(all).join(","))
+        });
+        let leads = if called.is_round_robin { " rr" } else { "" };
+        let parts = [
+            in_order(virtuals.collect()),
+            in_order(aliases.collect()),
+            ports.collect(),
+            tasks.collect(),
+        ];
+        lines.push(format!("{service}{leads}: {}", parts.concat().join(" ")));
+    }
+    let mut sees = Vec::new();
+    for (address, all) in &state.names.askers {
+        let all = all.iter().map(|vni| networks[vni].clone()).collect();
+        sees.push(format!(
+            "{} sees {}",
+            addresses[address],
+            in_order(all).join(",")
+        ));
+    }
+    assert!(
+        state
+            .names
+            .namespaces
+            .values()
+            .all(|namespace| namespace == "default")
+    );
+    assert!(state.names.namespaces.keys().eq(state.networks.keys()));
+    sees.sort();
+    sees.dedup();
+    lines.extend(sees);
+    lines
+}
+
+fn in_order(mut words: Vec<String>) -> Vec<String> {
+    words.sort();
+    words
+}
+
+/// The service in a container's name.
+fn title_of(container: &str) -> &str {
+    container.split('.').next().unwrap_or_default()
+}
+
+#[test]
+fn names_are_those_of_the_nodes_networks_and_of_tasks_that_serve() {
+    let mut world = world();
+    let value = "{endpointMode: dnsrr, template: {container: nginx, networks: [own]}}";
+    put(&mut world, ObjectKey::service(&name("own")), value);
+    settle(&mut world);
+    let db = "db.default: db@back 1:db.1@back";
+    let own = "own.default rr: -@own 1:own.1@own";
+    let web = "web.default: web@back web@front www@front http/tcp=80 1:web.1@back,web.1@front";
+    let sees = |task: &str| format!("{task} sees back,front");
+    assert_eq!(called(&world, "n1"), [db, own, web, &sees("web.1")]);
+    // What is made there asks before it serves.
+    assert_eq!(called(&world, "n2"), [db, web, &sees("web.2")]);
+    assert_eq!(called(&world, "n3"), [db, web]);
+    let one = id(&world, "web.1");
+    world.observe(&one, TaskState::Failed);
+    let gone = "web.default: web@front www@front http/tcp=80";
+    assert_eq!(
+        called(&world, "n1"),
+        [own, gone],
+        "nothing there is on back"
+    );
+    let web = "web.default: web@back web@front www@front http/tcp=80";
+    assert_eq!(called(&world, "n3"), [db, web]);
+    put(
+        &mut world,
+        ObjectKey::service(&name("db")),
+        "{replicas: 0, template: {container: nginx, networks: [back]}}",
+    );
+    settle(&mut world);
+    assert_eq!(
+        called(&world, "n3"),
+        ["db.default: db@back", web],
+        "it is on its way out"
+    );
 }

@@ -13,6 +13,7 @@ mod tests;
 pub use directory::{Directory, Error as DirectoryError};
 
 use super::connections::is_stale;
+use super::dns::counts::NamesReport;
 use super::host::{self, Host};
 use super::kernel::Kernel;
 use super::plan::{Operation, plan};
@@ -69,6 +70,9 @@ pub struct Report {
     /// Whether all that was ours has been taken away.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub removed: bool,
+    /// What was asked by name, and where names are not served.
+    #[serde(skip_serializing_if = "NamesReport::is_empty", default)]
+    pub names: NamesReport,
 }
 
 /// What the agent could not do.
@@ -137,6 +141,11 @@ impl<H: Host> Agent<H> {
     /// The state that it has; nothing: none yet.
     pub fn state(&self) -> Option<&State> {
         self.state.as_ref()
+    }
+
+    /// Takes what there is to say of names.
+    pub fn note_names(&mut self, names: NamesReport) {
+        self.report.names = names;
     }
 
     /// The kernel that it works on.

@@ -84,6 +84,7 @@ fn states() -> impl Strategy<Value = State> {
             networks: BTreeMap::new(),
             virtual_addresses: BTreeMap::new(),
             ports: BTreeMap::new(),
+            names: Default::default(),
         };
         for (third, (tasks, internal)) in networks {
             let vni = Vni(4_000 + u32::from(third));

@@ -1,8 +1,8 @@
 //! The agent's container: its name, its labels, the body of its create call, and what is to be done about what stands
 //! under its name. Pure.
 //!
-//! It has the node's network namespace and what programming it takes: NET_ADMIN, the kernel's settings below `/proc/sys`
-//! (which engines make read-only, AppArmor's default profile forbids, and SELinux labels keep from containers), and nothing
+//! It has the node's network namespace and what programming it takes: NET_ADMIN, the port of DNS (NET_BIND_SERVICE), the
+//! kernel's settings below `/proc/sys` (which engines make read-only, AppArmor's default profile forbids, and SELinux labels keep from containers), and nothing
 //! else: no other capability, no engine's socket, a read-only root. Its state is in a volume, so that another version goes on
 //! with it; its socket is in memory, where only commands in the container reach it.
 //!
@@ -24,7 +24,7 @@ const VERSION: &str = "dev.skep.agent.version";
 /// Label: how it was made; whoever makes it another way makes it anew.
 const SHAPE: &str = "dev.skep.agent.shape";
 /// Counts the ways in which it was made: one more whenever [`body`] changes.
-const THIS_SHAPE: &str = "1";
+const THIS_SHAPE: &str = "2";
 /// Where its volume is.
 const DIRECTORY: &str = "/var/lib/skep-agent";
 /// Where it listens.
@@ -52,7 +52,7 @@ pub fn body(cluster: &Uid) -> Value {
             // Rule C7: after a reboot it restores before anybody says anything.
             "RestartPolicy": {"Name": "always"},
             "CapDrop": ["ALL"],
-            "CapAdd": ["NET_ADMIN"],
+            "CapAdd": ["NET_ADMIN", "NET_BIND_SERVICE"],
             "SecurityOpt": ["no-new-privileges", "apparmor=unconfined", "label=disable"],
             "ReadonlyRootfs": true,
             "ReadonlyPaths": read_only,
@@ -170,9 +170,12 @@ mod tests {
     }
 
     #[test]
-    fn it_has_one_capability_and_no_socket_of_an_engine() {
+    fn it_has_two_capabilities_and_no_socket_of_an_engine() {
         let body = body(&Uid::from("c"));
-        assert_eq!(body["HostConfig"]["CapAdd"], json!(["NET_ADMIN"]));
+        assert_eq!(
+            body["HostConfig"]["CapAdd"],
+            json!(["NET_ADMIN", "NET_BIND_SERVICE"])
+        );
         assert_eq!(body["HostConfig"]["CapDrop"], json!(["ALL"]));
         assert!(!body.to_string().contains("docker.sock"));
         // Tasks' containers are looked for by this label.

@@ -1,6 +1,7 @@
 //! The labels of a task's container: ours, and those that dashboards for Swarm read.
 
-use super::{ContainerInput, name, service_name};
+use super::{ContainerInput, name};
+use crate::api::task::service_name;
 use std::collections::BTreeMap;
 
 /// What all labels of ours begin with.

@@ -37,10 +37,11 @@ pub use label::{CLUSTER, labels};
 
 use super::networks::Endpoint;
 use crate::api::container::{Container, Healthcheck};
-use crate::api::name::{DEFAULT_NAMESPACE, NodeName, Scoped};
+use crate::api::name::{NodeName, Scoped};
 use crate::api::service::ServicePort;
-use crate::api::task::{Binding, ServiceRevision, Slot, Stamp, Task};
-use crate::api::uid::{TaskId, Uid};
+pub use crate::api::task::container_name as name;
+use crate::api::task::{Binding, ServiceRevision, Stamp, Task, service_name};
+use crate::api::uid::Uid;
 use crate::api::unit::Period;
 use serde_json::{Map, Value, json};
 
@@ -67,26 +68,9 @@ pub struct ContainerInput<'a> {
     pub endpoints: &'a [Endpoint],
 }
 
-/// The container's name: `[<ns>_]<service>.<slot>.<task-id>`.
-pub fn name(service: &Scoped, slot: &Slot, task: &TaskId) -> String {
-    format!("{}.{slot}.{task}", service_name(service))
-}
-
-/// The service as dashboards know it: `web`, outside the default namespace `shop_web`.
-fn service_name(service: &Scoped) -> String {
-    flat(service)
-}
-
 /// The engine's name for an overlay: `front`, outside the default namespace `shop_front`.
 pub fn network_name(network: &Scoped) -> String {
-    flat(network)
-}
-
-fn flat(name: &Scoped) -> String {
-    match name.namespace.as_str() {
-        DEFAULT_NAMESPACE => name.name.to_string(),
-        namespace => format!("{namespace}_{}", name.name),
-    }
+    service_name(network)
 }
 
 /// The body of `POST /containers/create`.

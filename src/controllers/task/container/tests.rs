@@ -1,5 +1,7 @@
 use super::*;
+use crate::api::task::Slot;
 use crate::api::time::Timestamp;
+use crate::api::uid::TaskId;
 use crate::api::unit::{Incarnation, Revision, RevisionNumber, Term};
 use crate::engine;
 use std::collections::BTreeMap;

@@ -1,0 +1,146 @@
+//! What is answered to whom: from the names, the question, and the address that it comes from. Pure.
+
+use super::book::{Book, View};
+use std::net::Ipv4Addr;
+
+/// The most addresses in one answer: what a client tries in turn has an end, and a message of 64 KiB holds them.
+const MOST: usize = 1_000;
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Addresses of IPv4.
+    A,
+    /// Addresses of IPv6.
+    Aaaa,
+    /// The name of an address.
+    Ptr,
+    /// Ports.
+    Srv,
+    /// Whatever there is.
+    Any,
+    /// A whole zone: nobody gets one.
+    Transfer,
+    /// Anything else.
+    Other,
+}
+
+/// A question: a name in lower case without the dot at its end, and what is asked for. A name that could not be ours (of
+/// other signs than letters, digits, `-` and `_`) is `None`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The name.
+    pub name: Option<String>,
+    /// What is asked for.
+    pub kind: Kind,
+    /// Whether it is about the Internet; other classes are nobody's.
+    pub is_internet: bool,
+}
+
+/// One record of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// An address of the name that was asked for.
+    Address(Ipv4Addr),
+    /// The name of the address that was asked for.
+    Name(String),
+    /// A port at a name, with the address of that name.
+    Port(u16, String, Ipv4Addr),
+}
+
+/// What is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// These; none: the name exists, and has nothing of what is asked for.
+    Records(Vec<Record>),
+    /// There is no such name.
+    NoName,
+    /// It is not ours to answer: the node's resolvers are asked.
+    Forward,
+    /// This asker, or this question, gets no answer.
+    Refused,
+}
+
+/// What is answered to who asks from `asker`. Answers of several records begin with another one for each `turn`.
+pub fn answer(book: &Book, asker: Ipv4Addr, question: &Question, turn: usize) -> Answer {
+    let Some(view) = book.view(asker) else {
+        return Answer::Refused;
+    };
+    if !question.is_internet || question.kind == Kind::Transfer {
+        return Answer::Refused;
+    }
+    let name = question.name.as_deref();
+    let ours = name.and_then(|name| own(book, &view, name, question.kind));
+    match ours {
+        Some(Answer::Records(mut records)) => {
+            if !records.is_empty() {
+                let first = turn % records.len();
+                records.rotate_left(first);
+            }
+            records.truncate(MOST);
+            Answer::Records(records)
+        }
+        Some(answer) => answer,
+        None if view.has_way_out => Answer::Forward,
+        None => Answer::NoName,
+    }
+}
+
+/// The answer about what is ours; `None`: it is not.
+fn own(book: &Book, view: &View, name: &str, kind: Kind) -> Option<Answer> {
+    if let Some(address) = reversed(name) {
+        return of_address(book, view, address, kind);
+    }
+    if let Some(entry) = book.find(view, name) {
+        let addresses = entry.addresses(view).into_iter();
+        return Some(Answer::Records(match kind {
+            Kind::A | Kind::Any => addresses.map(Record::Address).collect(),
+            Kind::Aaaa | Kind::Ptr | Kind::Srv | Kind::Transfer | Kind::Other => Vec::new(),
+        }));
+    }
+    if name.starts_with('_') {
+        return of_port(book, view, name, kind);
+    }
+    // What only a service's tasks could be called. All other names below a service's may be somebody else's: there is
+    // nothing wrong with a service that is called `com`.
+    let (first, rest) = name.split_once('.')?;
+    let is_slot = first.bytes().all(|byte| byte.is_ascii_digit());
+    let entry = book.find(view, rest)?;
+    (is_slot && entry.has_tasks()).then_some(Answer::NoName)
+}
+
+/// The address of `4.3.2.1.in-addr.arpa`.
+fn reversed(name: &str) -> Option<Ipv4Addr> {
+    let digits = name.strip_suffix(".in-addr.arpa")?;
+    let [a, b, c, d] = digits.parse::<Ipv4Addr>().ok()?.octets();
+    Some(Ipv4Addr::new(d, c, b, a))
+}
+
+fn of_address(book: &Book, view: &View, address: Ipv4Addr, kind: Kind) -> Option<Answer> {
+    match book.name_of(view, address) {
+        Some(name) => Some(Answer::Records(match kind {
+            Kind::Ptr | Kind::Any => vec![Record::Name(name.to_owned())],
+            Kind::A | Kind::Aaaa | Kind::Srv | Kind::Transfer | Kind::Other => Vec::new(),
+        })),
+        // Nobody else knows who has an address of ours.
+        None => book.holds(address).then_some(Answer::NoName),
+    }
+}
+
+/// `_http._tcp.web`: where each of the addresses of `web` serves what is called so.
+fn of_port(book: &Book, view: &View, name: &str, kind: Kind) -> Option<Answer> {
+    let mut labels = name.splitn(3, '.');
+    let (port, protocol, rest) = (labels.next()?, labels.next()?, labels.next()?);
+    let entry = book.find(view, rest)?;
+    let Some(port) = entry.port(&format!("{port}.{protocol}")) else {
+        return Some(Answer::NoName);
+    };
+    let at = |address| {
+        let name = book.name_of(view, address)?;
+        Some(Record::Port(port.0, name.to_owned(), address))
+    };
+    Some(Answer::Records(match kind {
+        Kind::Srv | Kind::Any => entry.addresses(view).into_iter().filter_map(at).collect(),
+        Kind::A | Kind::Aaaa | Kind::Ptr | Kind::Transfer | Kind::Other => Vec::new(),
+    }))
+}
