@@ -381,12 +381,6 @@ fn is_pure(file: &File) -> bool {
         "src/dataplane/connections.rs",
         "src/dataplane/constants.rs",
         "src/dataplane/delta.rs",
-        "src/dataplane/dns/answer.rs",
-        "src/dataplane/dns/book.rs",
-        "src/dataplane/dns/container.rs",
-        "src/dataplane/dns/message.rs",
-        "src/dataplane/dns/names.rs",
-        "src/dataplane/dns/resolvers.rs",
         "src/dataplane/kernel.rs",
         "src/dataplane/netlink/conntrack.rs",
         "src/dataplane/netlink/message.rs",
@@ -430,8 +424,14 @@ fn is_pure(file: &File) -> bool {
         "src/runtime/published.rs",
         "src/runtime/runs.rs",
     ];
-    let folders = ["src/dataplane/nftables/", "src/controllers/network/"];
-    let in_rules = folders.iter().any(|folder| file.path.starts_with(folder));
+    let folders = [
+        "dataplane/nftables/",
+        "dataplane/dns/",
+        "controllers/network/",
+    ];
+    let path = file.path.trim_start_matches("src/");
+    let in_rules = folders.iter().any(|folder| path.starts_with(folder))
+        && !["dataplane/dns/forward.rs", "dataplane/dns/server.rs"].contains(&path);
     in_api
         || in_rules
         || (in_controller && (by_name.contains(&name) || parts.contains(&"container")))
