@@ -377,6 +377,9 @@ fn is_pure(file: &File) -> bool {
     let in_api = parts[1] == "api";
     let in_controller = parts[1] == "controllers" || parts[1] == "dataplane";
     let alone = [
+        "src/controllers/network/",
+        "src/dataplane/dns/",
+        "src/dataplane/nftables/",
         "src/dataplane/address.rs",
         "src/dataplane/connections.rs",
         "src/dataplane/constants.rs",
@@ -424,18 +427,11 @@ fn is_pure(file: &File) -> bool {
         "src/runtime/published.rs",
         "src/runtime/runs.rs",
     ];
-    let folders = [
-        "dataplane/nftables/",
-        "dataplane/dns/",
-        "controllers/network/",
-    ];
-    let path = file.path.trim_start_matches("src/");
-    let in_rules = folders.iter().any(|folder| path.starts_with(folder))
-        && !["dataplane/dns/forward.rs", "dataplane/dns/server.rs"].contains(&path);
+    let does = parts.contains(&"dns") && ["forward.rs", "server.rs"].contains(&name);
+    let in_rules = !does && alone.iter().any(|one| file.path.starts_with(one));
     in_api
         || in_rules
         || (in_controller && (by_name.contains(&name) || parts.contains(&"container")))
-        || alone.contains(&file.path.as_str())
 }
 
 #[test]
