@@ -148,7 +148,9 @@ fn pair(model: &Model<'_>, old: &[&Member<'_>], new: &Member<'_>) -> Vec<Action>
         return vec![remove(new, reason)];
     }
     let has_failed = new.is_terminal() || new.is_unhealthy();
-    let is_halted = new.task.revision == model.current && model.is_paused;
+    // One for a node that has to be left is tried again, after its wait: given up, it would be its turn again at once.
+    let is_change = old.iter().any(|old| old.task.revision != new.task.revision);
+    let is_halted = is_change && new.task.revision == model.current && model.is_paused;
     match (has_failed, new.is_terminal()) {
         (true, _) if is_halted => vec![shut_down(new, end_reason(new))],
         (true, true) => try_again(model, new),

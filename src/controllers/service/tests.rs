@@ -507,6 +507,25 @@ fn stop_first_waits_until_the_old_one_was_seen_stopped() {
 }
 
 #[test]
+fn what_a_drain_makes_while_a_change_is_halted_waits_before_it_is_tried_again() {
+    let mut web = Web::running(TWO);
+    web.put(START_FIRST);
+    web.schedule();
+    web.observe(1, TaskState::Running);
+    web.0.engines();
+    web.wait(5);
+    web.schedule();
+    web.observe(2, TaskState::Failed);
+    web.is("Progressing", Truth::False, "Paused");
+    web.drain("n1");
+    web.schedule();
+    web.observe(1, TaskState::Failed);
+    // Given up and made anew in the same moment, it would fail fifty times a second.
+    assert_eq!(web.task(1).desired, Desired::Ready);
+    assert!(web.task(1).not_before.is_some());
+}
+
+#[test]
 fn a_failed_new_task_halts_the_change() {
     for (text, expected) in [
         (
