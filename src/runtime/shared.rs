@@ -147,8 +147,12 @@ impl SharedCache {
     }
 
     /// Waits until the cache shows all that was written before a right began at `since`: who plans on less takes for missing
-    /// what its predecessor wrote. A listing that began before is not enough, unless the store went back.
+    /// what its predecessor wrote. A listing that began before is not enough, unless the store went back: whether it did is
+    /// looked at when the watch is made anew, so a cache that follows nothing is waited for, whatever revision it has.
     pub async fn caught_up(&self, since: Revision) {
+        let mut progress = self.progress.subscribe();
+        // The sender lives as long as `self`: waiting cannot fail.
+        let _ = progress.wait_for(|progress| progress.is_connected).await;
         for _ in 0..2 {
             let epoch = self.progress().epoch;
             self.reached(since, epoch).await;

@@ -29,6 +29,8 @@ pub struct Snapshot<'a> {
     pub has_agent: bool,
     /// Whether tasks are bound to it or were seen on it.
     pub has_tasks: bool,
+    /// Whether what runs is being adopted: what is known of the node may be of an earlier life of the store.
+    pub is_adopting: bool,
     /// For a socket: whether its manager holds `shards/health-<name>`.
     pub is_held: bool,
     /// The managers that are registered.
@@ -70,6 +72,7 @@ impl<'a> Snapshot<'a> {
             reporters: reporters.iter().map(|(name, _)| *name).collect(),
             has_tasks: cache.bindings_on(name).next().is_some()
                 || cache.task_statuses_on(name).next().is_some(),
+            is_adopting: view::is_adopting(cache),
             is_held: cache.shards.contains_key(&health_shard(name)),
             managers: cache
                 .managers
@@ -101,7 +104,8 @@ impl<'a> Snapshot<'a> {
             let mut unclaimed = found.unclaimed.iter();
             unclaimed.any(|found| found.running && is_ours(found.kind))
         });
-        (!self.has_tasks && !self.has_agent && !runs_more) || planted(Bug::ForgetsNodeEarly)
+        let is_left = self.has_tasks || self.has_agent || runs_more || self.is_adopting;
+        !is_left || planted(Bug::ForgetsNodeEarly)
     }
 }
 

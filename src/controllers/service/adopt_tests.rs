@@ -235,3 +235,23 @@ fn s6_nothing_is_given_up_once_the_store_was_seen_to_go_back() {
         }
     }
 }
+
+/// A task whose binding may be lost may run on a node that is away: it is given up for another, unless its service waits for
+/// lost nodes.
+#[test]
+fn s6_with_wait_a_task_that_may_run_on_a_lost_node_is_not_given_up() {
+    for waits in [true, false] {
+        let policy = if waits { "wait" } else { "replace" };
+        let mut web = Web::new(&format!(
+            "{{replicas: 1, template: {{onNodeLost: {policy}, container: 'nginx:1'}}}}"
+        ));
+        web.shows("1/1 running:pending");
+        web.node("n1", NodeState::Down);
+        web.0.cluster(2, false);
+        web.plan();
+        match waits {
+            true => web.shows("1/1 running:pending"),
+            false => web.shows("1/1 remove:pending, 1/1 running:pending"),
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use crate::api::constraint::{Constraint, Facts};
 use crate::api::name::NodeName;
 use crate::api::node::Availability;
-use crate::api::service::ServiceSpec;
+use crate::api::service::{OnNodeLost, ServiceSpec};
 use crate::api::status::NodeState;
 use crate::planted::{Bug, planted};
 use crate::runtime::home::{Home, Homes};
@@ -34,6 +34,8 @@ pub(super) enum Place {
 pub(super) struct Places<'a> {
     nodes: BTreeMap<&'a NodeName, Seen<'a>>,
     homes: &'a Homes<'a>,
+    /// Whether the service waits for lost nodes.
+    waits: bool,
 }
 
 struct Seen<'a> {
@@ -59,7 +61,11 @@ impl<'a> Places<'a> {
                 (&node.name, Seen { node, fault })
             })
             .collect();
-        Self { nodes, homes }
+        Self {
+            nodes,
+            homes,
+            waits: spec.template.on_node_lost == OnNodeLost::Wait,
+        }
     }
 
     /// Where a task is.
@@ -70,6 +76,8 @@ impl<'a> Places<'a> {
                 Home::On(node) if self.nodes.contains_key(node) => Place::Unknown,
                 Home::On(_) => Place::Gone(REMOVED),
                 Home::Anywhere => Place::Unbound,
+                // It may run on a node that is lost, and such nodes are waited for.
+                Home::Unknown if self.waits => Place::Unknown,
                 Home::Unknown => Place::Gone(LOST),
             };
         };
