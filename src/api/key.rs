@@ -17,6 +17,7 @@
 
 use super::allocation::Item;
 use super::name::{Kind, NodeName, ObjectKey, Scoped};
+use super::text::Text;
 use super::uid::{TaskId, Uid};
 use super::unit::{LeaseId, RevisionNumber};
 use std::fmt;
@@ -37,7 +38,7 @@ pub enum Key {
     /// The spec in force.
     Accepted(ObjectKey),
     /// What one controller observed of one object.
-    Status(ObjectKey, String),
+    Status(ObjectKey, Text),
     /// An immutable template.
     Revision(Uid, RevisionNumber),
     /// What is wanted of a task of the named service.

@@ -94,12 +94,12 @@ impl Writer {
     ///
     /// # Errors
     /// The first step that was not written, and why; the steps after it were not tried.
-    pub async fn write(&self, steps: &[Step]) -> Result<Revision, WriteError> {
+    pub async fn write(&self, steps: Vec<Step>) -> Result<Revision, WriteError> {
         self.ask(steps, None).await
     }
 
-    async fn ask(&self, steps: &[Step], seen_in: Option<u64>) -> Result<Revision, WriteError> {
-        let units: Vec<Unit> = steps.iter().map(|step| self.unit(step)).collect();
+    async fn ask(&self, steps: Vec<Step>, seen_in: Option<u64>) -> Result<Revision, WriteError> {
+        let units: Vec<Unit> = steps.into_iter().map(|step| self.unit(step)).collect();
         let (answer, answered) = oneshot::channel();
         let over = |_| WriteError::TermOver("the writer has ended".into());
         self.requests
@@ -109,16 +109,18 @@ impl Writer {
         answered.await.map_err(|_| over(()))?
     }
 
-    /// Writes a plan and waits until the cache shows it: nobody plans on a view older than its own writes.
+    /// Writes the steps of a plan, which leave it, and waits until the cache shows them: nobody plans on a view older than
+    /// its own writes.
     ///
     /// # Errors
     /// As for [`Writer::write`]; of an unordered plan all steps were tried.
-    pub async fn carry_out(&self, plan: &Plan) -> Result<Revision, WriteError> {
+    pub async fn carry_out(&self, plan: &mut Plan) -> Result<Revision, WriteError> {
+        let steps = std::mem::take(&mut plan.steps);
         if !plan.is_unordered {
-            return self.write_and_see(&plan.steps).await;
+            return self.write_and_see(steps).await;
         }
         let epoch = self.cache.progress().epoch;
-        let written = plan.steps.chunks(1).map(|step| self.write(step));
+        let written = steps.into_iter().map(|step| self.write(vec![step]));
         let revision = join_all(written)
             .await
             .into_iter()
@@ -132,31 +134,29 @@ impl Writer {
     ///
     /// # Errors
     /// As for [`Writer::write`].
-    pub async fn write_and_see(&self, steps: &[Step]) -> Result<Revision, WriteError> {
+    pub async fn write_and_see(&self, steps: Vec<Step>) -> Result<Revision, WriteError> {
         let epoch = self.cache.progress().epoch;
         self.ask(steps, Some(epoch)).await
     }
 
-    fn unit(&self, step: &Step) -> Unit {
+    fn unit(&self, step: Step) -> Unit {
         let prefix = self.cache.prefix();
         let compares = step
             .expects
-            .iter()
+            .into_iter()
             .filter(|_| !planted(Bug::DropsCompares))
             .map(|expect| match expect {
                 Expect::Missing(key) => Compare::Missing(key.full(prefix)),
-                Expect::Unchanged(key, revision) => {
-                    Compare::ModifiedAt(key.full(prefix), *revision)
-                }
+                Expect::Unchanged(key, revision) => Compare::ModifiedAt(key.full(prefix), revision),
             })
             .collect();
         let ops = step
             .writes
-            .iter()
+            .into_iter()
             .map(|write| match write {
                 Write::Put(key, value) => Op::Put {
                     key: key.full(prefix),
-                    value: value.clone(),
+                    value,
                     lease: None,
                 },
                 Write::Delete(key) => Op::Delete {
@@ -293,28 +293,27 @@ async fn write_batch(
 
 /// How a plan ended: its last step's revision, or the first step that was not written.
 fn answer(outcomes: impl Iterator<Item = Committed>) -> Result<Revision, WriteError> {
-    let mut last = Revision(0);
+    let mut answer = Ok(Revision(0));
     // All of a plan's outcomes are taken, also after the first bad one: the next plan's follow them.
-    let outcomes: Vec<Committed> = outcomes.collect();
     for outcome in outcomes {
-        last = match outcome {
-            Committed::Committed(revision) => revision,
-            Committed::Conflict => return Err(WriteError::Conflict),
-            Committed::FenceLost => {
-                return Err(WriteError::TermOver("another manager leads".into()));
-            }
-            Committed::Unknown(error) if planted(Bug::OutlivesUnknownOutcome) => {
-                return Err(WriteError::Store(error));
-            }
-            Committed::Unknown(error) => {
-                return Err(WriteError::TermOver(format!(
-                    "the outcome of a write is unknown: {error}"
-                )));
-            }
-            Committed::Failed(error) => return Err(WriteError::Store(error)),
-        };
+        answer = answer.and_then(|_| of_step(outcome));
     }
-    Ok(last)
+    answer
+}
+
+fn of_step(outcome: Committed) -> Result<Revision, WriteError> {
+    Err(match outcome {
+        Committed::Committed(revision) => return Ok(revision),
+        Committed::Conflict => WriteError::Conflict,
+        Committed::FenceLost => WriteError::TermOver("another manager leads".into()),
+        Committed::Unknown(error) if planted(Bug::OutlivesUnknownOutcome) => {
+            WriteError::Store(error)
+        }
+        Committed::Unknown(error) => {
+            WriteError::TermOver(format!("the outcome of a write is unknown: {error}"))
+        }
+        Committed::Failed(error) => WriteError::Store(error),
+    })
 }
 
 #[cfg(test)]
@@ -358,12 +357,12 @@ mod tests {
             put("taken").if_missing(manager("taken")),
             put("b"),
         ];
-        assert_eq!(writer.write(&steps).await, Err(WriteError::Conflict));
+        assert_eq!(writer.write(steps.into()).await, Err(WriteError::Conflict));
         assert!(store.get("/skep/managers/a").is_some());
         assert!(store.get("/skep/managers/b").is_none());
         let conflicting = [put("taken").if_missing(manager("taken"))];
         let fine = [put("c")];
-        let (bad, good) = tokio::join!(writer.write(&conflicting), writer.write(&fine));
+        let (bad, good) = tokio::join!(writer.write(conflicting.into()), writer.write(fine.into()));
         assert_eq!(
             bad,
             Err(WriteError::Conflict),
@@ -377,7 +376,7 @@ mod tests {
         let store = Memory::new();
         let writer = writer(&store);
         store.delete(FENCE);
-        let answer = writer.write(&[put("a")]).await;
+        let answer = writer.write(vec![put("a")]).await;
         assert!(matches!(answer, Err(WriteError::TermOver(_))), "{answer:?}");
         assert!(store.get("/skep/managers/a").is_none());
     }
@@ -387,10 +386,10 @@ mod tests {
         let store = Memory::new();
         let writer = writer(&store);
         store.fail_next(Fault::Late);
-        let answer = writer.write(&[put("a")]).await;
+        let answer = writer.write(vec![put("a")]).await;
         assert!(matches!(answer, Err(WriteError::TermOver(_))), "{answer:?}");
         let before: Revision = store.revision();
-        let answer = writer.write(&[put("b")]).await;
+        let answer = writer.write(vec![put("b")]).await;
         assert!(matches!(answer, Err(WriteError::TermOver(_))), "{answer:?}");
         assert_eq!(store.revision(), before);
         store.delete(FENCE);

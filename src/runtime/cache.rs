@@ -15,6 +15,7 @@ use crate::api::key::Key;
 use crate::api::name::{Kind, NodeName, ObjectKey, Scoped};
 use crate::api::status::Status;
 use crate::api::task::{Binding, ServiceRevision, Task, TaskStatus};
+use crate::api::text::Text;
 use crate::api::uid::{TaskId, Uid};
 use crate::api::unit::{Incarnation, LeaseId, Revision, RevisionNumber};
 use crate::planted::{Bug, planted};
@@ -106,7 +107,7 @@ pub struct Cache {
     /// Accepted networks.
     pub networks: BTreeMap<Scoped, Stored<AcceptedNetwork>>,
     /// What controllers report, by object and controller.
-    pub statuses: BTreeMap<(ObjectKey, String), Stored<Status>>,
+    pub statuses: BTreeMap<(ObjectKey, Text), Stored<Status>>,
     /// Templates by service uid and number.
     pub revisions: BTreeMap<(Uid, RevisionNumber), Stored<ServiceRevision>>,
     /// Tasks by service and id.
@@ -211,7 +212,7 @@ impl Cache {
 
     /// What one controller reports of an object.
     pub fn status(&self, object: &ObjectKey, controller: &str) -> Option<&Stored<Status>> {
-        self.statuses.get(&(object.clone(), controller.to_owned()))
+        self.statuses.get(&(object.clone(), controller.into()))
     }
 
     /// All that controllers report of an object, by controller.
@@ -219,7 +220,7 @@ impl Cache {
         &'a self,
         object: &'a ObjectKey,
     ) -> impl Iterator<Item = (&'a str, &'a Stored<Status>)> {
-        let first = (object.clone(), String::new());
+        let first = (object.clone(), Text::default());
         self.statuses
             .range(first..)
             .take_while(move |((owner, _), _)| owner == object)

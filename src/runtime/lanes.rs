@@ -74,20 +74,27 @@ impl<T: Touched> Lanes<T> {
             return None;
         }
         let (places, is_full) = self.choose();
-        if places.is_empty() || !(is_full || self.sent.is_empty()) {
+        let last = *places.last()?;
+        if !(is_full || self.sent.is_empty()) {
             return None;
         }
+        let mut places = places.into_iter().peekable();
+        let (mut batch, mut held_up) = (Vec::new(), Vec::new());
+        for (place, plan) in self.waiting.drain(..=last).enumerate() {
+            match places.next_if_eq(&place) {
+                Some(_) => batch.push(plan),
+                None => held_up.push(plan),
+            }
+        }
+        for plan in held_up.into_iter().rev() {
+            self.waiting.push_front(plan);
+        }
         let mut keys = Keys::default();
-        let mut batch = Vec::with_capacity(places.len());
-        // From the back, so that the places before stay what they are.
-        for place in places.into_iter().rev() {
-            let plan = self.waiting.remove(place).expect("a place that was chosen");
-            keys.add(&plan);
+        for plan in &batch {
+            keys.add(plan);
             self.operations -= plan.operations();
             self.comparisons -= plan.comparisons();
-            batch.push(plan);
         }
-        batch.reverse();
         let lane = self.next;
         self.next += 1;
         self.sent.insert(lane, keys);

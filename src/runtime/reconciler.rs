@@ -202,13 +202,13 @@ impl<C: Controller> Reign<C> {
         let started = super::clock::timer_now();
         let plan = self.plan(work);
         let planned = started.elapsed();
-        let Some(plan) = plan else {
+        let Some(mut plan) = plan else {
             self.retry(work, "panic");
             return Ok(planned);
         };
         let written = match plan.steps.is_empty() {
             true => Ok(()),
-            false => self.writer.carry_out(&plan).await.map(|_| ()),
+            false => self.writer.carry_out(&mut plan).await.map(|_| ()),
         };
         match written {
             Ok(()) => {

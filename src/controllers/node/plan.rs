@@ -69,7 +69,7 @@ fn forget(snapshot: &Snapshot<'_>, object: &ObjectKey) -> Step {
         step = step.delete(Key::Accepted(object.clone()));
     }
     for reporter in &snapshot.reporters {
-        step = step.delete(Key::Status(object.clone(), (*reporter).to_owned()));
+        step = step.delete(Key::Status(object.clone(), (*reporter).into()));
     }
     step
 }

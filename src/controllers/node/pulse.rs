@@ -336,7 +336,7 @@ impl Ward {
         let (steps, notes): (Vec<Step>, Vec<_>) = self.judge(doubt).into_iter().unzip();
         let written = match steps.is_empty() {
             true => Ok(()),
-            false => self.writer.write_and_see(&steps).await.map(|_| ()),
+            false => self.writer.write_and_see(steps).await.map(|_| ()),
         };
         metrics.observe(&list::RECONCILE_TIME, &[HEALTH], timer_now() - started);
         let result = match written {

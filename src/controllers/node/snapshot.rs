@@ -4,6 +4,7 @@ use super::accept::is_socket;
 use crate::api::accepted::AcceptedNode;
 use crate::api::name::{NodeName, ObjectKey};
 use crate::api::status::{Condition, Found, Status, UnclaimedKind};
+use crate::api::text::Text;
 use crate::api::unit::Incarnation;
 use crate::planted::{Bug, planted};
 use crate::runtime::cache::{Cache, Stored};
@@ -48,7 +49,7 @@ impl<'a> Snapshot<'a> {
         let accepted = cache.nodes.get(name);
         let reporters: Vec<(&str, &Status)> = cache
             .statuses
-            .range((object.clone(), String::new())..)
+            .range((object.clone(), Text::default())..)
             .take_while(|((owner, _), _)| *owner == object)
             .map(|((_, controller), status)| (controller.as_str(), &*status.value))
             .collect();

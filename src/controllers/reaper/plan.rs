@@ -6,6 +6,7 @@ use crate::api::key::Key;
 use crate::api::name::{ObjectKey, Scoped};
 use crate::api::status::Status;
 use crate::api::task::{Desired, Slot, Task};
+use crate::api::text::Text;
 use crate::api::time::Timestamp;
 use crate::api::uid::Uid;
 use crate::planted::{Bug, planted};
@@ -139,8 +140,8 @@ fn forget_count(snapshot: &Service<'_>) -> Step {
     }
 }
 
-fn count_key(name: &Scoped) -> (ObjectKey, String) {
-    (ObjectKey::service(name), CONTROLLER.to_owned())
+fn count_key(name: &Scoped) -> (ObjectKey, Text) {
+    (ObjectKey::service(name), CONTROLLER.into())
 }
 
 /// What becomes of a record.

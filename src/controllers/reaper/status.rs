@@ -5,6 +5,7 @@ use super::snapshot::FoundOn;
 use crate::api::cluster::Severity;
 use crate::api::name::{NodeName, ObjectKey};
 use crate::api::status::{Condition, Status, Truth, UnclaimedKind};
+use crate::api::text::Text;
 use crate::api::time::Timestamp;
 use crate::runtime::plan::Plan;
 use std::collections::BTreeSet;
@@ -40,8 +41,8 @@ pub(super) struct Tally {
 }
 
 /// The key of a node's status: object and controller.
-pub(super) fn key(node: &NodeName) -> (ObjectKey, String) {
-    (ObjectKey::node(node), CONTROLLER.to_owned())
+pub(super) fn key(node: &NodeName) -> (ObjectKey, Text) {
+    (ObjectKey::node(node), CONTROLLER.into())
 }
 
 /// The status of a node; without conditions if there is nothing to say.

@@ -103,7 +103,8 @@ pub(super) struct Model<'a> {
     pub(super) is_paused: bool,
     /// The tasks, in order of their making.
     pub(super) members: Vec<Member<'a>>,
-    by_slot: BTreeMap<Slot, Vec<usize>>,
+    /// The first task of each slot, and those made after it: mostly none.
+    by_slot: BTreeMap<Slot, (usize, Vec<usize>)>,
     by_id: BTreeMap<TaskId, usize>,
 }
 
@@ -164,7 +165,7 @@ impl<'a> Model<'a> {
         self.by_slot
             .get(slot)
             .into_iter()
-            .flatten()
+            .flat_map(|(first, later)| std::iter::once(first).chain(later))
             .map(|index| &self.members[*index])
     }
 
@@ -324,8 +325,8 @@ impl<'a> Model<'a> {
         self.by_id.insert(member.task.id.clone(), index);
         self.by_slot
             .entry(member.task.slot.clone())
-            .or_default()
-            .push(index);
+            .and_modify(|(_, later)| later.push(index))
+            .or_insert((index, Vec::new()));
         self.members.push(member);
     }
 }

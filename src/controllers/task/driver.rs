@@ -407,7 +407,7 @@ impl Connection {
             is_news.then(|| step.put(Key::Status(object.clone(), TASK.into()), &status))
         });
         match step {
-            Some(step) => driver.writer.write_and_see(&[step]).await.map(|_| ()),
+            Some(step) => driver.writer.write_and_see(vec![step]).await.map(|_| ()),
             None => Ok(()),
         }
     }

@@ -141,7 +141,7 @@ impl Connection {
         }
     }
 
-    async fn act(&self, task: &TaskId, decision: Decision) -> Result<Next, String> {
+    async fn act(&self, task: &TaskId, mut decision: Decision) -> Result<Next, String> {
         let has_step = !decision.step.writes.is_empty();
         if decision.order.is_none() && !has_step {
             return Ok(Next::Wait(decision.look_again));
@@ -151,10 +151,14 @@ impl Connection {
             // Before it is sent: a worker that is dropped meanwhile must not send it again (rule C4).
             self.note(task, |progress| progress.start_sent = Some(self.now()));
         }
-        let step = std::slice::from_ref(&decision.step);
+        let committed = committed(&decision);
+        let step = std::mem::take(&mut decision.step);
         let write = async {
             match has_step {
-                true => self.driver.writer.write_and_see(step).await.map(|_| ()),
+                true => {
+                    let writer = &self.driver.writer;
+                    writer.write_and_see(vec![step]).await.map(|_| ())
+                }
                 false => Ok(()),
             }
         };
@@ -171,9 +175,9 @@ impl Connection {
         match written {
             Ok(()) => {
                 let recorder = &self.driver.context.recorder;
-                recorder.record(TASK, decision.note.clone());
+                recorder.record(TASK, decision.note);
                 if decision.commits_start {
-                    self.note(task, |progress| progress.committed = committed(&decision));
+                    self.note(task, |progress| progress.committed = committed);
                 }
                 Ok(Next::Again)
             }

@@ -119,7 +119,7 @@ impl Bench {
 
     /// Whether a service says why a port of it has no number.
     fn is_refused_port(&self, service: &ObjectKey) -> bool {
-        let key = (service.clone(), "network".to_owned());
+        let key = (service.clone(), "network".into());
         let status = self.store.reports.get(&key);
         let said = status.and_then(|status| status.condition("PortsReady"));
         let reasons = ["PortTaken", "PortsExhausted"];
@@ -208,10 +208,7 @@ impl Bench {
 
     /// Whether a network says that no address is left, or that it has no subnet.
     fn is_full(&self, network: &ObjectKey) -> bool {
-        let status = self
-            .store
-            .reports
-            .get(&(network.clone(), "network".to_owned()));
+        let status = self.store.reports.get(&(network.clone(), "network".into()));
         let is_false = |kind: &str| {
             let condition = status.and_then(|status| status.condition(kind));
             condition.is_some_and(|condition| condition.status == Truth::False)

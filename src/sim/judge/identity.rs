@@ -121,8 +121,7 @@ impl Bench {
         let unseen = nodes
             .filter(|object| object.kind == Kind::Node)
             .find(|node| {
-                let report =
-                    |name: &str| self.store.reports.get(&((*node).clone(), name.to_owned()));
+                let report = |name: &str| self.store.reports.get(&((*node).clone(), name.into()));
                 let is_ready = report("health")
                     .and_then(|health| health.engine.as_ref())
                     .is_some_and(|engine| engine.state == NodeState::Ready);

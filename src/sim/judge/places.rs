@@ -172,7 +172,7 @@ impl Bench {
         let Some((object, _)) = nodes.find(of_node) else {
             return;
         };
-        let health = (object.clone(), "health".to_owned());
+        let health = (object.clone(), "health".into());
         let report = self.store.reports.get(&health);
         let id = report.and_then(|report| report.engine.as_ref()?.id.clone());
         let is_kept = id.is_none_or(|id| id == format!("SIM:{}", made.engine));

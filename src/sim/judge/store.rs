@@ -8,6 +8,7 @@ use crate::api::name::{NodeName, ObjectKey, Scoped};
 use crate::api::service::ServiceSpec;
 use crate::api::status::Status;
 use crate::api::task::{Binding, ServiceRevision, Task, TaskStatus};
+use crate::api::text::Text;
 use crate::api::uid::{TaskId, Uid};
 use crate::api::unit::{Revision, RevisionNumber};
 use crate::store::KeyValue;
@@ -27,7 +28,7 @@ pub(super) enum Entry {
     Task(Scoped, Box<Task>),
     Binding(NodeName, Box<Binding>),
     TaskStatus(NodeName, Box<TaskStatus>),
-    Report(ObjectKey, String, Box<Status>),
+    Report(ObjectKey, Text, Box<Status>),
     /// A template's hash.
     Template(Uid, RevisionNumber, String),
     /// What is given out, and to whom.
@@ -45,7 +46,7 @@ pub(super) struct Store {
     pub(super) tasks: BTreeMap<TaskId, (Scoped, Task)>,
     pub(super) bindings: BTreeMap<TaskId, (NodeName, Binding)>,
     pub(super) statuses: BTreeMap<TaskId, (NodeName, TaskStatus)>,
-    pub(super) reports: BTreeMap<(ObjectKey, String), Status>,
+    pub(super) reports: BTreeMap<(ObjectKey, Text), Status>,
     pub(super) templates: BTreeMap<(Uid, RevisionNumber), String>,
     pub(super) allocations: BTreeMap<Item, Allocation>,
     pub(super) cluster: Option<Cluster>,

@@ -22,21 +22,22 @@ pub(super) const NAME: &str = "dev.skep.name";
 
 /// All labels of the container; ours win over the template's.
 pub fn labels(input: &ContainerInput<'_>) -> BTreeMap<String, String> {
-    let ours = ours(input).into_iter().chain(swarm(input));
-    let ours = ours.map(|(key, value)| (key.to_owned(), value));
-    let mut labels = input.revision.template.container.labels.clone();
-    match labels.is_empty() {
-        // Made in one go: that is less work than one after the other.
-        true => ours.collect(),
-        false => {
-            labels.extend(ours);
-            labels
-        }
-    }
+    each(input).collect()
 }
 
-fn ours(input: &ContainerInput<'_>) -> Vec<(&'static str, String)> {
-    vec![
+/// Each label; of two with one name the later one counts.
+pub(super) fn each(input: &ContainerInput<'_>) -> impl Iterator<Item = (String, String)> {
+    let ours = swarm(input).into_iter().chain(ours(input));
+    let ours = ours.map(|(key, value)| (key.to_owned(), value));
+    let template = &input.revision.template.container.labels;
+    let template = template
+        .iter()
+        .map(|(key, value)| (key.clone(), value.clone()));
+    template.chain(ours)
+}
+
+fn ours(input: &ContainerInput<'_>) -> [(&'static str, String); 12] {
+    [
         (CLUSTER, input.cluster.to_string()),
         (TASK, input.task.id.to_string()),
         (SERVICE, input.task.service.to_string()),
@@ -52,9 +53,9 @@ fn ours(input: &ContainerInput<'_>) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn swarm(input: &ContainerInput<'_>) -> Vec<(&'static str, String)> {
+fn swarm(input: &ContainerInput<'_>) -> [(&'static str, String); 7] {
     let task_name = name(input.service, &input.task.slot, &input.task.id);
-    vec![
+    [
         ("com.docker.swarm.service.name", service_name(input.service)),
         (
             "com.docker.swarm.service.id",

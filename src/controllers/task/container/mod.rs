@@ -108,8 +108,7 @@ pub fn body(input: &ContainerInput<'_>) -> Value {
         grace.map(|grace| json!(whole_seconds(grace))),
     );
     set("MacAddress", mac_address(input));
-    let labels = labels(input).into_iter();
-    set("Labels", Some(labels.collect::<Value>()));
+    set("Labels", Some(label::each(input).collect()));
     set(
         "Healthcheck",
         container.healthcheck.as_ref().map(healthcheck),
