@@ -105,6 +105,9 @@ async fn tasks_wait_for_their_agent_and_say_so() {
     let message = message.unwrap_or_default();
     assert!(message.contains("give it `address`"), "{message}");
     assert_eq!(dataplane(&world, "n1").as_deref(), Some("False/NoAddress"));
+    let service = ObjectKey::service(&web);
+    let ready = |world: &World| world.condition(&service, "network", "NetworksReady");
+    assert_eq!(ready(&world).as_deref(), Some("True/Provided"));
     // With them the states follow.
     for (node, address) in [("n1", "192.0.2.1"), ("n2", "192.0.2.2")] {
         let value = format!("{{engine: {{url: \"tcp://{node}:2375\"}}, address: {address}}}");

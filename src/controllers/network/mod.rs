@@ -138,6 +138,7 @@ impl Controller for Network {
             | Key::Shard(_) => Vec::new(),
         };
         if self.0.addresses {
+            works.extend(naming(key, cache));
             works.extend(addressed(key, cache).into_iter().map(Work::Addresses));
             works.extend(publishes(key, cache).then_some(Work::Ports));
         }
@@ -212,6 +213,25 @@ fn of_allocation(item: &Item, cache: &Cache) -> Vec<Work> {
         (_, Some(Owner::Network { name, .. })) => vec![Work::Numbers, network(name)],
         (_, _) => vec![Work::Numbers],
     }
+}
+
+/// The services that name a network of which a change may concern what they are told.
+fn naming(key: &Key, cache: &Cache) -> Vec<Work> {
+    let network = match key {
+        Key::Accepted(record) if record.kind == Kind::Network => record.scoped(),
+        Key::Allocation(item @ (Item::Vni(_) | Item::Subnet(_))) => {
+            match cache.allocations.get(item).map(|given| &given.owner) {
+                Some(Owner::Network { name, .. }) => name.clone(),
+                _ => return Vec::new(),
+            }
+        }
+        _ => return Vec::new(),
+    };
+    let services = joins::services(cache, &network.namespace);
+    let naming = services.filter(|(_, service)| joins::has(joins::of_service(service), &network));
+    naming
+        .map(|(name, _)| Work::Object(ObjectKey::service(name)))
+        .collect()
 }
 
 /// Whether a change may concern published ports: of a service that has or wants one, or of one that is gone.

@@ -119,7 +119,7 @@ pub(super) fn service(snapshot: &Service<'_>) -> Plan {
                     ports::Standing::Has(_) => {}
                 }
             }
-            let next = status::service(accepted, ports, before, snapshot.now.wall);
+            let next = status::service(snapshot, accepted, before);
             report(Step::default(), snapshot.key, snapshot.status, &next)
         }
         None => forget(Step::default(), snapshot.key, snapshot.status),

@@ -41,6 +41,8 @@ pub(super) struct Service<'a> {
     pub(super) status: Option<&'a Stored<Status>>,
     /// How its published ports stand; none while nobody gives them out.
     pub(super) ports: Option<Vec<ports::Standing>>,
+    /// What the networks lack that it names; none: overlays are not realised.
+    pub(super) lacking: Option<Vec<String>>,
     pub(super) now: Now,
 }
 
@@ -100,9 +102,27 @@ pub(super) fn service<'a>(
         key,
         accepted,
         ports: ledger.map(|service| ports::standing(cache, &key.scoped(), service)),
+        lacking: ledger.map(|service| lacking(cache, &key.scoped(), service)),
         status: cache.status(key, CONTROLLER),
         now,
     }
+}
+
+/// What the networks lack that a service names.
+fn lacking(cache: &Cache, name: &Scoped, service: &AcceptedService) -> Vec<String> {
+    let named = joins::of_service(service).iter();
+    let lacks = named.filter_map(|attachment| {
+        let network = joins::named(name, attachment);
+        let Some(record) = cache.networks.get(&network) else {
+            return Some(format!("there is no network {network}"));
+        };
+        let owner = ipam::owner(&network, &record.uid);
+        match cache.allocations.numbers_of(&owner) {
+            (Some(_), Some(_)) => None,
+            (_, _) => Some(format!("network {network} has no number or subnet yet")),
+        }
+    });
+    lacks.collect()
 }
 
 fn parse(key: &ObjectKey, value: &[u8]) -> Result<(Annotated, NetworkSpec), Refused> {

@@ -2,12 +2,12 @@
 
 use super::ipam::Standing;
 use super::ports;
+use super::snapshot::Service;
 use crate::api::accepted::{AcceptedNetwork, AcceptedService};
 use crate::api::name::Scoped;
 use crate::api::network::NetworkSpec;
 use crate::api::service::{EndpointMode, PortMode, ServicePort, ServiceSpec, SessionAffinity};
 use crate::api::status::{Condition, Status, Truth};
-use crate::api::time::Timestamp;
 use crate::runtime::accept::{Acceptance, Context};
 use std::collections::BTreeSet;
 
@@ -141,11 +141,12 @@ fn allocated(standing: &Standing, context: &Context<'_>) -> Condition {
 
 /// The network's part of a service's status.
 pub(super) fn service(
+    snapshot: &Service<'_>,
     accepted: &AcceptedService,
-    ports: Option<&[ports::Standing]>,
     before: Option<&Status>,
-    now: Timestamp,
 ) -> Status {
+    let (ports, now) = (snapshot.ports.as_deref(), snapshot.now.wall);
+    let lacking = snapshot.lacking.as_deref();
     let before = before
         .filter(|status| status.uid.as_ref() == Some(&accepted.uid))
         .map_or(&[][..], |status| &status.conditions);
@@ -156,7 +157,7 @@ pub(super) fn service(
         uid: Some(accepted.uid.clone()),
         observed_generation: Some(accepted.generation),
         conditions: vec![
-            said(NETWORKS_READY, networks(&accepted.spec)),
+            said(NETWORKS_READY, networks(&accepted.spec, lacking)),
             said(PORTS_READY, self::ports(&accepted.spec, ports)),
         ],
         ..Status::default()
@@ -164,7 +165,7 @@ pub(super) fn service(
 }
 
 /// Networks that were left out mean the namespace's own, which nobody asked for by name: nothing is missing.
-fn networks(spec: &ServiceSpec) -> (Truth, &'static str, String) {
+fn networks(spec: &ServiceSpec, lacking: Option<&[String]>) -> (Truth, &'static str, String) {
     let asked = spec.template.networks.as_deref().unwrap_or_default();
     let names: Vec<&str> = asked.iter().map(|network| network.name.as_str()).collect();
     match names.is_empty() {
@@ -180,6 +181,9 @@ fn networks(spec: &ServiceSpec) -> (Truth, &'static str, String) {
             "no overlay network is asked for".into(),
         ),
         false => {
+            if let Some(lacking) = lacking {
+                return realised(&names, lacking);
+            }
             let message = format!(
                 "overlay networks are not provided by this version: tasks join their engine's bridge instead of {}",
                 names.join(", ")
@@ -224,6 +228,20 @@ fn ports(spec: &ServiceSpec, given: Option<&[ports::Standing]>) -> (Truth, &'sta
             );
             (Truth::False, NOT_PROVIDED, message)
         }
+    }
+}
+
+/// Where overlays are realised: whether tasks can join those that they name.
+fn realised(names: &[&str], lacking: &[String]) -> (Truth, &'static str, String) {
+    match lacking.is_empty() {
+        true => {
+            let message = format!(
+                "tasks join {}; one that waits says for what, and DataplaneReady of its node why",
+                names.join(", ")
+            );
+            (Truth::True, "Provided", message)
+        }
+        false => (Truth::False, "NetworksLacking", lacking.join("; ")),
     }
 }
 
