@@ -16,6 +16,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+/// Reason: the engine does not take a network.
+pub const REFUSED: &str = "NetworkRefused";
+
 /// A network that the engine has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Made {
@@ -100,8 +103,11 @@ impl Plane {
     /// What the agent says, and the state that it was sent last.
     pub fn hear(&mut self, report: &Report, sent: &Arc<State>) {
         self.refused.clone_from(&report.refused);
-        let trouble = report.trouble.clone();
-        self.trouble = trouble.map(|why| ("AgentTrouble", why));
+        let trouble = report.trouble.clone().map(|why| ("AgentTrouble", why));
+        // That the engine refuses a network is another's trouble: it stands until the engine takes all.
+        if trouble.is_some() || self.trouble.as_ref().map(|(reason, _)| *reason) != Some(REFUSED) {
+            self.trouble = trouble;
+        }
         if report.programmed == Some(sent.revision) {
             self.programmed = Some(sent.clone());
         }
@@ -110,6 +116,11 @@ impl Plane {
     /// What stands in the way.
     pub fn fail(&mut self, reason: &'static str, why: String) {
         self.trouble = Some((reason, why));
+    }
+
+    /// The engine has taken all networks.
+    pub fn took_all(&mut self) {
+        self.trouble.take_if(|(reason, _)| *reason == REFUSED);
     }
 
     /// The networks that the engine has.
@@ -269,6 +280,12 @@ mod tests {
         report.refused.insert(vni, "no".into());
         plane.hear(&report, &state);
         assert_eq!(said(&plane).as_deref(), Some("False/NetworksRefused"));
+        // What the engine refuses is not mended by what the agent says: no back and forth in the store.
+        plane.fail(REFUSED, "its name is taken".into());
+        plane.hear(&Report::default(), &state);
+        assert_eq!(said(&plane).as_deref(), Some("False/NetworkRefused"));
+        plane.took_all();
+        assert_ne!(said(&plane).as_deref(), Some("False/NetworkRefused"));
         plane.want(false);
         assert_eq!(said(&plane), None);
     }

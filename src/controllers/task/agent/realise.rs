@@ -2,7 +2,7 @@
 //! the bridge that the agent has made before.
 
 use super::container::{NAME, Next, VOLUME, body, next};
-use super::plane::Made;
+use super::plane::{Made, REFUSED};
 use super::session::Session;
 use super::{ANSWER, Trouble};
 use crate::api::allocation::Vni;
@@ -212,9 +212,12 @@ impl Connection {
                 }
                 Err(error) => {
                     let why = format!("its engine does not take network {name}: {error}");
-                    refused = Err(Trouble::Other("NetworkRefused", why));
+                    refused = Err(Trouble::Other(REFUSED, why));
                 }
             }
+        }
+        if refused.is_ok() && self.plane().lacking().is_empty() {
+            self.change_plane(|plane| plane.took_all());
         }
         refused
     }
