@@ -50,7 +50,7 @@ Fleet:
 
 More:
   whoami         A tiny HTTP server that says who it is: a workload to try things with
-  agent          Program the network of a node from a state; no manager sends one or starts it yet
+  agent          Program the network of a node: managers start it where networks are switched on
   api-resources  Kinds, short names, keys
   completion     Completion for bash, zsh or fish
   version        Print the version
