@@ -191,23 +191,6 @@ fn a_pair_stays_one_when_its_service_changes_the_order() {
 }
 
 #[test]
-fn who_has_not_noticed_that_the_store_went_back_goes_on_in_the_old_order() {
-    for (seconds, is_fine) in [(1, true), (30, false)] {
-        let mut judge = Judge::new();
-        judge.stored(vec![service(1, "start-first", 2)], false);
-        judge.stored(vec![service(2, "stop-first", 1)], true);
-        judge.set_time(Duration::from_secs(seconds));
-        let tasks = store(1, &[("a", "running"), ("b", "running")]);
-        let mut kvs = as_pair(tasks, "a", "b");
-        kvs.insert(0, service(2, "stop-first", 1));
-        judge.stored(kvs, false);
-        start(&mut judge, "n1", "a");
-        start(&mut judge, "n1", "b");
-        assert_eq!(judge.broken().is_empty(), is_fine, "{:?}", judge.broken());
-    }
-}
-
-#[test]
 fn two_that_are_no_pair_are_seen() {
     let mut judge = Judge::new();
     judge.stored(store(1, &[("a", "shutdown"), ("b", "running")]), false);

@@ -12,9 +12,6 @@ use crate::store::KeyValue;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// So long a manager may go on before it notices that the store went back: simulated watches lag by twenty seconds.
-const UNAWARE: Duration = Duration::from_secs(22);
-
 /// Everything that was ever committed and matters to a verdict.
 #[derive(Debug, Default)]
 pub(super) struct Records {
@@ -34,9 +31,6 @@ pub(super) struct Records {
     /// Tasks that were first wanted running, in place of another, while their service started the new before it stopped
     /// the old: with that other they are a pair until one of both is gone, whatever the service says meanwhile.
     paired: BTreeSet<TaskId>,
-    /// When the store was lost or set back last, and which services started the new before they stopped the old then: who
-    /// has not noticed yet goes on with them.
-    unnoticed: Option<(Duration, BTreeSet<Uid>)>,
     /// Services in force, by uid.
     pub(super) services: BTreeMap<Uid, (Scoped, ServiceSpec)>,
     /// What each service may run at most, as wanted and as surge, since when.
@@ -57,9 +51,6 @@ impl Records {
         broken: &mut Vec<Broken>,
     ) -> Vec<TaskId> {
         if step.is_disaster {
-            let uids = self.services.keys();
-            let pairing = uids.filter(|uid| self.is_start_first(uid)).cloned();
-            self.unnoticed = Some((now, pairing.collect()));
             self.tasks.clear();
             self.bound.clear();
             self.nodes.clear();
@@ -153,11 +144,7 @@ impl Records {
             broken.push(Broken::new("what is wanted never goes back (C4)", what));
         }
         let begins = task.desired == Desired::Running && before != Some(Desired::Running);
-        let was_start_first = self.unnoticed.as_ref().is_some_and(|(at, pairing)| {
-            now.saturating_sub(*at) <= UNAWARE && pairing.contains(&task.service)
-        });
-        let is_start_first = was_start_first || self.is_start_first(&task.service);
-        if begins && task.replaces.is_some() && is_start_first {
+        if begins && task.replaces.is_some() && self.is_start_first(&task.service) {
             self.paired.insert(task.id.clone());
         }
         self.tasks.insert(task.id.clone(), task);

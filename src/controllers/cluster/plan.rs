@@ -150,8 +150,7 @@ fn make(snapshot: &Snapshot<'_>, ids: &mut Ids, plan: &mut Plan) {
             )
         }
         (None, Some(told)) if !forgets => {
-            let past = labels(snapshot).max().max(Some(unseen(snapshot)));
-            let past = past.unwrap_or_default();
+            let past = labels(snapshot).fold(unseen(snapshot), Incarnation::max);
             let message = "the cluster was given its id: what runs is kept and adopted";
             (
                 next_life(told.clone(), past, snapshot),

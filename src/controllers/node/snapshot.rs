@@ -59,16 +59,15 @@ impl<'a> Snapshot<'a> {
                 .find(|(name, _)| *name == controller)
                 .map(|(_, status)| *status)
         };
+        let of_driver =
+            of(view::TASK).filter(|status| status.uid.as_ref() == accepted.map(|node| &node.uid));
         Some(Self {
             name,
             user: cache.users.get(&object),
             accepted,
             status: of(view::NODE),
-            found: of(view::TASK)
-                .filter(|status| status.uid.as_ref() == accepted.map(|node| &node.uid))
-                .and_then(|status| status.found.as_ref()),
-            has_agent: of(view::TASK)
-                .filter(|status| status.uid.as_ref() == accepted.map(|node| &node.uid))
+            found: of_driver.and_then(|status| status.found.as_ref()),
+            has_agent: of_driver
                 .is_some_and(|status| status.condition(view::DATAPLANE_READY).is_some()),
             reporters: reporters.iter().map(|(name, _)| *name).collect(),
             has_tasks: cache.bindings_on(name).next().is_some()

@@ -200,7 +200,7 @@ fn changes(snapshot: &Snapshot<'_>, model: &Model<'_>, plan: &mut Plan) -> Vec<S
         }
         tell::task(snapshot, member, plan);
         let step = by_slot.remove(&member.task.slot).unwrap_or_default();
-        let step = succeed(snapshot, model, member, step);
+        let step = expect_predecessor(snapshot, model, member, step);
         by_slot.insert(
             &member.task.slot,
             retire::write_task(snapshot, step, &member.task),
@@ -211,7 +211,12 @@ fn changes(snapshot: &Snapshot<'_>, model: &Model<'_>, plan: &mut Plan) -> Vec<S
 
 /// A new task comes only where what it takes over from is as the cache shows it. Who makes a pair does not write the old one,
 /// and would make a second one beside what is wanted where the store went back and nobody has noticed yet.
-fn succeed(snapshot: &Snapshot<'_>, model: &Model<'_>, new: &Member<'_>, step: Step) -> Step {
+fn expect_predecessor(
+    snapshot: &Snapshot<'_>,
+    model: &Model<'_>,
+    new: &Member<'_>,
+    step: Step,
+) -> Step {
     let old = new.task.replaces.as_ref().filter(|_| new.before.is_none());
     let old = old.and_then(|old| model.member(old));
     match old {

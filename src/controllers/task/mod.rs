@@ -19,8 +19,7 @@
 //! - A crash at any await leaves a state that the next holder goes on from: names carry task ids, a container that was
 //!   made under another term and never ran is made anew, one that ran is never started again.
 //!
-//! Deliberately absent: replacements (service), places (scheduler), removal of records (reaper), gates before start (the
-//! list is empty until networks are programmed).
+//! Deliberately absent: replacements (service), places (scheduler), removal of records (reaper).
 
 pub mod agent;
 pub mod container;

@@ -84,7 +84,9 @@ impl Connection {
                 Some(Order::Pull { image }) => self.begin_pull(task, &image),
                 Some(_) | None => self.pulls.leave(task),
             }
-            self.note_wait(task, decision.waits);
+            if self.driver.feed.is_some() {
+                self.note_wait(task, decision.waits);
+            }
             if decision.waits && !self.plane().wait(task, changes) {
                 continue;
             }

@@ -2,8 +2,8 @@
 //! under its name. Pure.
 //!
 //! It has the node's network namespace and what programming it takes: NET_ADMIN, the port of DNS (NET_BIND_SERVICE), the
-//! kernel's settings below `/proc/sys` (which engines make read-only, AppArmor's default profile forbids, and SELinux labels keep from containers), and nothing
-//! else: no other capability, no engine's socket, a read-only root. Its state is in a volume, so that another version goes on
+//! kernel's settings below `/proc/sys` (which engines make read-only, AppArmor's default profile forbids, and SELinux labels
+//! keep from containers), and nothing else: no other capability, no engine's socket, a read-only root. Its state is in a volume, so that another version goes on
 //! with it; its socket is in memory, where only commands in the container reach it.
 //!
 //! Its labels are other ones than those of tasks: who looks for tasks' containers, to adopt or to remove them, does not see it.

@@ -14,6 +14,9 @@ use tokio::time::timeout;
 /// The longest line that is taken: a report is a few hundred bytes, and a refusal for each network.
 const LONGEST: usize = 4 << 20;
 
+/// How much of what an agent says beside reports is kept, in bytes: enough for people.
+const SAID: usize = 4_096;
+
 /// A conversation; ends when it is dropped.
 pub(super) struct Session {
     io: ExecIo,
@@ -76,7 +79,9 @@ impl Session {
             }
             match self.io.output.next().await {
                 Some(Ok(piece)) if piece.is_stderr => {
-                    self.errors += &String::from_utf8_lossy(&piece.bytes);
+                    if self.errors.len() < SAID {
+                        self.errors += &String::from_utf8_lossy(&piece.bytes);
+                    }
                 }
                 Some(Ok(piece)) => self.line.extend(piece.bytes),
                 Some(Err(error)) => return Err(broken(error.to_string())),
