@@ -15,7 +15,6 @@
 use super::decode;
 use super::name::{NodeName, ObjectKey, Scoped};
 use super::published::PublishedKey;
-use super::service::Protocol;
 use super::subnet::Cidr;
 use super::uid::{TaskId, Uid};
 use super::unit::Port;
@@ -93,16 +92,10 @@ impl Item {
 }
 
 fn published(protocol: &str, port: &str, address: Option<Ipv4Addr>) -> Option<PublishedKey> {
-    let protocol = match protocol {
-        "tcp" => Protocol::Tcp,
-        "udp" => Protocol::Udp,
-        _ => return None,
-    };
-    let port = Port(port.parse().ok()?);
     Some(PublishedKey {
-        protocol,
+        protocol: PublishedKey::protocol(protocol)?,
         address,
-        port,
+        port: Port(port.parse().ok()?),
     })
 }
 

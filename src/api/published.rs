@@ -4,7 +4,7 @@ use super::service::Protocol;
 use super::unit::Port;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
 /// What a published port is found by: the protocol, the port, and the one address if it is not open on all. As text
@@ -23,11 +23,29 @@ impl PublishedKey {
     /// Whether both would be open at one place: the same port, and one address that both have.
     pub fn meets(&self, other: &Self) -> bool {
         (self.protocol, self.port) == (other.protocol, other.port)
-            && self
-                .address
-                .zip(other.address)
-                .is_none_or(|(one, other)| one == other)
+            && addresses_meet(self.host(), other.host())
     }
+
+    /// Whether it and a port of mode host would be open at one place, where they have one number.
+    pub fn meets_host(&self, host: Option<IpAddr>) -> bool {
+        addresses_meet(self.host(), host)
+    }
+
+    fn host(&self) -> Option<IpAddr> {
+        self.address.map(IpAddr::V4)
+    }
+
+    /// The protocol that is written so, if its ports are published.
+    pub fn protocol(word: &str) -> Option<Protocol> {
+        Protocol::parse(word).filter(|protocol| *protocol != Protocol::Sctp)
+    }
+}
+
+/// Whether two ports would be open on one address: none, or the unspecified one, is all of them.
+pub fn addresses_meet(one: Option<IpAddr>, other: Option<IpAddr>) -> bool {
+    let one = one.filter(|address| !address.is_unspecified());
+    let other = other.filter(|address| !address.is_unspecified());
+    one.zip(other).is_none_or(|(one, other)| one == other)
 }
 
 impl fmt::Display for PublishedKey {
@@ -46,11 +64,7 @@ impl FromStr for PublishedKey {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("`{text}` is no published port: write tcp/8080 or udp/192.0.2.1:53");
         let (protocol, rest) = text.split_once('/').ok_or_else(wrong)?;
-        let protocol = match protocol {
-            "tcp" => Protocol::Tcp,
-            "udp" => Protocol::Udp,
-            _ => return Err(wrong()),
-        };
+        let protocol = Self::protocol(protocol).ok_or_else(wrong)?;
         let (address, port) = match rest.split_once(':') {
             Some((address, port)) => (Some(address.parse().map_err(|_| wrong())?), port),
             None => (None, rest),
@@ -74,5 +88,29 @@ impl<'de> Deserialize<'de> for PublishedKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_open_on_all_addresses_meets_everybody_and_one_address_only_itself() {
+        let meets = |key: &str, host: &str| {
+            let key: PublishedKey = key.parse().expect("a key");
+            key.meets_host((!host.is_empty()).then(|| host.parse().expect("an address")))
+        };
+        for (key, host, expected) in [
+            ("tcp/8080", "", true),
+            ("tcp/8080", "::1", true),
+            ("tcp/192.0.2.1:8080", "", true),
+            ("tcp/192.0.2.1:8080", "::", true),
+            ("tcp/192.0.2.1:8080", "192.0.2.1", true),
+            ("tcp/192.0.2.1:8080", "192.0.2.2", false),
+            ("tcp/192.0.2.1:8080", "::1", false),
+        ] {
+            assert_eq!(meets(key, host), expected, "{key} {host}");
+        }
     }
 }

@@ -309,6 +309,12 @@ impl Protocol {
             Self::Sctp => "sctp",
         }
     }
+
+    /// The one that is written so; none is.
+    pub fn parse(word: &str) -> Option<Self> {
+        let all = [Self::Tcp, Self::Udp, Self::Sctp];
+        all.into_iter().find(|protocol| protocol.as_str() == word)
+    }
 }
 
 /// Where a published port is open.

@@ -19,7 +19,7 @@ pub fn port(text: &str) -> Result<ServicePort, String> {
         )
     };
     let (numbers, protocol) = match text.rsplit_once('/') {
-        Some((numbers, word)) => (numbers, self::protocol(word).ok_or_else(wrong)?),
+        Some((numbers, word)) => (numbers, Protocol::parse(word).ok_or_else(wrong)?),
         None => (text, Protocol::Tcp),
     };
     let (mode, host_ip, numbers) = host(numbers).ok_or_else(wrong)?;
@@ -44,12 +44,6 @@ pub fn port(text: &str) -> Result<ServicePort, String> {
         source: Default::default(),
         locality: Default::default(),
     })
-}
-
-fn protocol(word: &str) -> Option<Protocol> {
-    [Protocol::Tcp, Protocol::Udp, Protocol::Sctp]
-        .into_iter()
-        .find(|protocol| protocol.as_str() == word)
 }
 
 /// Takes the part that says where a port is open.

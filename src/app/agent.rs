@@ -77,7 +77,7 @@ fn serve<H: Host>(names: &mut Server, agent: &mut Agent<H>) {
     agent.note_names(names.report());
 }
 
-/// Says what is new: to whoever is attached, else on standard output.
+/// Says what is new: to whoever is attached where it listens, else on standard output.
 fn tell<H: Host>(agent: &Agent<H>, told: &mut Report, said: &watch::Sender<String>) {
     let report = agent.report();
     if report == told && !said.borrow().is_empty() {
@@ -89,6 +89,9 @@ fn tell<H: Host>(agent: &Agent<H>, told: &mut Report, said: &watch::Sender<Strin
         .filter(|_| report.trouble != told.trouble)
     {
         warn!(trouble, "cannot program");
+    }
+    if report.names.unserved != told.names.unserved && !report.names.unserved.is_empty() {
+        warn!(addresses = ?report.names.unserved, "names are not answered here");
     }
     if report.drift != told.drift {
         info!(drift = ?report.drift, "mended what others changed");

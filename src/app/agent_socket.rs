@@ -11,15 +11,23 @@ use crate::dataplane::agent::Authority;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines, copy, stdin, stdout};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 /// Who comes; the socket is no other's.
 const MODE: u32 = 0o600;
+
+/// How long one who comes may take to say by which right.
+const INTRODUCTION: Duration = Duration::from_secs(5);
+
+/// The pause after a connection could not be taken: the process has no descriptor left, and at once it has none either.
+const REFUSED_WAIT: Duration = Duration::from_millis(50);
 
 /// Listens at `path`; whoever is heard is told what `said` holds, from its newest on.
 ///
@@ -50,9 +58,19 @@ async fn accept(listener: UnixListener, orders: mpsc::Sender<Read>, said: watch:
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => drop(newcomers.spawn(introduced(stream))),
-                Err(error) => warn!(%error, "cannot take a connection"),
+                Err(error) => {
+                    warn!(%error, "cannot take a connection");
+                    tokio::time::sleep(REFUSED_WAIT).await;
+                }
             },
-            Some(Ok(Ok(newcomer))) = newcomers.join_next() => {
+            Some(newcomer) = newcomers.join_next() => {
+                let newcomer = match newcomer.map_err(io::Error::other).flatten() {
+                    Ok(newcomer) => newcomer,
+                    Err(error) => {
+                        warn!(%error, "who came did not say by which right");
+                        continue;
+                    }
+                };
                 let before = heard.as_ref().map(|(authority, _)| *authority);
                 if before.is_some_and(|before| newcomer.authority < before) {
                     warn!(?newcomer.authority, ?before, "orders of an older right are not taken");
@@ -79,7 +97,7 @@ struct Heard {
 async fn introduced(stream: UnixStream) -> io::Result<Heard> {
     let (input, output) = stream.into_split();
     let mut lines = BufReader::new(input).lines();
-    let first = lines.next_line().await?;
+    let first = timeout(INTRODUCTION, lines.next_line()).await??;
     let first = first.ok_or(io::ErrorKind::UnexpectedEof)?;
     Ok(Heard {
         authority: serde_json::from_str(&first)?,
@@ -191,6 +209,23 @@ mod tests {
         assert_eq!(again.hears().await, None);
         newer.say("nonsense").await;
         assert!(orders.recv().await.unwrap().is_err());
+    }
+
+    #[tokio::test]
+    async fn one_who_says_nothing_right_keeps_nobody_from_being_heard() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let said = watch::Sender::new("one\n".to_owned());
+        let _orders = listen(&path, said.subscribe()).unwrap();
+        let (input, output) = UnixStream::connect(&path).await.unwrap().into_split();
+        let lines = BufReader::new(input).lines();
+        let mut silent = Caller { lines, output };
+        let (input, mut output) = UnixStream::connect(&path).await.unwrap().into_split();
+        output.write_all(b"nonsense\n").await.unwrap();
+        let ended = BufReader::new(input).lines().next_line().await.unwrap();
+        assert_eq!(ended, None, "it is hung up on");
+        silent.say(r#"{"incarnation": 1, "term": 1}"#).await;
+        assert_eq!(silent.hears().await.as_deref(), Some("one"));
     }
 
     #[tokio::test]

@@ -194,11 +194,7 @@ async fn load_image(command: ImageCommand) -> Ended {
         )
     };
     let name = image::name(env!("CARGO_PKG_VERSION"));
-    let program = std::env::current_exe()
-        .and_then(std::fs::read)
-        .map_err(|error| (FAILED, format!("cannot read this program: {error}")))?;
-    let packed = image::skep(program, env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
-    engine.load(packed.tar()).await.map_err(unreachable)?;
+    engine.load_program().await.map_err(unreachable)?;
     let id = engine.image(&name).await.map_err(unreachable)?;
     println!("{name}");
     // Without a home nobody can have run `skep up` there.

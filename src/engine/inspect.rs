@@ -16,7 +16,7 @@ use std::sync::Arc;
 const NEVER: &str = "0001-01-01";
 
 /// `null` as the default: Go writes it for empty maps and lists.
-fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+pub(super) fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
@@ -163,12 +163,7 @@ fn ports(ports: &BTreeMap<String, Option<Vec<OpenPort>>>) -> Vec<HostPort> {
 
 fn host_port(key: &str, open: &OpenPort) -> Option<HostPort> {
     let (target, protocol) = key.split_once('/')?;
-    let protocol = match protocol {
-        "tcp" => Protocol::Tcp,
-        "udp" => Protocol::Udp,
-        "sctp" => Protocol::Sctp,
-        _ => return None,
-    };
+    let protocol = Protocol::parse(protocol)?;
     let host_ip: Option<IpAddr> = open.host_ip.parse().ok();
     Some(HostPort {
         published: Port(open.host_port.parse().ok()?),

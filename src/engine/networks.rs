@@ -4,11 +4,12 @@ use super::Error;
 use super::constants::CALL;
 use super::docker::{Docker, Id};
 use super::door::Network;
+use super::inspect::nullable;
 use super::wire::{Wire, encode};
 use crate::api::uid::ContainerId;
 use hyper::Method;
 use hyper::body::Bytes;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -20,13 +21,6 @@ struct Listed {
     name: String,
     #[serde(default, deserialize_with = "nullable")]
     labels: BTreeMap<String, String>,
-}
-
-/// `null` as the default: Go writes it for empty maps.
-fn nullable<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<BTreeMap<String, String>, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// Networks with a label.

@@ -4,8 +4,9 @@
 //! port of its tasks, whatever else of the service changes; of several alike the first in the spec has the lowest.
 
 use super::allocations::Allocations;
+use super::joins::service_owner;
 use crate::api::accepted::AcceptedService;
-use crate::api::allocation::{Item, Owner};
+use crate::api::allocation::Item;
 use crate::api::name::Scoped;
 use crate::api::published::PublishedKey;
 use crate::api::service::{PortMode, Protocol, ServicePort, ServiceSpec};
@@ -60,10 +61,7 @@ pub fn given<'a>(
     if ports.is_empty() {
         return Vec::new();
     }
-    let owner = Owner::Service {
-        name: name.clone(),
-        uid: service.uid.clone(),
-    };
+    let owner = service_owner(name, service);
     let has: Vec<(PublishedKey, Option<Port>)> = allocations
         .of(&owner)
         .filter_map(|item| match item {

@@ -167,7 +167,7 @@ impl Line {
 
     /// Shows the judge what came over the line, if that is the cluster's record.
     fn show(&self, kv: &KeyValue) {
-        if kv.key.ends_with("/cluster") {
+        if kv.key == CLUSTER {
             self.court.judge(|judge| judge.hears(&self.name, &kv.value));
         }
     }
@@ -198,6 +198,9 @@ impl Line {
         outcome
     }
 }
+
+/// The key of the cluster's record.
+const CLUSTER: &str = "/skep/cluster";
 
 /// A batch for each of the revisions.
 fn by_revision(batch: WatchBatch) -> Vec<WatchBatch> {

@@ -3,10 +3,10 @@
 use super::super::constraint::{Constraint, is_label_reference};
 use super::super::name::is_object_name;
 use super::super::path::Path;
+use super::super::published::addresses_meet;
 use super::super::service::{Mode, Protocol, ServicePort, ServiceSpec, Template};
 use super::{Found, Refusal, container};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 /// How many tasks a service may have: far above what one cluster runs, far below what an index counts.
 const MAX_REPLICAS: u32 = 100_000;
@@ -152,11 +152,4 @@ fn collide(one: &ServicePort, other: &ServicePort) -> bool {
         && one.published == other.published
         && same(one.protocol, other.protocol)
         && addresses_meet(one.host_ip, other.host_ip)
-}
-
-/// No address, or the unspecified one, is all of them.
-fn addresses_meet(one: Option<IpAddr>, other: Option<IpAddr>) -> bool {
-    let one = one.filter(|address| !address.is_unspecified());
-    let other = other.filter(|address| !address.is_unspecified());
-    one.zip(other).is_none_or(|(one, other)| one == other)
 }

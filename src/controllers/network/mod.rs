@@ -239,10 +239,12 @@ fn publishes(key: &Key, cache: &Cache) -> bool {
     match key {
         Key::Accepted(object) if object.kind == Kind::Service => {
             let name = object.scoped();
-            let has_none = |service: &Stored<AcceptedService>| {
+            let has_port = |service: &Stored<AcceptedService>| {
                 let mut items = cache.allocations.of(&joins::service_owner(&name, service));
-                let has_port = items.any(|item| matches!(item, Item::Port(_)));
-                service.spec.ports.is_empty() && !has_port
+                items.any(|item| matches!(item, Item::Port(_)))
+            };
+            let has_none = |service: &Stored<AcceptedService>| {
+                service.spec.ports.is_empty() && !has_port(service)
             };
             !cache.services.get(&name).is_some_and(has_none)
         }

@@ -127,7 +127,7 @@ impl<'a> Ledger<'a> {
         }
         let hosts = self.hosts.get(&(key.protocol, key.port));
         let mut hosts = hosts.into_iter().flatten();
-        match hosts.find(|(address, _)| meets_host(key.address, *address)) {
+        match hosts.find(|(address, _)| key.meets_host(*address)) {
             Some((_, name)) => taken(format!(
                 "{} is opened by service {name} on the nodes of its tasks (mode host)",
                 shown(key)
@@ -196,13 +196,6 @@ fn whose(key: PublishedKey, other: PublishedKey, owner: &Owner) -> String {
         true => format!("{} is published by {owner}", shown(key)),
         false => format!("{} meets {} of {owner}", shown(key), shown(other)),
     }
-}
-
-/// Whether a published port and one of mode host would be open on one address.
-pub(super) fn meets_host(address: Option<Ipv4Addr>, host: Option<IpAddr>) -> bool {
-    let host = host.filter(|host| !host.is_unspecified());
-    let address = address.map(IpAddr::V4);
-    address.zip(host).is_none_or(|(one, other)| one == other)
 }
 
 /// How the published ports of a service stand, in their order.

@@ -14,8 +14,8 @@
 //!
 //! Deliberately absent: containers that are no tasks, and MTUs other than the common one.
 
+use super::ipam;
 use super::names::{Askers, Networks};
-use super::{ipam, ports};
 use crate::api::accepted::AcceptedService;
 use crate::api::allocation::{Item, NodeIndex, Owner, Vni};
 use crate::api::name::{NodeName, Scoped};
@@ -82,14 +82,15 @@ impl Overlays {
         let virtuals = self.virtual_addresses.iter();
         let virtuals = virtuals.filter(|(_, (vni, _))| is_here(vni));
         let mut names = self.names.of(is_here);
-        let askers = self.askers.get(node).cloned();
-        names.askers = askers.unwrap_or_default();
+        let askers = self.askers.get(node).into_iter().flatten();
+        let here = |all: &BTreeSet<Vni>| all.iter().copied().filter(is_here).collect();
+        names.askers = askers.map(|(address, all)| (*address, here(all))).collect();
         let hosts = self.hosts.get(node);
         let is_own = |key: &PublishedKey| {
             let mut hosts = hosts.into_iter().flatten();
             hosts.any(|host| {
                 (host.protocol, host.published) == (key.protocol, key.port)
-                    && ports::meets_host(key.address, host.host_ip)
+                    && key.meets_host(host.host_ip)
             })
         };
         let ports = self.ports.iter().filter(|(key, _)| !is_own(key));

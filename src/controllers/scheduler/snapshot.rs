@@ -16,7 +16,6 @@ use crate::runtime::cache::Cache;
 use crate::runtime::home::{Home, Homes};
 use crate::runtime::view::{self, NodeView};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
 /// A node with what is used of it.
@@ -288,19 +287,17 @@ pub(super) fn request<'a>(cache: &'a Cache, pending: &Pending<'a>) -> Option<Req
 
 /// Who has a port on the addresses of all nodes that meets a host port.
 fn publisher(cache: &Cache, port: &HostPort) -> Option<String> {
-    let address = match port.host_ip {
-        Some(IpAddr::V4(address)) if !address.is_unspecified() => Some(address),
-        Some(_) | None => None,
-    };
-    let key = PublishedKey {
+    // Whatever its address: one of IPv6 meets what is open on all.
+    let anywhere = PublishedKey {
         protocol: port.protocol,
         port: port.published,
-        address,
+        address: None,
     };
-    let meeting = cache.allocations.meeting(key).into_iter();
+    let meeting = cache.allocations.meeting(anywhere).into_iter();
+    let mut meeting = meeting.filter(|key| key.meets_host(port.host_ip));
     let owner = |key| {
         let given = cache.allocations.get(&Item::Port(key))?;
         Some(given.owner.to_string())
     };
-    meeting.filter_map(owner).next()
+    meeting.find_map(owner)
 }

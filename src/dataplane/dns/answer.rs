@@ -131,6 +131,10 @@ fn of_address(book: &Book, view: &View, address: Ipv4Addr, kind: Kind) -> Option
 fn of_port(book: &Book, view: &View, name: &str, kind: Kind) -> Option<Answer> {
     let mut labels = name.splitn(3, '.');
     let (port, protocol, rest) = (labels.next()?, labels.next()?, labels.next()?);
+    // `_dmarc.example.com` is no port of a service that is called `com`.
+    if !matches!(protocol, "_tcp" | "_udp") {
+        return None;
+    }
     let entry = book.find(view, rest)?;
     let Some(port) = entry.port(&format!("{port}.{protocol}")) else {
         return Some(Answer::NoName);

@@ -66,7 +66,7 @@ impl Names {
         all.copied().collect()
     }
 
-    /// What of it is about some networks only.
+    /// What of it is about some networks only; without who asks, which each node has its own of.
     #[must_use]
     pub fn of(&self, is_there: impl Fn(&Vni) -> bool) -> Self {
         let services = self.services.iter().filter_map(|(name, service)| {
@@ -74,13 +74,9 @@ impl Names {
             (!service.networks.is_empty() || !service.tasks.is_empty())
                 .then(|| (name.clone(), service))
         });
-        let askers = self.askers.iter().map(|(address, networks)| {
-            let networks = networks.iter().copied().filter(&is_there);
-            (*address, networks.collect())
-        });
         Self {
             namespaces: kept(&self.namespaces, &is_there),
-            askers: askers.collect(),
+            askers: BTreeMap::new(),
             services: services.collect(),
         }
     }

@@ -5,8 +5,10 @@ use super::book::Book;
 use super::counts::{Counts, NamesReport, Outcome};
 use super::forward::{self, Reply, forward};
 use super::message::{Read, Request, Transport, read};
+use super::names::Names;
 use super::resolvers::resolvers;
-use crate::dataplane::state::{State, StateRevision, Vni};
+use crate::dataplane::address::Cidr;
+use crate::dataplane::state::{State, Vni};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -46,8 +48,40 @@ pub struct Server {
     resolv_conf: PathBuf,
     listeners: BTreeMap<Ipv4Addr, Listener>,
     unserved: BTreeMap<Ipv4Addr, String>,
-    /// What the book was made from: the state's revision, and the text of the file.
-    made_from: Option<(StateRevision, String)>,
+    /// What the book was made from.
+    made_from: Option<Source>,
+}
+
+/// What a book and its resolvers are made from. A state's revision is no part of it: most revisions change no name, and a
+/// state that was written by hand may change one under the same.
+struct Source {
+    names: Names,
+    /// Of each network its subnet, its gateway, and whether it has no way out.
+    networks: Vec<(Vni, Cidr, Ipv4Addr, bool)>,
+    /// The text of the file of resolvers.
+    resolv_conf: String,
+}
+
+impl Source {
+    fn new(state: &State, resolv_conf: String) -> Self {
+        Self {
+            names: state.names.clone(),
+            networks: networks(state).collect(),
+            resolv_conf,
+        }
+    }
+
+    /// Whether another one would be the same.
+    fn is_of(&self, state: &State, resolv_conf: &str) -> bool {
+        self.resolv_conf == resolv_conf
+            && self.networks.iter().copied().eq(networks(state))
+            && self.names == state.names
+    }
+}
+
+fn networks(state: &State) -> impl Iterator<Item = (Vni, Cidr, Ipv4Addr, bool)> {
+    let all = state.networks.iter();
+    all.map(|(vni, network)| (*vni, network.subnet, network.gateway, network.internal))
 }
 
 /// What all sockets need.
@@ -105,13 +139,12 @@ impl Server {
         let there = networks.filter(|(vni, _)| !refused.contains_key(vni));
         let gateways: BTreeSet<Ipv4Addr> = there.map(|(_, network)| network.gateway).collect();
         let text = std::fs::read_to_string(&self.resolv_conf).unwrap_or_default();
-        let made_from = Some((state.revision, text));
-        if self.made_from != made_from {
+        let made_from = self.made_from.as_ref();
+        if !made_from.is_some_and(|source| source.is_of(state, &text)) {
             let book = Book::new(state);
-            let text = made_from.as_ref().map_or("", |(_, text)| text);
-            let resolvers = resolvers(text, book.gateways());
+            let resolvers = resolvers(&text, book.gateways());
             *locked(&self.shared.known) = Arc::new(Known { book, resolvers });
-            self.made_from = made_from;
+            self.made_from = Some(Source::new(state, text));
         }
         self.listeners.retain(|address, listener| {
             let is_alive = !listener.0.is_finished() && !listener.1.is_finished();

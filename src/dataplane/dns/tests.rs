@@ -206,6 +206,8 @@ fn addresses_have_names_and_ports_have_places() {
             ("A _http._tcp.web", ""),
             ("SRV _sql._tcp.db", "forward"),
             ("SRV _http._tcp.example.com", "forward"),
+            // Not the port of a service that happens to be called as the end of it.
+            ("A _dmarc.mail.web", "forward"),
             ("SRV web", ""),
         ],
     );

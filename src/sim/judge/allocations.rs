@@ -10,7 +10,9 @@ use crate::api::status::Truth;
 use crate::api::subnet::Cidr;
 use crate::api::task::Desired;
 use crate::api::uid::{TaskId, Uid};
+use crate::api::unit::Port;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 impl Bench {
     /// What somebody has is given to nobody else, neither under its own key nor, of subnets, under another.
@@ -72,11 +74,10 @@ impl Bench {
     /// A published port that its service does not ask for, or that a service in force asks for and lacks without being told
     /// why, where published ports are given out.
     pub(super) fn without_port(&self) -> Option<String> {
-        let mut given: BTreeMap<&Uid, Vec<(&PublishedKey, bool)>> = BTreeMap::new();
+        let mut given: BTreeMap<&Uid, Vec<(&PublishedKey, Option<Port>)>> = BTreeMap::new();
         for (item, allocation) in &self.store.allocations {
             if let (Item::Port(key), Owner::Service { uid, .. }) = (item, &allocation.owner) {
-                let is_chosen = allocation.target.is_some();
-                given.entry(uid).or_default().push((key, is_chosen));
+                given.entry(uid).or_default().push((key, allocation.target));
             }
         }
         if given.is_empty() {
@@ -97,11 +98,18 @@ impl Bench {
                 Some(_) | None => asked.collect(),
             };
             let has = given.remove(&record.uid).unwrap_or_default();
-            let is_asked = |(key, is_chosen): &&(&PublishedKey, bool)| {
-                asked.iter().any(|port| match port.published {
-                    Some(published) => !is_chosen && published == key.port,
-                    None => *is_chosen,
-                } && port.protocol == key.protocol)
+            let is_asked = |(key, chosen_for): &&(&PublishedKey, Option<Port>)| {
+                let mut asked = asked.iter();
+                asked.any(|port| {
+                    let address = port.host_ip.filter(|address| !address.is_unspecified());
+                    let is_number = match port.published {
+                        Some(published) => chosen_for.is_none() && published == key.port,
+                        None => *chosen_for == Some(port.target),
+                    };
+                    // Never wider than asked, nor narrower.
+                    let is_place = address == key.address.map(IpAddr::V4);
+                    is_number && is_place && port.protocol == key.protocol
+                })
             };
             if let Some((key, _)) = has.iter().find(|one| !is_asked(one)) {
                 return Some(format!("{object} has {key} and does not ask for it"));
@@ -160,7 +168,10 @@ impl Bench {
             let is_refused = || self.is_full(object);
             match object.kind {
                 // What an earlier life left may keep the record of a node that has no number any more.
-                Kind::Node => count != 1 && record.deleted_at.is_none(),
+                Kind::Node if record.deleted_at.is_some() && self.keeps_lost(&object.name) => {
+                    count > 1
+                }
+                Kind::Node => count != 1,
                 Kind::Network => count != 1 && !is_refused(),
                 Kind::Service => false,
             }

@@ -26,6 +26,8 @@ pub(super) struct Lives {
     seen: BTreeSet<Incarnation>,
     /// The one that the record names, or named last.
     latest: Incarnation,
+    /// Whether the store went back, or was emptied, since the record was written last.
+    is_lost: bool,
     /// When the store went back for certain: the next life has to begin.
     over: Option<Duration>,
     /// Since when what runs is being adopted.
@@ -41,6 +43,7 @@ impl Lives {
             self.over = Some(now);
         }
         self.adopting = None;
+        self.is_lost = true;
     }
 }
 
@@ -65,9 +68,10 @@ impl Bench {
 
     /// A manager hears what the cluster's record says.
     pub(in crate::sim) fn hears(&mut self, manager: &str, record: &[u8]) {
-        let record: Option<Cluster> = serde_json::from_slice(record).ok();
-        let is_adopting = record.is_some_and(|record| record.adopting_since.is_some());
-        if is_adopting {
+        let Ok(record) = serde_json::from_slice::<Cluster>(record) else {
+            return;
+        };
+        if record.adopting_since.is_some() {
             let now = self.log.now;
             self.lives.told.entry(manager.to_owned()).or_insert(now);
         } else {
@@ -94,9 +98,11 @@ impl Bench {
             });
         let latest = self.lives.latest;
         let rule = "a life of the store never returns (S6)";
-        // A manager that remembers none begins one by its clock, and clocks go wrong.
         let is_new = self.lives.seen.insert(new.incarnation);
-        let is_kept = is_new || new.incarnation == latest;
+        // Only where the store was lost a manager that remembers none begins one by its clock, and clocks go wrong.
+        let may_be_lower = std::mem::take(&mut self.lives.is_lost);
+        let is_next = is_new && (new.incarnation > latest || may_be_lower);
+        let is_kept = is_next || new.incarnation == latest;
         self.lives.latest = new.incarnation;
         self.log.check(rule, is_kept, || {
             format!("life {} after life {latest}", new.incarnation)

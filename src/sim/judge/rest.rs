@@ -15,7 +15,7 @@ impl Bench {
     }
 
     /// Whether an engine runs what an earlier life left and nothing claims: until a person acts it stays, and its node.
-    fn keeps_lost(&self, engine: &str) -> bool {
+    pub(super) fn keeps_lost(&self, engine: &str) -> bool {
         let is_lost = |made: &Made| made.runs && !self.store.tasks.contains_key(&made.task);
         let mut here = self
             .containers

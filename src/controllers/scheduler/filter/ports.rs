@@ -1,7 +1,9 @@
-//! The host ports that the task takes are no published ones, which every node answers on, and are free on the node (rule C6: until whoever holds one was seen stopped, it is not).
+//! The host ports that the task takes are no published ones, which every node answers on, and are free on the node (rule
+//! C6: until whoever holds one was seen stopped, it is not).
 
 use super::super::snapshot::{Candidate, Request};
 use super::Refused;
+use crate::api::published::addresses_meet;
 use crate::api::task::HostPort;
 use crate::api::uid::TaskId;
 use crate::planted::{Bug, planted};
@@ -48,9 +50,5 @@ fn taken<'c>(
 
 /// Two ports collide where both would be open on one address.
 fn collide(a: &HostPort, b: &HostPort) -> bool {
-    let same_address = match (a.host_ip, b.host_ip) {
-        (Some(a), Some(b)) => a == b || a.is_unspecified() || b.is_unspecified(),
-        (None, _) | (_, None) => true,
-    };
-    a.published == b.published && a.protocol == b.protocol && same_address
+    a.published == b.published && a.protocol == b.protocol && addresses_meet(a.host_ip, b.host_ip)
 }

@@ -223,7 +223,17 @@ fn another_cluster_and_a_life_that_returns_are_seen() {
     court.is_fine();
     court.put("cluster", &cluster("c", 1));
     court.breaks("never returns");
-    court.put("cluster", &cluster("other", 3));
+    // A number that was never there is no next life either, unless the store was lost.
+    let mut court = Court::new();
+    court.put("cluster", &cluster("c", 5));
+    court.put("cluster", &cluster("c", 3));
+    court.breaks("never returns");
+    court.show(true);
+    court.put("cluster", &cluster("c", 2));
+    court.is_fine();
+    court.put("cluster", &cluster("c", 5));
+    court.breaks("never returns");
+    court.put("cluster", &cluster("other", 6));
     court.breaks("keeps its id");
 }
 

@@ -191,7 +191,10 @@ fn a_service_has_the_ports_that_it_publishes_and_no_other() {
     let rule = "ports that they publish";
     asks(two.clone(), &[], false).breaks(rule);
     asks(one.clone(), &[("tcp/30000", Some(81))], false).breaks(rule);
-    asks(one, &[("udp/08080", None)], false).breaks(rule);
+    asks(one.clone(), &[("udp/08080", None)], false).breaks(rule);
+    asks(two.clone(), &[("tcp/30000", Some(80))], false).breaks(rule);
+    let narrow = json!([{"target": 80, "published": 8080, "hostIP": "192.0.2.1"}]);
+    asks(narrow, &[], false).breaks(rule);
     asks(two, &[("tcp/30000", None)], false).breaks(rule);
     asks(
         json!([{"target": 80, "published": 8080, "mode": "host"}]),
