@@ -126,7 +126,7 @@ impl Kv for Noted {
         self.kv.range(request).await
     }
 
-    async fn txn(&self, txn: Txn) -> Result<Outcome, StoreError> {
+    async fn txn(&self, txn: &Txn) -> Result<Outcome, StoreError> {
         self.kv.txn(txn).await
     }
 

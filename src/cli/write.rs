@@ -47,7 +47,7 @@ pub(super) async fn commit(session: &Session, writes: &[Guarded]) -> Result<Revi
         then: writes.iter().map(Guarded::op).collect(),
         otherwise: Vec::new(),
     };
-    match session.kv.txn(txn).await? {
+    match session.kv.txn(&txn).await? {
         Outcome::Committed { revision, .. } => Ok(revision),
         Outcome::Refused { .. } => Err(conflict(session, writes).await?),
         Outcome::Unknown { error } => Err(Error::Unknown(error)),

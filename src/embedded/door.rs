@@ -45,35 +45,35 @@ fn first_key(key: &str) -> &str {
 }
 
 /// What a transaction asks.
-pub(super) fn transaction(txn: Txn) -> Transaction {
+pub(super) fn transaction(txn: &Txn) -> Transaction {
     Transaction {
-        conditions: txn.compares.into_iter().map(condition).collect(),
-        then: txn.then.into_iter().map(operation).collect(),
-        otherwise: txn.otherwise.into_iter().map(operation).collect(),
+        conditions: txn.compares.iter().map(condition).collect(),
+        then: txn.then.iter().map(operation).collect(),
+        otherwise: txn.otherwise.iter().map(operation).collect(),
     }
 }
 
-fn condition(compare: Compare) -> Condition {
+fn condition(compare: &Compare) -> Condition {
     let (key, target) = match compare {
         Compare::Missing(key) => (key, Target::Create(0)),
         Compare::CreatedAt(key, revision) => (key, Target::Create(revision.0)),
         Compare::ModifiedAt(key, revision) => (key, Target::Mod(revision.0)),
     };
     Condition {
-        span: Span::One(key.into_bytes().into()),
+        span: Span::One(key.as_bytes().into()),
         target,
         relation: Relation::Equal,
     }
 }
 
-fn operation(op: Op) -> Operation {
+fn operation(op: &Op) -> Operation {
     match op {
         Op::Put { key, value, lease } => Operation::Put(Put {
             lease: lease.map_or(0, |lease| lease.0),
-            ..Put::new(key, value)
+            ..Put::new(key.as_str(), value.as_slice())
         }),
-        Op::Delete { key } => Operation::Delete(Span::new(key, "")),
-        Op::Get { key } => Operation::Read(Query::now(Span::new(key, ""))),
+        Op::Delete { key } => Operation::Delete(Span::new(key.as_str(), "")),
+        Op::Get { key } => Operation::Read(Query::now(Span::new(key.as_str(), ""))),
     }
 }
 

@@ -49,8 +49,8 @@ impl Kv for Local {
         })
     }
 
-    async fn txn(&self, txn: Txn) -> Result<Outcome, Error> {
-        check_size(&txn)?;
+    async fn txn(&self, txn: &Txn) -> Result<Outcome, Error> {
+        check_size(txn)?;
         let done = match self.store.txn(&transaction(txn)).await {
             Ok(done) => done,
             Err(error @ Failure::Journal { .. }) => {

@@ -154,7 +154,7 @@ impl Memory {
     pub fn apply_late(&self) -> usize {
         let mut state = self.lock();
         let late = std::mem::take(&mut state.faults.late);
-        let committed = |txn: Txn| matches!(state.txn(txn), Ok(Outcome::Committed { .. }));
+        let committed = |txn: Txn| matches!(state.txn(&txn), Ok(Outcome::Committed { .. }));
         late.into_iter().map(committed).filter(|done| *done).count()
     }
 
@@ -276,8 +276,8 @@ impl State {
         }
     }
 
-    fn txn(&mut self, txn: Txn) -> Result<Outcome, Error> {
-        check_size(&txn)?;
+    fn txn(&mut self, txn: &Txn) -> Result<Outcome, Error> {
+        check_size(txn)?;
         let done = self.mvcc.txn(&transaction(txn)).map_err(refused)?;
         self.deliver();
         let revision = Revision(done.revision);
@@ -289,18 +289,18 @@ impl State {
         })
     }
 
-    fn faulty_txn(&mut self, txn: Txn) -> Result<Outcome, Error> {
+    fn faulty_txn(&mut self, txn: &Txn) -> Result<Outcome, Error> {
         let mut all = txn.then.iter().chain(&txn.otherwise);
         if self.faults.full && all.any(|op| matches!(op, Op::Put { .. })) {
             return Err(Error::Full);
         }
-        self.faults.check_operations(&txn)?;
+        self.faults.check_operations(txn)?;
         match self.faults.next.pop_front() {
             None => self.txn(txn),
             Some(Fault::Committed) => self.txn(txn).map(|_| unknown()),
             Some(Fault::Lost) => Ok(unknown()),
             Some(Fault::Late) => {
-                self.faults.late.push_back(txn);
+                self.faults.late.push_back(txn.clone());
                 Ok(unknown())
             }
         }
@@ -352,7 +352,7 @@ impl Kv for Memory {
         })
     }
 
-    async fn txn(&self, txn: Txn) -> Result<Outcome, Error> {
+    async fn txn(&self, txn: &Txn) -> Result<Outcome, Error> {
         self.reachable()?.faulty_txn(txn)
     }
 

@@ -36,7 +36,7 @@ async fn next(stream: &mut WatchStream) -> Result<WatchBatch, Error> {
 async fn leases_end_on_paused_time_and_watchers_see_it() {
     let store = Memory::new();
     let lease = store.grant(Duration::from_secs(5)).await.unwrap();
-    store.txn(put("/a/1", Some(lease.id))).await.unwrap();
+    store.txn(&put("/a/1", Some(lease.id))).await.unwrap();
     let mut stream = watch(&store, 3).await;
     tokio::time::advance(Duration::from_millis(4_999)).await;
     assert!(stream.next().now_or_never().is_none());
@@ -55,7 +55,7 @@ async fn a_watcher_that_waits_notices_a_lease_granted_meanwhile() {
     let task = tokio::spawn(async move { next(&mut stream).await });
     tokio::task::yield_now().await;
     let lease = other.grant(Duration::from_secs(2)).await.unwrap();
-    other.txn(put("/a/1", Some(lease.id))).await.unwrap();
+    other.txn(&put("/a/1", Some(lease.id))).await.unwrap();
     tokio::time::advance(Duration::from_secs(1)).await;
     other.keep_alive(lease.id).await.unwrap();
     let batch = task.await.unwrap().unwrap();
@@ -69,7 +69,7 @@ async fn unknown_outcomes_commit_vanish_or_come_late() {
         store.fail_next(fault);
     }
     for key in ["/a/committed", "/a/lost", "/a/late"] {
-        let outcome = store.txn(put(key, None)).await.unwrap();
+        let outcome = store.txn(&put(key, None)).await.unwrap();
         assert!(matches!(outcome, Outcome::Unknown { .. }), "{outcome:?}");
     }
     let keys = |store: &Memory| -> Vec<String> {
@@ -78,7 +78,7 @@ async fn unknown_outcomes_commit_vanish_or_come_late() {
     assert_eq!(keys(&store), ["/a/committed"]);
     assert_eq!(store.apply_late(), 1);
     assert_eq!(keys(&store), ["/a/committed", "/a/late"]);
-    let outcome = store.txn(put("/a/sound", None)).await.unwrap();
+    let outcome = store.txn(&put("/a/sound", None)).await.unwrap();
     assert!(matches!(outcome, Outcome::Committed { .. }), "{outcome:?}");
 }
 
@@ -89,7 +89,7 @@ async fn a_late_commit_fails_its_fence_once_the_term_is_over() {
     store.fail_next(Fault::Late);
     let mut late = put("/a/work", None);
     late.compares = vec![Compare::CreatedAt("/a/leader".into(), term)];
-    store.txn(late).await.unwrap();
+    store.txn(&late).await.unwrap();
     store.delete("/a/leader");
     store.put("/a/leader", "another");
     assert_eq!(store.apply_late(), 0);
@@ -106,11 +106,11 @@ async fn an_unreachable_store_errs_and_cuts_its_watches() {
         Err(Error::WatchEnded { .. })
     ));
     assert!(stream.next().await.is_none());
-    let error = store.txn(put("/a/1", None)).await.unwrap_err();
+    let error = store.txn(&put("/a/1", None)).await.unwrap_err();
     assert!(matches!(error, Error::Unreachable { .. }), "{error}");
     assert!(store.range(RangeRequest::prefix("")).await.is_err());
     store.set_reachable(true);
-    store.txn(put("/a/1", None)).await.unwrap();
+    store.txn(&put("/a/1", None)).await.unwrap();
 }
 
 #[tokio::test]
@@ -142,7 +142,7 @@ async fn what_was_on_its_way_to_a_store_that_went_back_never_comes() {
         let store = Memory::new();
         store.put("/a/1", "v");
         store.fail_next(Fault::Late);
-        let outcome = store.txn(put("/a/2", None)).await.unwrap();
+        let outcome = store.txn(&put("/a/2", None)).await.unwrap();
         assert!(matches!(outcome, Outcome::Unknown { .. }));
         match is_wiped {
             true => store.wipe(),
@@ -180,7 +180,7 @@ async fn a_full_store_refuses_what_puts_and_lets_the_rest_go_on() {
     let store = Memory::new();
     store.put("/a/1", "v");
     store.set_full(true);
-    let refused = store.txn(put("/a/2", None)).await;
+    let refused = store.txn(&put("/a/2", None)).await;
     assert_eq!(refused.err(), Some(Error::Full));
     let refused = store.grant(Duration::from_secs(5)).await;
     assert_eq!(refused.err(), Some(Error::Full));
@@ -189,10 +189,10 @@ async fn a_full_store_refuses_what_puts_and_lets_the_rest_go_on() {
         then: vec![delete],
         ..Txn::default()
     };
-    store.txn(deletion).await.unwrap();
+    store.txn(&deletion).await.unwrap();
     assert!(store.get("/a/1").is_none());
     store.set_full(false);
-    store.txn(put("/a/2", None)).await.unwrap();
+    store.txn(&put("/a/2", None)).await.unwrap();
 }
 
 #[test]

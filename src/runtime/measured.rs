@@ -108,7 +108,7 @@ impl Kv for MeasuredKv {
         self.timed("range", self.inner.range(request)).await
     }
 
-    async fn txn(&self, txn: Txn) -> Result<Outcome, store::Error> {
+    async fn txn(&self, txn: &Txn) -> Result<Outcome, store::Error> {
         let running = self.inner.txn(txn);
         timed(&self.metrics, &STORE_CALLS, "txn", txn_result, running).await
     }
@@ -354,8 +354,8 @@ mod tests {
             }],
             otherwise: Vec::new(),
         };
-        kv.txn(txn.clone()).await.unwrap();
-        kv.txn(txn).await.unwrap();
+        kv.txn(&txn).await.unwrap();
+        kv.txn(&txn).await.unwrap();
         kv.range(RangeRequest::key("/a")).await.unwrap();
 
         let text = metrics.render();

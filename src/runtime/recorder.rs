@@ -185,7 +185,7 @@ impl Scribe {
             then,
             ..Txn::default()
         };
-        match self.kv.txn(txn).await? {
+        match self.kv.txn(&txn).await? {
             Outcome::Committed { .. } | Outcome::Refused { .. } => {
                 self.metrics.written(RECORDER, count);
                 Ok(())

@@ -68,7 +68,7 @@ async fn hold(
         then: vec![put],
         otherwise: Vec::new(),
     };
-    match context.kv.txn(txn).await? {
+    match context.kv.txn(&txn).await? {
         Outcome::Committed { revision, .. } => {
             tokio::select! {
                 biased;
@@ -158,7 +158,7 @@ mod tests {
             then: vec![put],
             otherwise: Vec::new(),
         };
-        store.txn(txn).await.unwrap();
+        store.txn(&txn).await.unwrap();
         (store, lease)
     }
 

@@ -179,7 +179,7 @@ impl Line {
         self.out().await?;
         // Rights that ended meanwhile.
         self.court.look_at_store(false);
-        let outcome = self.store.txn(txn.clone()).await;
+        let outcome = self.store.txn(&txn).await;
         if matches!(outcome, Ok(Outcome::Committed { .. })) {
             self.court.commits(&self.name, &txn);
         }
@@ -264,8 +264,8 @@ impl Kv for Line {
         Ok(found)
     }
 
-    async fn txn(&self, txn: Txn) -> Result<Outcome, Error> {
-        self.court.judge(|judge| judge.sends(&self.name, &txn));
+    async fn txn(&self, txn: &Txn) -> Result<Outcome, Error> {
+        self.court.judge(|judge| judge.sends(&self.name, txn));
         // Spawned: what was sent commits even when nobody waits for it any more (an unknown outcome).
         let sent = tokio::spawn(self.clone().commit(txn.clone()));
         let ended = match tokio::time::timeout(STORE_DEADLINE, sent).await {
@@ -278,7 +278,7 @@ impl Kv for Line {
             }),
         };
         if matches!(ended, Ok(Outcome::Unknown { .. })) {
-            self.court.judge(|judge| judge.knows_not(&self.name, &txn));
+            self.court.judge(|judge| judge.knows_not(&self.name, txn));
         }
         ended
     }

@@ -290,7 +290,7 @@ fn put(key: &str) -> Txn {
 async fn over_a_deaf_line_what_is_sent_arrives_and_nothing_comes_back() {
     let (store, line) = line();
     line.set(Way::Deaf);
-    let outcome = line.txn(put("/skep/a")).await;
+    let outcome = line.txn(&put("/skep/a")).await;
     assert!(
         matches!(outcome, Ok(Outcome::Unknown { .. })),
         "{outcome:?}"
@@ -306,8 +306,8 @@ async fn over_a_deaf_line_what_is_sent_arrives_and_nothing_comes_back() {
 #[tokio::test(start_paused = true)]
 async fn what_is_watched_comes_late_twice_and_split() {
     let (store, line) = line();
-    line.txn(put("/skep/a")).await.unwrap();
-    line.txn(put("/skep/b")).await.unwrap();
+    line.txn(&put("/skep/a")).await.unwrap();
+    line.txn(&put("/skep/b")).await.unwrap();
     let lag = Duration::from_secs(3);
     line.set_hearing(Hearing {
         lag,

@@ -51,7 +51,7 @@ pub async fn commit(kv: &dyn Kv, fence: &[Compare], units: Vec<Unit>) -> Vec<Com
         results: Vec::with_capacity(units.len()),
     };
     for batch in pack(fence.len(), units) {
-        run.batch(&batch).await;
+        run.batch(batch).await;
     }
     run.results
 }
@@ -69,40 +69,93 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Tries a batch whole; if that is refused, its units one by one.
-    async fn batch(&mut self, batch: &[Unit]) {
+    async fn batch(&mut self, batch: Vec<Unit>) {
         let has_ended_plan = |unit: &Unit| self.ended_plans.contains_key(&unit.plan);
-        if batch.len() > 1 && !batch.iter().any(has_ended_plan) {
-            let whole = self.try_together(batch).await;
+        let mut units = batch;
+        if units.len() > 1 && !units.iter().any(has_ended_plan) {
+            let together = Together::new(self.fence, units);
+            let whole = self.try_one(&together.txn).await;
             let apart = match &whole {
                 Committed::Conflict => true,
                 Committed::Failed(error) => !error.is_retryable(),
                 Committed::Committed(_) | Committed::FenceLost | Committed::Unknown(_) => false,
             };
             if !apart || self.end.is_some() {
-                let results = std::iter::repeat_n(whole, batch.len());
+                let results = std::iter::repeat_n(whole, together.shapes.len());
                 self.results.extend(results);
                 return;
             }
+            units = together.apart();
         }
-        for unit in batch {
-            let result = match self.ended_plans.get(&unit.plan) {
+        for unit in units {
+            let plan = unit.plan;
+            let result = match self.ended_plans.get(&plan) {
                 Some(ended) => ended.clone(),
-                None => self.try_together(std::slice::from_ref(unit)).await,
+                None => {
+                    self.try_one(&Together::new(self.fence, vec![unit]).txn)
+                        .await
+                }
             };
             if !matches!(result, Committed::Committed(_)) {
-                self.ended_plans.insert(unit.plan, result.clone());
+                self.ended_plans.insert(plan, result.clone());
             }
             self.results.push(result);
         }
     }
 
-    async fn try_together(&mut self, units: &[Unit]) -> Committed {
+    async fn try_one(&mut self, txn: &Txn) -> Committed {
         if let Some(end) = &self.end {
             return end.clone();
         }
-        let result = send(self.kv, self.fence, units).await;
+        let result = send(self.kv, self.fence, txn).await;
         self.end = end_of(&result);
         result
+    }
+}
+
+/// Units as one transaction, which they were moved into: a copy of what is written would cost as much as to send it.
+struct Together {
+    txn: Txn,
+    /// Comparisons and operations of each unit, and its plan.
+    shapes: Vec<(usize, usize, usize)>,
+    fence: usize,
+}
+
+impl Together {
+    fn new(fence: &[Compare], units: Vec<Unit>) -> Self {
+        let shape = |unit: &Unit| (unit.compares.len(), unit.ops.len(), unit.plan);
+        let shapes: Vec<_> = units.iter().map(shape).collect();
+        let compares = shapes.iter().map(|(compares, ..)| compares).sum::<usize>();
+        let get = |compare: &Compare| Op::Get {
+            key: compare.key().into(),
+        };
+        let mut txn = Txn {
+            compares: Vec::with_capacity(fence.len() + compares),
+            then: Vec::with_capacity(shapes.iter().map(|(_, ops, _)| ops).sum()),
+            otherwise: fence.iter().map(get).collect(),
+        };
+        txn.compares.extend_from_slice(fence);
+        for unit in units {
+            txn.compares.extend(unit.compares);
+            txn.then.extend(unit.ops);
+        }
+        Self {
+            txn,
+            shapes,
+            fence: fence.len(),
+        }
+    }
+
+    /// The units that it was made of.
+    fn apart(self) -> Vec<Unit> {
+        let mut compares = self.txn.compares.into_iter().skip(self.fence);
+        let mut ops = self.txn.then.into_iter();
+        let unit = |(its_compares, its_ops, plan)| Unit {
+            compares: compares.by_ref().take(its_compares).collect(),
+            ops: ops.by_ref().take(its_ops).collect(),
+            plan,
+        };
+        self.shapes.into_iter().map(unit).collect()
     }
 }
 
@@ -117,16 +170,7 @@ fn end_of(result: &Committed) -> Option<Committed> {
     }
 }
 
-async fn send(kv: &dyn Kv, fence: &[Compare], batch: &[Unit]) -> Committed {
-    let get = |compare: &Compare| Op::Get {
-        key: compare.key().into(),
-    };
-    let compares = batch.iter().flat_map(|unit| &unit.compares);
-    let txn = Txn {
-        compares: fence.iter().chain(compares).cloned().collect(),
-        then: batch.iter().flat_map(|unit| &unit.ops).cloned().collect(),
-        otherwise: fence.iter().map(get).collect(),
-    };
+async fn send(kv: &dyn Kv, fence: &[Compare], txn: &Txn) -> Committed {
     match kv.txn(txn).await {
         Ok(Outcome::Committed { revision, .. }) => Committed::Committed(revision),
         Ok(Outcome::Refused { replies, .. }) if holds(fence, &replies) => Committed::Conflict,
@@ -273,6 +317,16 @@ mod tests {
         );
         check(vec![unit(0, 1, 0, 9), unit(0, 0, 1, 9)], &[1, 1]);
         check(vec![unit(0, 0, 1, 9), unit(0, 1, 1, 9)], &[2]);
+    }
+
+    #[test]
+    fn what_was_put_together_comes_apart_as_it_was() {
+        let units = vec![unit(3, 1, 2, 9), unit(4, 0, 1, 9), unit(4, 2, 0, 9)];
+        let fence = [Compare::Missing("fence".into())];
+        let together = Together::new(&fence, units.clone());
+        let (compares, ops) = (together.txn.compares.len(), together.txn.then.len());
+        assert_eq!((compares, ops), (4, 3));
+        assert_eq!(together.apart(), units);
     }
 
     proptest! {

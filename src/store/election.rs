@@ -124,7 +124,7 @@ impl Candidate {
             }],
             ..Txn::default()
         };
-        if let Outcome::Unknown { error } = self.kv.txn(delete).await? {
+        if let Outcome::Unknown { error } = self.kv.txn(&delete).await? {
             return Err(error);
         }
         // A put of that key which is still on its way finds no lease.
@@ -191,7 +191,7 @@ impl Candidate {
             }],
             otherwise: Vec::new(),
         };
-        match self.kv.txn(txn).await? {
+        match self.kv.txn(&txn).await? {
             Outcome::Committed { revision, .. } => Ok(revision),
             Outcome::Refused { .. } => Err(Error::LeaseGone),
             // Rule S5: this candidacy is over, and the next one begins with its end.
@@ -254,7 +254,7 @@ pub async fn claim(kv: &dyn Kv, key: &str, lease: LeaseId, value: Vec<u8>) -> Re
         }],
         otherwise: vec![Op::Get { key: key.into() }],
     };
-    Ok(match kv.txn(txn).await? {
+    Ok(match kv.txn(&txn).await? {
         Outcome::Committed { revision, .. } => Claim::Ours(Term(revision.0)),
         Outcome::Refused { replies, .. } => Claim::Taken(first_read(replies)),
         Outcome::Unknown { error } => Claim::Unknown(error),

@@ -258,7 +258,7 @@ pub trait Kv: Send + Sync + 'static {
     ///
     /// # Errors
     /// It was certainly not applied.
-    async fn txn(&self, txn: Txn) -> Result<Outcome, Error>;
+    async fn txn(&self, txn: &Txn) -> Result<Outcome, Error>;
 
     /// Follows changes.
     ///

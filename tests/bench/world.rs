@@ -97,7 +97,7 @@ impl World {
             then,
             ..Txn::default()
         };
-        match self.kv.txn(txn).await {
+        match self.kv.txn(&txn).await {
             Ok(Outcome::Committed { .. }) => {}
             other => panic!("etcd did not take a write of the benchmark: {other:?}"),
         }

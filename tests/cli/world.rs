@@ -270,7 +270,7 @@ impl Kv for Meddled {
         self.store.range(request).await
     }
 
-    async fn txn(&self, txn: Txn) -> Result<Outcome, Error> {
+    async fn txn(&self, txn: &Txn) -> Result<Outcome, Error> {
         self.store.put(&self.key, self.value.as_str());
         self.store.txn(txn).await
     }

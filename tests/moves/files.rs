@@ -126,7 +126,7 @@ async fn a_restore_names_what_changes_touches_nothing_unasked_and_keeps_what_was
             then: vec![put],
             ..Default::default()
         };
-        skep::store::Kv::txn(&kv, txn).await.unwrap();
+        skep::store::Kv::txn(&kv, &txn).await.unwrap();
     })
     .await;
     let restore = ["restore", &file, "--data-dir", &text(&home)];

@@ -214,5 +214,5 @@ pub(crate) async fn leased(store: &Memory, key: &str, value: &str, lease: LeaseI
         ..Txn::default()
     };
     let kv: Arc<dyn Kv> = Arc::new(store.clone());
-    kv.txn(txn).await.unwrap();
+    kv.txn(&txn).await.unwrap();
 }

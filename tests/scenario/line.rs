@@ -69,7 +69,7 @@ impl Kv for Line {
         self.store.range(request).await
     }
 
-    async fn txn(&self, txn: Txn) -> Result<Outcome, Error> {
+    async fn txn(&self, txn: &Txn) -> Result<Outcome, Error> {
         self.check()?;
         let keys: Vec<String> = txn
             .then

@@ -50,9 +50,10 @@ impl Kv for Newer {
         self.0.range(request).await
     }
 
-    async fn txn(&self, mut txn: Txn) -> Result<Outcome, Error> {
+    async fn txn(&self, txn: &Txn) -> Result<Outcome, Error> {
+        let mut txn = txn.clone();
         txn.then.iter_mut().for_each(extend);
-        self.0.txn(txn).await
+        self.0.txn(&txn).await
     }
 
     async fn watch(&self, request: WatchRequest) -> Result<WatchStream, Error> {

@@ -219,7 +219,7 @@ async fn who_may_not_is_told_so() {
             assert!(matches!(error, Error::Denied { .. }), "{error}");
         };
         let kv = user(&server, "sesame");
-        denied(kv.txn(then(vec![put("/other/a", "")])).await.map(drop));
+        denied(kv.txn(&then(vec![put("/other/a", "")])).await.map(drop));
         denied(watch(&kv, "/other/", Revision(0)).await.map(drop));
         let wrong = user(&server, "open");
         denied(latest_revision(&wrong, "/t/").await.map(drop));

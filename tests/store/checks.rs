@@ -23,7 +23,7 @@ async fn transactions_commit_or_are_refused() {
             then: vec![put("/t/a", "1"), Op::Get { key: "/t/a".into() }],
             otherwise: vec![Op::Get { key: "/t/a".into() }, delete("/t/none")],
         };
-        let Outcome::Committed { revision, replies } = kv.txn(create.clone()).await.unwrap() else {
+        let Outcome::Committed { revision, replies } = kv.txn(&create).await.unwrap() else {
             panic!("the key was missing");
         };
         assert_eq!(revision.0, base.0 + 1);
@@ -35,7 +35,7 @@ async fn transactions_commit_or_are_refused() {
         let Outcome::Refused {
             revision: seen,
             replies,
-        } = kv.txn(create).await.unwrap()
+        } = kv.txn(&create).await.unwrap()
         else {
             panic!("the key was there");
         };
@@ -47,7 +47,7 @@ async fn transactions_commit_or_are_refused() {
                 compares: vec![compare],
                 ..Txn::default()
             };
-            matches!(kv.txn(txn).await.unwrap(), Outcome::Committed { .. })
+            matches!(kv.txn(&txn).await.unwrap(), Outcome::Committed { .. })
         };
         assert!(holds(Compare::CreatedAt("/t/a".into(), revision)).await);
         assert!(!holds(Compare::CreatedAt("/t/a".into(), second)).await);
@@ -66,16 +66,19 @@ async fn what_the_store_refuses_is_certainly_not_applied() {
         let before = latest_revision(kv, "/t/").await.unwrap();
         let gone = put_leased("/t/a", "", Some(LeaseId(77)));
         assert_eq!(
-            kv.txn(then(vec![gone])).await.unwrap_err(),
+            kv.txn(&then(vec![gone])).await.unwrap_err(),
             Error::LeaseGone
         );
         let twice = then(vec![put("/t/a", "1"), put("/t/a", "2")]);
-        assert!(matches!(kv.txn(twice).await, Err(Error::Other { .. })));
+        assert!(matches!(kv.txn(&twice).await, Err(Error::Other { .. })));
         let many = (0..129).map(|n| put(&format!("/t/{n}"), "")).collect();
-        assert!(matches!(kv.txn(then(many)).await, Err(Error::Other { .. })));
+        assert!(matches!(
+            kv.txn(&then(many)).await,
+            Err(Error::Other { .. })
+        ));
         for bytes in [1_700_000, 5_000_000] {
             let large = then(vec![put("/t/a", &"x".repeat(bytes))]);
-            let result = kv.txn(large).await;
+            let result = kv.txn(&large).await;
             assert!(matches!(result, Err(Error::TooLarge { .. })), "{result:?}");
         }
         assert_eq!(latest_revision(kv, "/t/").await.unwrap(), before);
@@ -289,7 +292,7 @@ impl Kv for Meddler {
         }
         self.kv.range(request).await
     }
-    async fn txn(&self, txn: Txn) -> Result<Outcome, Error> {
+    async fn txn(&self, txn: &Txn) -> Result<Outcome, Error> {
         self.kv.txn(txn).await
     }
     async fn watch(&self, request: WatchRequest) -> Result<WatchStream, Error> {
@@ -367,7 +370,7 @@ async fn a_full_store_says_so_and_goes_on_reading() {
             // etcd measures its file when its backend commits, every 100 ms: on a fast disk more
             // than 20 MB arrive before it looks.
             tokio::time::sleep(Duration::from_millis(10)).await;
-            match kv.txn(then(vec![put(&format!("/t/{n}"), &value)])).await {
+            match kv.txn(&then(vec![put(&format!("/t/{n}"), &value)])).await {
                 Ok(Outcome::Committed { .. }) => {}
                 other => break other,
             }

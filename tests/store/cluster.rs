@@ -133,7 +133,7 @@ async fn insist(kv: &dyn Kv, key: &str) {
     };
     let work = async {
         loop {
-            match kv.txn(txn.clone()).await {
+            match kv.txn(&txn).await {
                 Ok(Outcome::Committed { .. } | Outcome::Refused { .. }) => return,
                 Ok(Outcome::Unknown { error }) | Err(error) => {
                     assert!(error.is_retryable(), "{key}: {error}");
@@ -261,7 +261,7 @@ async fn accepted(kv: &Etcd, name: &str) {
         let there = skep::store::list(kv, &key).await;
         if there.is_ok_and(|there| there.kvs.is_empty()) {
             // The outcome shows in the next look.
-            let _ = kv.txn(then(vec![put(&key, value)])).await;
+            let _ = kv.txn(&then(vec![put(&key, value)])).await;
         }
         let record = format!("/skep/accepted/services/default/{name}");
         let records = skep::store::list(kv, &record).await;

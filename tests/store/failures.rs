@@ -29,7 +29,7 @@ async fn where_nobody_listens_a_call_errs_at_once_and_names_the_endpoints() {
     let (a, b) = (free_address(), free_address());
     let kv = Etcd::new(&config(&[&a, &b])).unwrap();
     // Nothing was sent, so it is an error and not an unknown outcome.
-    let error = in_time(kv.txn(then(vec![put("/t/a", "")])))
+    let error = in_time(kv.txn(&then(vec![put("/t/a", "")])))
         .await
         .unwrap_err();
     let text = error.to_string();
@@ -58,7 +58,7 @@ async fn a_frozen_endpoint_leaves_a_write_unknown_and_the_next_call_goes_elsewhe
         let kv = Etcd::new(&config(&[&frozen.address, &other.address])).unwrap();
         commit(&kv, vec![put("/t/a", "")]).await;
         frozen.freeze();
-        let outcome = in_time(kv.txn(then(vec![put("/t/b", "")]))).await.unwrap();
+        let outcome = in_time(kv.txn(&then(vec![put("/t/b", "")]))).await.unwrap();
         assert!(matches!(outcome, Outcome::Unknown { .. }), "{outcome:?}");
         in_time(commit(&kv, vec![put("/t/c", "")])).await;
         assert_eq!(list(&other.client(), "/t/").await.unwrap().kvs.len(), 1);

@@ -60,7 +60,7 @@ async fn one_leads_at_a_time_and_an_old_leader_cannot_write() {
 
         assert!(!again.is_finished());
         // Somebody else's key: the store's revision rises, and no watch of the prefix hears of it.
-        kv.txn(then(vec![put("/other/1", "v")])).await.unwrap();
+        kv.txn(&then(vec![put("/other/1", "v")])).await.unwrap();
         next.resign().await.unwrap();
         let last = within("the first leads again", again)
             .await

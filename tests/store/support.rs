@@ -86,7 +86,7 @@ pub(crate) fn then(ops: Vec<Op>) -> Txn {
 
 /// Commits operations and gives the revision.
 pub(crate) async fn commit(kv: &dyn Kv, ops: Vec<Op>) -> Revision {
-    match kv.txn(then(ops)).await.unwrap() {
+    match kv.txn(&then(ops)).await.unwrap() {
         Outcome::Committed { revision, .. } => revision,
         other => panic!("not committed: {other:?}"),
     }

@@ -49,7 +49,7 @@ pub(super) async fn add(
             then: vec![put],
             otherwise: Vec::new(),
         };
-        match kv.txn(txn).await.map_err(failed)? {
+        match kv.txn(&txn).await.map_err(failed)? {
             Outcome::Committed { .. } => info!(node = NAME, engine, "added this machine's engine"),
             Outcome::Refused { .. } => {}
             Outcome::Unknown { error } => return Err(failed(error)),

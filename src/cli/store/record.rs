@@ -129,7 +129,7 @@ pub(super) async fn write(
         then: std::iter::once(put).chain(taken).collect(),
         otherwise: Vec::new(),
     };
-    match opened.kv.txn(txn).await? {
+    match opened.kv.txn(&txn).await? {
         Outcome::Committed { revision, .. } => Ok(Record { cluster, revision }),
         Outcome::Refused { .. } => Err(Error::advised(
             format!(

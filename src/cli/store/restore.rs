@@ -217,7 +217,7 @@ async fn begin(
             then: ops.to_vec(),
             ..Txn::default()
         };
-        if let store::Outcome::Unknown { error } = kv.txn(txn).await? {
+        if let store::Outcome::Unknown { error } = kv.txn(&txn).await? {
             return Err(Error::Unknown(error));
         }
     }

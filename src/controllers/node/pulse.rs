@@ -200,7 +200,7 @@ impl Wards {
                 then: vec![Op::Delete { key }],
                 otherwise: Vec::new(),
             };
-            match self.context.kv.txn(txn).await {
+            match self.context.kv.txn(&txn).await {
                 Ok(Outcome::Committed { .. } | Outcome::Refused { .. }) => {}
                 Ok(Outcome::Unknown { error }) | Err(error) => {
                     return Err(format!("the health of {node} is not given back: {error}"));

@@ -324,7 +324,7 @@ impl Shard {
             }],
             otherwise: Vec::new(),
         };
-        match self.context.kv.txn(txn).await {
+        match self.context.kv.txn(&txn).await {
             Ok(Outcome::Committed { .. } | Outcome::Refused { .. }) => Ended::GivenBack(self.name),
             // Its lease ends with the session, and with it the key.
             Ok(Outcome::Unknown { error }) | Err(error) => {

@@ -34,15 +34,29 @@ pub struct EngineView {
 struct Known {
     container: Arc<Container>,
     cluster: Uid,
-    claim: Claim,
+    claim: Arc<Claim>,
 }
 
 impl Known {
     fn new(cluster: &Uid, container: Container) -> Self {
         Self {
-            claim: container::claim(&container, cluster),
+            claim: container::claim(&container, cluster).into(),
             cluster: cluster.clone(),
             container: Arc::new(container),
+        }
+    }
+
+    /// Whether what was read of its name and labels holds for how it is seen now.
+    fn tells_of(&self, cluster: &Uid, container: &Container) -> bool {
+        self.cluster == *cluster
+            && self.container.name == container.name
+            && self.container.labels == container.labels
+    }
+
+    fn seen_as(&self, container: Container) -> Self {
+        Self {
+            container: Arc::new(container),
+            ..self.clone()
         }
     }
 
@@ -70,9 +84,12 @@ impl EngineView {
     /// Two that claim one task cannot have the same name, so one of them is a copy by hand: the running one counts,
     /// else the one that was there first.
     pub fn put(&mut self, cluster: &Cluster, container: Container) -> Option<TaskId> {
-        let known = Known::new(&cluster.id, container);
+        let known = match self.containers.get(&container.id) {
+            Some(before) if before.tells_of(&cluster.id, &container) => before.seen_as(container),
+            _ => Known::new(&cluster.id, container),
+        };
         let container = &known.container;
-        let task = match &known.claim {
+        let task = match &*known.claim {
             Claim::Ours(ours) => Some(ours.task.clone()),
             Claim::ForeignCluster { .. } | Claim::Imposter { .. } | Claim::NotOurs => None,
         };

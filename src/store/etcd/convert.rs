@@ -47,32 +47,33 @@ pub(super) fn range_response(mut response: GetResponse) -> Result<RangeResponse,
     })
 }
 
-pub(super) fn txn(txn: Txn) -> etcd_client::Txn {
-    let ops = |ops: Vec<Op>| ops.into_iter().map(operation).collect::<Vec<_>>();
+/// What is sent, which the client consumes: one copy for each attempt.
+pub(super) fn txn(txn: &Txn) -> etcd_client::Txn {
+    let ops = |ops: &[Op]| ops.iter().map(operation).collect::<Vec<_>>();
     etcd_client::Txn::new()
-        .when(txn.compares.into_iter().map(compare).collect::<Vec<_>>())
-        .and_then(ops(txn.then))
-        .or_else(ops(txn.otherwise))
+        .when(txn.compares.iter().map(compare).collect::<Vec<_>>())
+        .and_then(ops(&txn.then))
+        .or_else(ops(&txn.otherwise))
 }
 
-fn compare(compare: Compare) -> etcd_client::Compare {
+fn compare(compare: &Compare) -> etcd_client::Compare {
     use etcd_client::Compare as C;
     let equal = CompareOp::Equal;
     match compare {
-        Compare::Missing(key) => C::create_revision(key, equal, 0),
-        Compare::CreatedAt(key, at) => C::create_revision(key, equal, at.0),
-        Compare::ModifiedAt(key, at) => C::mod_revision(key, equal, at.0),
+        Compare::Missing(key) => C::create_revision(key.as_str(), equal, 0),
+        Compare::CreatedAt(key, at) => C::create_revision(key.as_str(), equal, at.0),
+        Compare::ModifiedAt(key, at) => C::mod_revision(key.as_str(), equal, at.0),
     }
 }
 
-fn operation(op: Op) -> TxnOp {
+fn operation(op: &Op) -> TxnOp {
     match op {
         Op::Put { key, value, lease } => {
             let options = lease.map(|lease| PutOptions::new().with_lease(lease.0));
-            TxnOp::put(key, value, options)
+            TxnOp::put(key.as_str(), value.as_slice(), options)
         }
-        Op::Delete { key } => TxnOp::delete(key, None),
-        Op::Get { key } => TxnOp::get(key, None),
+        Op::Delete { key } => TxnOp::delete(key.as_str(), None),
+        Op::Get { key } => TxnOp::get(key.as_str(), None),
     }
 }
 

@@ -142,12 +142,11 @@ impl Kv for Etcd {
         convert::range_response(response)
     }
 
-    async fn txn(&self, txn: Txn) -> Result<Outcome, Error> {
-        let request = convert::txn(txn);
+    async fn txn(&self, txn: &Txn) -> Result<Outcome, Error> {
         let result = self
             .call("txn", async |Connection { client, .. }| {
                 let mut kv = client.kv_client().max_decoding_message_size(MAX_MESSAGE);
-                kv.txn(request.clone()).await.map_err(Failure::of_write)
+                kv.txn(convert::txn(txn)).await.map_err(Failure::of_write)
             })
             .await;
         match result {

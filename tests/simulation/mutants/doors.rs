@@ -49,8 +49,8 @@ impl Kv for Store {
         self.kv.range(request).await
     }
 
-    async fn txn(&self, txn: Txn) -> Result<Outcome, Error> {
-        self.kv.txn(self.mutant.write(txn)).await
+    async fn txn(&self, txn: &Txn) -> Result<Outcome, Error> {
+        self.kv.txn(&self.mutant.write(txn.clone())).await
     }
 
     async fn watch(&self, request: WatchRequest) -> Result<WatchStream, Error> {
@@ -73,7 +73,7 @@ impl Kv for Store {
             };
             let _ = self
                 .kv
-                .txn(Txn {
+                .txn(&Txn {
                     then: vec![tick],
                     ..Txn::default()
                 })

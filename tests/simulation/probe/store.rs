@@ -161,9 +161,9 @@ impl Kv for Store {
         self.inner.range(request).await
     }
 
-    async fn txn(&self, txn: Txn) -> Result<Outcome, Error> {
+    async fn txn(&self, txn: &Txn) -> Result<Outcome, Error> {
         self.tap.alive().await;
-        let changes = changes_of(&txn);
+        let changes = changes_of(txn);
         let outcome = self.inner.txn(txn).await;
         if let (Ok(Outcome::Committed { revision, .. }), false) = (&outcome, changes.is_empty()) {
             let describe = |place| moment(place, changes, *revision);

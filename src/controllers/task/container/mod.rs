@@ -32,7 +32,7 @@ mod label;
 #[cfg(test)]
 mod tests;
 
-pub use claim::{Claim, Ours, claim};
+pub use claim::{Claim, Ours, claim, stamp};
 pub use label::{CLUSTER, labels};
 
 use super::networks::Endpoint;
