@@ -7,7 +7,8 @@ use crate::support::wait::until;
 use crate::world::{SOON, World};
 use skep::api::allocation::{Allocation, Owner};
 use skep::api::task::TaskState;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -60,9 +61,9 @@ impl World {
         nodes.find(|node| node.name == name).expect("a node")
     }
 
-    /// What a task gets from an address; an error if nobody answers within four seconds.
-    async fn ask(&self, from: &Place, address: Ipv4Addr) -> Result<String, String> {
-        let url = format!("http://{address}/");
+    /// What a task gets from an address or a name; an error if nobody answers within four seconds.
+    async fn ask(&self, from: &Place, host: impl Display) -> Result<String, String> {
+        let url = format!("http://{host}/");
         // Not by wget's own -T, at which the static busybox crashes.
         let command = ["exec", &from.container, "wget", "-q", "-O", "-", &url];
         let asked = self.named(&from.node).try_docker(&command);
@@ -102,12 +103,42 @@ impl World {
         found.expect("the service has a virtual address")
     }
 
-    /// Waits until calls to a virtual address are answered by tasks on all of these nodes.
-    async fn balances(&self, from: &Place, address: Ipv4Addr, nodes: usize) {
+    /// The addresses that a name has for a task: what follows its question in what `nslookup` prints.
+    async fn look_up(&self, from: &Place, name: &str) -> BTreeSet<String> {
+        let command = ["exec", &from.container, "nslookup", name];
+        let said = self.named(&from.node).try_docker(&command);
+        let said = tokio::time::timeout(Duration::from_secs(10), said).await;
+        let said = said.ok().and_then(Result::ok).unwrap_or_default();
+        let answer = said.split_once("\n\n").map_or("", |(_, answer)| answer);
+        let addresses = answer
+            .lines()
+            .filter_map(|line| line.strip_prefix("Address: "));
+        addresses.map(|address| address.trim().to_owned()).collect()
+    }
+
+    /// Waits until a name has exactly these addresses for a task.
+    async fn finds(&self, from: &Place, name: &str, addresses: &[Ipv4Addr]) {
+        let what = format!("{name} is {addresses:?} on {}", from.node);
+        let expected: BTreeSet<String> = addresses.iter().map(ToString::to_string).collect();
+        let mut last = None;
+        until(Duration::from_secs(20), &what, async || {
+            let found = self.look_up(from, name).await;
+            if last.as_ref() != Some(&found) {
+                eprintln!("    {name} on {}: {found:?}", from.node);
+            }
+            let is_so = found == expected;
+            last = Some(found);
+            is_so.then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until calls to a virtual address or a name are answered by tasks on all of these nodes.
+    async fn balances(&self, from: &Place, address: impl Display, nodes: usize) {
         let what = format!("{} reaches {nodes} nodes through {address}", from.node);
         let mut heard: BTreeMap<String, usize> = BTreeMap::new();
         until(Duration::from_secs(60), &what, async || {
-            match self.ask(from, address).await {
+            match self.ask(from, &address).await {
                 Ok(node) => *heard.entry(node).or_default() += 1,
                 Err(error) => eprintln!("    {what}: {error}"),
             }
@@ -135,7 +166,8 @@ async fn tasks_on_engines_of_several_versions_reach_each_other_and_leave_no_trac
              placement: {{maxReplicasPerNode: 1}}}}}}"
         )
     };
-    world.put_service("web", &service("[front]", 3)).await;
+    let front = "[{name: front, aliases: [www]}]";
+    world.put_service("web", &service(front, 3)).await;
     world
         .put_service("both", &service("[front, back]", 3))
         .await;
@@ -157,7 +189,31 @@ async fn tasks_on_engines_of_several_versions_reach_each_other_and_leave_no_trac
     }
     world.passed("tasks reach each other across nodes by address and by virtual address");
 
+    let web_tasks: Vec<Ipv4Addr> = world
+        .places("web")
+        .await
+        .iter()
+        .map(|p| p.address)
+        .collect();
+    for place in world.places("both").await {
+        world.finds(&place, "web", &[web]).await;
+        world.finds(&place, "web.default", &[web]).await;
+        world.finds(&place, "tasks.web", &web_tasks).await;
+        world.finds(&place, "www", &[web]).await;
+        world.balances(&place, "web", 3).await;
+        world.balances(&place, "tasks.web", 3).await;
+        let first = world.ask(&place, "1.web").await;
+        assert!(first.is_ok(), "{}: 1.web: {first:?}", place.node);
+        // What is not ours is found as the node itself finds it.
+        let other = &world.fleet.nodes[0];
+        world
+            .finds(&place, &other.container, &[other.address])
+            .await;
+    }
+    world.passed("tasks find services, their tasks and what is outside by name on every node");
+
     let apart = world.places("apart").await;
+    world.finds(&apart[0], "web", &[]).await;
     let web_task = &world.places("web").await[0];
     let across = world.ask(&apart[0], web_task.address).await;
     assert!(across.is_err(), "networks are apart: {across:?}");

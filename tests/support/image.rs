@@ -10,11 +10,11 @@ pub(crate) const BUSYBOX: &str = "skep-test/busybox:1";
 const PROGRAM: &str = "/usr/bin/busybox";
 
 /// The commands that tests use; each is a link to the one program.
-const APPLETS: [&str; 36] = [
+const APPLETS: [&str; 37] = [
     "[", "basename", "cat", "chmod", "cp", "date", "dd", "df", "echo", "env", "false", "grep",
     "head", "hostname", "httpd", "id", "ip", "kill", "ls", "mkdir", "mount", "nc", "nproc",
-    "printf", "ps", "pwd", "rm", "sh", "sleep", "stat", "stty", "touch", "true", "tty", "wc",
-    "wget",
+    "nslookup", "printf", "ps", "pwd", "rm", "sh", "sleep", "stat", "stty", "touch", "true", "tty",
+    "wc", "wget",
 ];
 
 /// The image as bytes of a tar.

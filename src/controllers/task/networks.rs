@@ -6,7 +6,7 @@
 
 use super::agent::plane::Plane;
 use super::container::network_name;
-use crate::api::allocation::{Item, Vni};
+use crate::api::allocation::Item;
 use crate::api::name::Scoped;
 use crate::api::service::Attachment;
 use crate::api::task::Task;
@@ -34,6 +34,8 @@ pub struct Endpoint {
     pub network: String,
     /// The address.
     pub address: Ipv4Addr,
+    /// Where the node's agent answers for names.
+    pub gateway: Ipv4Addr,
 }
 
 impl Endpoint {
@@ -77,10 +79,12 @@ fn endpoint(
     let name = joins::named(service, attachment);
     let record = cache.networks.get(&name);
     let record = record.ok_or_else(|| format!("there is no network {name}"))?;
-    let (vni, _) = cache
+    let numbers = cache
         .allocations
         .numbers_of(&joins::network_owner(&name, &record.uid));
-    let vni: Vni = vni.ok_or_else(|| format!("network {name} has no number yet"))?;
+    let (Some(vni), Some(subnet)) = numbers else {
+        return Err(format!("network {name} has no number yet"));
+    };
     let mut given = cache.allocations.of(&joins::task_owner(service, &task.id));
     let address = given.find_map(|item| match item {
         Item::Address(network, address) if *network == record.uid => Some(*address),
@@ -91,5 +95,6 @@ fn endpoint(
     Ok(Endpoint {
         network: network_name(&name),
         address,
+        gateway: subnet.gateway(),
     })
 }

@@ -6,6 +6,7 @@ use crate::api::container::{
 };
 use crate::api::service::ServicePort;
 use crate::api::task::{Binding, HostPort};
+use crate::dataplane::dns::container::dns;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -51,6 +52,7 @@ pub(super) fn config(input: &ContainerInput<'_>) -> Value {
     );
     process(&mut fields, container);
     namespaces(&mut fields, container);
+    names(&mut fields, input);
     devices(&mut fields, container);
     storage(&mut fields, container);
     limits(&mut fields, &container.resources.limits);
@@ -100,9 +102,17 @@ fn namespaces(fields: &mut Fields, container: &Container) {
     fields.text("UTSMode", container.uts_mode.as_ref());
     fields.text("UsernsMode", container.userns_mode.as_ref());
     fields.text("CgroupnsMode", container.cgroupns_mode.as_ref());
-    fields.texts("Dns", &container.dns.servers);
-    fields.texts("DnsSearch", &container.dns.search);
-    fields.texts("DnsOptions", &container.dns.options);
+}
+
+/// Whom it asks for names: on overlays the node's agent first.
+fn names(fields: &mut Fields, input: &ContainerInput<'_>) {
+    let container = &input.revision.template.container;
+    let first = input.endpoints.first();
+    let on_overlays = first.map(|endpoint| dns(endpoint.gateway, &container.dns));
+    let asked = on_overlays.as_ref().unwrap_or(&container.dns);
+    fields.texts("Dns", &asked.servers);
+    fields.texts("DnsSearch", &asked.search);
+    fields.texts("DnsOptions", &asked.options);
     fields.texts("ExtraHosts", &container.extra_hosts);
 }
 

@@ -8,7 +8,7 @@
 //! | capAdd, capDrop, privileged, securityOpt, sysctls, ulimits, shmSize, oomScoreAdj, isolation | HostConfig: the same words |
 //! | devices, deviceRequests, deviceCgroupRules | HostConfig: the same words |
 //! | pidMode, ipcMode, utsMode, usernsMode, cgroupnsMode, cgroupParent, runtime | HostConfig: PidMode, IpcMode, UTSMode, UsernsMode, CgroupnsMode, CgroupParent, Runtime |
-//! | dns, extraHosts | HostConfig: Dns, DnsSearch, DnsOptions, ExtraHosts |
+//! | dns, extraHosts | HostConfig: Dns, DnsSearch, DnsOptions, ExtraHosts; on overlays the gateway of the first stands before the servers |
 //! | labels; annotations | Labels; HostConfig: Annotations |
 //! | logging | HostConfig: LogConfig |
 //! | mounts; tmpfs | HostConfig: Mounts; Tmpfs |

@@ -188,6 +188,7 @@ fn a_task_begins_in_the_first_of_its_overlays_at_the_address_that_it_was_given()
     .map(|(network, address)| Endpoint {
         network: network.into(),
         address: address.into(),
+        gateway: [address[0], address[1], address[2], 1].into(),
     })
     .into();
     let body = case.body();
@@ -200,6 +201,22 @@ fn a_task_begins_in_the_first_of_its_overlays_at_the_address_that_it_was_given()
         "two at once are too many for API 1.43"
     );
     assert_eq!(body["MacAddress"], "02:00:00:00:00:01");
+}
+
+#[test]
+fn a_task_on_overlays_asks_its_nodes_agent_first_and_then_whom_it_was_told_to() {
+    let dns = json!({"servers": ["192.0.2.1"], "search": ["example.com"], "options": ["ndots:2"]});
+    let mut case = Case::new(json!({"image": "x", "dns": dns}), json!([]));
+    assert_eq!(case.body()["HostConfig"]["Dns"], json!(["192.0.2.1"]));
+    case.endpoints = vec![Endpoint {
+        network: "front".into(),
+        address: [10, 64, 0, 9].into(),
+        gateway: [10, 64, 0, 1].into(),
+    }];
+    let host = &case.body()["HostConfig"];
+    assert_eq!(host["Dns"], json!(["10.64.0.1", "192.0.2.1"]));
+    assert_eq!(host["DnsSearch"], json!(["example.com"]));
+    assert_eq!(host["DnsOptions"], json!(["ndots:2"]));
 }
 
 #[test]
