@@ -1,6 +1,7 @@
 //! A world for tests of planners: a cache that takes plans as the store would, and words for what nodes and engines do.
 
 use crate::api::accepted::{Accepted, AcceptedNode};
+use crate::api::allocation::Item;
 use crate::api::cluster::{Cluster, FORMAT};
 use crate::api::key::{DEFAULT_PREFIX, Key};
 use crate::api::name::{NodeName, ObjectKey, Scoped};
@@ -14,11 +15,13 @@ use crate::api::unit::{Bytes, Generation, Incarnation, LeaseId, NanoCpus, Revisi
 use crate::runtime::cache::Cache;
 use crate::runtime::clock::Now;
 use crate::runtime::controller::Controller;
+use crate::runtime::joins;
 use crate::runtime::pack::OPERATIONS;
 use crate::runtime::plan::{Expect, Note, Plan, Step, Write, encode};
 use crate::runtime::view::{HEALTH, TASK};
 use crate::store::{KeyValue, WatchBatch, WatchEvent};
 use serde::Serialize;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// A store's contents, a clock, and what was told.
@@ -281,7 +284,7 @@ impl World {
             container: None,
             exit_code: None,
             health: None,
-            addresses: Vec::new(),
+            addresses: self.given(id),
             ports: Vec::new(),
             started_at: None,
             finished_at: None,
@@ -289,6 +292,19 @@ impl World {
         };
         change(&mut status);
         self.put(&Key::TaskStatus(node, id.clone()), &status);
+    }
+
+    /// The addresses of overlays that a task was given: where its engine shows it.
+    fn given(&self, id: &TaskId) -> Vec<IpAddr> {
+        let Some((name, _)) = self.cache.task(id) else {
+            return Vec::new();
+        };
+        let items = self.cache.allocations.of(&joins::task_owner(name, id));
+        let addresses = items.filter_map(|item| match item {
+            Item::Address(_, address) => Some(IpAddr::V4(*address)),
+            Item::Node(_) | Item::Vni(_) | Item::Subnet(_) | Item::Port(_) => None,
+        });
+        addresses.collect()
     }
 
     /// What nodes that are ready do with what is wanted: everything works at once.

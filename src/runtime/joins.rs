@@ -1,7 +1,9 @@
 //! Which networks services and tasks join, and where tasks are: what addresses and the state of nodes are made from. Pure.
 //!
 //! A service joins the networks that its template names, and so do tasks by the revision that they are made from: while a
-//! change is under way the two may differ. Networks that are left out mean the engine's bridge, for now.
+//! change is under way the two may differ. Networks that are left out mean the namespace's own, [`DEFAULT`].
+//!
+//! All of this is asked only where overlays are realised.
 
 use super::cache::{Cache, Facets, Stored};
 use crate::api::accepted::AcceptedService;
@@ -11,22 +13,44 @@ use crate::api::service::{Attachment, EndpointMode};
 use crate::api::task::{Desired, Task, TaskState};
 use crate::api::uid::{TaskId, Uid};
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::LazyLock;
+
+/// The network of a namespace that services join which leave networks out. It is made when it is first needed, unless
+/// somebody has written it.
+pub const DEFAULT: &str = "default";
+
+/// What a template joins.
+pub fn attachments(named: Option<&Vec<Attachment>>) -> &[Attachment] {
+    static LEFT_OUT: LazyLock<[Attachment; 1]> = LazyLock::new(|| {
+        [Attachment {
+            name: DEFAULT.into(),
+            aliases: Vec::new(),
+        }]
+    });
+    match named {
+        Some(named) => named,
+        None => &*LEFT_OUT,
+    }
+}
 
 /// The networks of a service.
 pub fn of_service(service: &AcceptedService) -> &[Attachment] {
-    service
-        .spec
-        .template
-        .networks
-        .as_deref()
-        .unwrap_or_default()
+    attachments(service.spec.template.networks.as_ref())
+}
+
+/// Whether a service leaves networks out.
+pub fn leaves_out(service: &AcceptedService) -> bool {
+    service.spec.template.networks.is_none()
 }
 
 /// The networks of a task; none until its revision is there.
 pub fn of_task<'a>(cache: &'a Cache, task: &Task) -> &'a [Attachment] {
     let revision = cache.revisions.get(&(task.service.clone(), task.revision));
-    let networks = revision.and_then(|revision| revision.value.template.networks.as_deref());
-    networks.unwrap_or_default()
+    match revision {
+        Some(revision) => attachments(revision.value.template.networks.as_ref()),
+        None => &[],
+    }
 }
 
 /// The network that an attachment of a namespace's service names.
@@ -86,6 +110,12 @@ pub fn gets_traffic(facets: &Facets, task: &Task) -> bool {
         .status()
         .filter(|status| status.service == task.service);
     stage(facets, task) == Stage::Wanted && status.is_some_and(|status| status.is_serving())
+}
+
+/// Whether a task was seen at an address that it was given. One that was started before overlays were realised is not.
+pub fn is_seen_at(facets: &Facets, address: Ipv4Addr) -> bool {
+    let status = facets.status();
+    status.is_some_and(|status| status.addresses.contains(&IpAddr::V4(address)))
 }
 
 /// A task of which an allocation speaks, if its record is there.

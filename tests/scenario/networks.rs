@@ -225,6 +225,8 @@ async fn a_port_is_one_services_whoever_leads_and_the_next_ones_once_it_is_free(
         ..Settings::default()
     };
     world.manager("m2");
+    let value = "{engine: {url: \"tcp://n1:2375\"}, address: 192.0.2.1}";
+    world.put("nodes/n1", value);
     let publishes =
         |ports: &str| format!("{{replicas: 1, template: {{container: IMAGE}}, ports: [{ports}]}}");
     let until = async |world: &World, expected: &str| {
@@ -261,8 +263,14 @@ async fn a_port_is_one_services_whoever_leads_and_the_next_ones_once_it_is_free(
     world.store.delete("/skep/services/default/host");
     until(&world, "tcp/8080=app tcp/8081=app").await;
     world.quiet().await;
-    assert_eq!(said(&world, "app").as_deref(), Some("False/NotProvided"));
+    assert_eq!(said(&world, "app").as_deref(), Some("True/Provided"));
+    // They left networks out: their namespace's own is there while they are.
+    let default = Scoped::new("default", "default");
+    assert!(world.cache().networks.contains_key(&default));
     world.store.delete("/skep/services/default/app");
     until(&world, "").await;
     world.settled().await;
+    assert!(!world.cache().networks.contains_key(&default));
+    let networks = world.engine("n1").networks("dev.skep.cluster").await;
+    assert_eq!(networks, Ok(Vec::new()));
 }

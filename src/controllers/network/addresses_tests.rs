@@ -119,6 +119,7 @@ fn a_service_and_each_of_its_tasks_have_an_address_in_each_network_that_they_nam
     settle(&mut world, &on());
     assert_eq!(given(&world, "front"), "1+5");
     assert_eq!(given(&world, "back"), "2+4");
+    assert_eq!(given(&world, "default"), "1+2", "the namespace's own");
 }
 
 #[test]

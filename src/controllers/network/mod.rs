@@ -1,4 +1,4 @@
-//! The network controller: accepts networks, gives out numbers, and says what of networks and ports is not provided.
+//! The network controller: accepts networks, gives out numbers, and says how networks and ports of services stand.
 //!
 //! Watches `networks/*`, `accepted/*`, `allocations/*`, tasks and the cluster. Writes `accepted/networks/*`, `allocations/*`,
 //! `status/networks/<ns>/<name>/network` and `status/services/<ns>/<name>/network`.
@@ -10,8 +10,10 @@
 //! - A deleted network's record leaves at once where no task has an address in it; else it stays in force until none has, and
 //!   is the same one if it is put once more meanwhile.
 //! - What is asked for and not provided is a condition that is False, and holds nothing up.
+//! - The network `default` of a namespace is there while a service leaves networks out, or somebody has written it; it is
+//!   the same one whichever of the two is the reason.
 //!
-//! `addresses.rs` gives out addresses and `ports.rs` published ports, behind a switch that is off (`--networks`); `state.rs` says
+//! `addresses.rs` gives out addresses and `ports.rs` published ports, where overlays are realised (`--networks`); `state.rs` says
 //! what the data plane of each node should be, and whoever drives the node's engine asks it (`controllers/task/agent`).
 //!
 //! Deliberately absent: taking over the numbers and addresses of what runs after the store lost them.
@@ -138,6 +140,7 @@ impl Controller for Network {
             | Key::Shard(_) => Vec::new(),
         };
         if self.0.addresses {
+            works.extend(implied(key));
             works.extend(naming(key, cache));
             works.extend(addressed(key, cache).into_iter().map(Work::Addresses));
             works.extend(publishes(key, cache).then_some(Work::Ports));
@@ -158,6 +161,10 @@ impl Controller for Network {
         let mut all: Vec<ObjectKey> = users.chain(reported).cloned().collect();
         all.extend(cache.networks.keys().map(ObjectKey::network));
         all.extend(cache.services.keys().map(ObjectKey::service));
+        if self.0.addresses {
+            let names = cache.services.keys();
+            all.extend(names.map(|name| default_of(name.namespace.as_str())));
+        }
         all.sort();
         all.dedup();
         let objects = all.into_iter().map(Work::Object);
@@ -169,13 +176,12 @@ impl Controller for Network {
     }
 
     fn plan(&self, work: &Work, cache: &Cache, now: Now, ids: &mut Ids) -> Plan {
-        let pool = self.0.pool;
         match work {
-            Work::Numbers => ipam::plan(cache, pool),
+            Work::Numbers => ipam::plan(cache, self.0.pool),
             Work::Addresses(network) => addresses::plan(cache, network),
             Work::Ports => ports::plan(cache),
             Work::Object(object) => match object.kind {
-                Kind::Network => snapshot::network(cache, object, pool, now)
+                Kind::Network => snapshot::network(cache, object, self.0, now)
                     .map_or_else(Plan::default, |snapshot| plan::network(snapshot, ids)),
                 Kind::Service => {
                     let snapshot = snapshot::service(cache, object, self.0.addresses, now);
@@ -213,6 +219,20 @@ fn of_allocation(item: &Item, cache: &Cache) -> Vec<Work> {
         (_, Some(Owner::Network { name, .. })) => vec![Work::Numbers, network(name)],
         (_, _) => vec![Work::Numbers],
     }
+}
+
+/// The network of its namespace that a service may need.
+fn implied(key: &Key) -> Option<Work> {
+    match key {
+        Key::Accepted(object) if object.kind == Kind::Service => {
+            Some(Work::Object(default_of(&object.namespace)))
+        }
+        _ => None,
+    }
+}
+
+fn default_of(namespace: &str) -> ObjectKey {
+    ObjectKey::network(&Scoped::new(namespace, joins::DEFAULT))
 }
 
 /// The services that name a network of which a change may concern what they are told.

@@ -54,12 +54,17 @@ impl Networks<'_> {
         }
         for task in self.cache.tasks_of(name) {
             let facets = self.cache.facets(&task.id);
-            let serves = facets.is_some_and(|facets| joins::gets_traffic(facets, task));
-            if task.service != service.uid || !serves {
+            let Some(facets) = facets.filter(|facets| joins::gets_traffic(facets, task)) else {
+                continue;
+            };
+            if task.service != service.uid {
                 continue;
             }
             let mut addresses = self.addresses(&joins::task_owner(name, &task.id));
-            addresses.retain(|vni, address| self.networks[vni].tasks.contains_key(address));
+            addresses.retain(|vni, address| {
+                let is_known = self.networks[vni].tasks.contains_key(address);
+                is_known && joins::is_seen_at(facets, *address)
+            });
             if !addresses.is_empty() {
                 let called = container_name(name, &task.slot, &task.id);
                 let slot = task.slot.to_string();

@@ -2,13 +2,14 @@
 
 use super::ipam::Standing;
 use super::ports;
-use super::snapshot::{Network, Service};
+use super::snapshot::{Network, Service, parse};
 use super::status;
 use crate::api::accepted::AcceptedNetwork;
 use crate::api::key::Key;
 use crate::api::name::ObjectKey;
 use crate::api::status::Status;
 use crate::api::uid::Ids;
+use crate::api::unit::Revision;
 use crate::planted::{Bug, planted};
 use crate::runtime::accept::{Context, Written, decide};
 use crate::runtime::cache::Stored;
@@ -25,22 +26,29 @@ const PENDING: Duration = Duration::from_secs(1);
 /// Accepts, refuses or forgets a network.
 pub(super) fn network(mut snapshot: Network<'_>, ids: &mut Ids) -> Plan {
     let mut plan = Plan::default();
-    let held = snapshot.accepted.filter(|record| {
-        let is_in_force = record.deleted_at.is_none();
-        is_in_force && !snapshot.users.is_empty()
+    let implied = snapshot.implied.take();
+    let implied = implied.as_ref().map(|stored| Written {
+        stored,
+        parsed: parse(snapshot.key, &stored.value),
     });
-    if let (Some(record), None) = (held, &snapshot.written) {
+    let written = snapshot.written.take().or(implied);
+    let held = snapshot.accepted.filter(|record| {
+        // What nobody had written, and somebody writes now, stays the same one too.
+        let was_implied = record.value.create_revision == Revision(0) && written.is_some();
+        record.deleted_at.is_none() && (!snapshot.users.is_empty() || was_implied)
+    });
+    if let (Some(record), None) = (held, &written) {
         return hold(&snapshot, record);
     }
     // What was deleted while tasks were in it was never gone: put once more it is the same one.
     let mut same = None;
-    if let (Some(record), Some(written)) = (held, &snapshot.written) {
+    if let (Some(record), Some(written)) = (held, &written) {
         same = Some(Stored {
             create_revision: record.value.create_revision,
             ..written.stored.clone()
         });
     }
-    let written = snapshot.written.take().map(|written| Written {
+    let written = written.map(|written| Written {
         stored: same.as_ref().unwrap_or(written.stored),
         parsed: written.parsed,
     });
@@ -80,7 +88,13 @@ pub(super) fn network(mut snapshot: Network<'_>, ids: &mut Ids) -> Plan {
         Some(Standing::Pending(_)) => plan.look_again(PENDING),
         Some(Standing::Has(..) | Standing::Fixed(_)) | None => {}
     }
-    let step = match status::network(&acceptance, &context, standing.as_ref()) {
+    let told = status::network(
+        &acceptance,
+        &context,
+        standing.as_ref(),
+        snapshot.is_realised,
+    );
+    let step = match told {
         Some(next) => report(step, snapshot.key, snapshot.status, &next),
         None => forget(step, snapshot.key, snapshot.status),
     };
@@ -118,6 +132,12 @@ pub(super) fn service(snapshot: &Service<'_>) -> Plan {
                     ports::Standing::Pending => plan.look_again(PENDING),
                     ports::Standing::Has(_) => {}
                 }
+            }
+            if snapshot.lacking.is_some() && !snapshot.is_programmed {
+                plan.look_again(PENDING);
+            }
+            if snapshot.outside > 0 {
+                plan.look_again(REFUSED);
             }
             let next = status::service(snapshot, accepted, before);
             report(Step::default(), snapshot.key, snapshot.status, &next)

@@ -1,22 +1,24 @@
 //! What the network controller may see, as plain data.
 
+use super::Settings;
 use super::ipam::{self, Standing};
 use super::ports;
 use super::status::CONTROLLER;
 use crate::api::accepted::{AcceptedNetwork, AcceptedService};
-use crate::api::allocation::Owner;
+use crate::api::allocation::{Item, Owner};
 use crate::api::manifest::{Spec, parse_value};
 use crate::api::name::{ObjectKey, Scoped};
 use crate::api::network::NetworkSpec;
 use crate::api::service::Annotated;
-use crate::api::status::Status;
-use crate::api::subnet::Cidr;
-use crate::api::unit::Incarnation;
+use crate::api::status::{Status, Truth};
+use crate::api::task::Task;
+use crate::api::unit::{Incarnation, LeaseId, Revision};
 use crate::runtime::accept::{Refused, Written};
 use crate::runtime::cache::{Cache, Stored};
 use crate::runtime::clock::Now;
-use crate::runtime::joins;
+use crate::runtime::{joins, view};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// How a network with this record stands.
 type Stands<'a> = Box<dyn Fn(&AcceptedNetwork) -> Standing + 'a>;
@@ -25,9 +27,13 @@ type Stands<'a> = Box<dyn Fn(&AcceptedNetwork) -> Standing + 'a>;
 pub(super) struct Network<'a> {
     pub(super) key: &'a ObjectKey,
     pub(super) written: Option<Written<'a, NetworkSpec>>,
+    /// That nobody has written it and services need it: what stands for a value.
+    pub(super) implied: Option<Stored<Vec<u8>>>,
     pub(super) accepted: Option<&'a Stored<AcceptedNetwork>>,
     pub(super) status: Option<&'a Stored<Status>>,
     pub(super) standing: Stands<'a>,
+    /// Whether overlays are realised.
+    pub(super) is_realised: bool,
     /// The services whose tasks are in it.
     pub(super) users: BTreeSet<&'a Scoped>,
     pub(super) incarnation: Incarnation,
@@ -41,8 +47,12 @@ pub(super) struct Service<'a> {
     pub(super) status: Option<&'a Stored<Status>>,
     /// How its published ports stand; none while nobody gives them out.
     pub(super) ports: Option<Vec<ports::Standing>>,
-    /// What the networks lack that it names; none: overlays are not realised.
+    /// What the networks lack that it joins; none: overlays are not realised.
     pub(super) lacking: Option<Vec<String>>,
+    /// How many of its tasks run outside of them: they were started before overlays were realised.
+    pub(super) outside: usize,
+    /// Whether the agent of any node has said that it programs what it is told.
+    pub(super) is_programmed: bool,
     pub(super) now: Now,
 }
 
@@ -50,7 +60,7 @@ pub(super) struct Service<'a> {
 pub(super) fn network<'a>(
     cache: &'a Cache,
     key: &'a ObjectKey,
-    pool: Cidr,
+    settings: Settings,
     now: Now,
 ) -> Option<Network<'a>> {
     let incarnation = cache.cluster.as_ref()?.incarnation;
@@ -58,19 +68,42 @@ pub(super) fn network<'a>(
         stored,
         parsed: parse(key, stored),
     });
+    let accepted = cache.networks.get(&key.scoped());
+    let is_implied = settings.addresses && written.is_none() && is_needed(cache, key);
     Some(Network {
         key,
         written,
-        accepted: cache.networks.get(&key.scoped()),
+        implied: is_implied.then(|| implied(accepted)),
+        accepted,
         status: cache.status(key, CONTROLLER),
         standing: Box::new(move |record| {
             let owner = ipam::owner(&key.scoped(), &record.uid);
-            ipam::standing(cache, pool, &owner, record)
+            ipam::standing(cache, settings.pool, &owner, record)
         }),
+        is_realised: settings.addresses,
         users: users(cache, key),
         incarnation,
         now,
     })
+}
+
+/// Whether services of its namespace leave networks out, and it is the one that they mean.
+fn is_needed(cache: &Cache, key: &ObjectKey) -> bool {
+    let mut services = joins::services(cache, &key.namespace);
+    key.name == joins::DEFAULT
+        && services.any(|(_, service)| service.deleted_at.is_none() && joins::leaves_out(service))
+}
+
+/// What nobody wrote: an empty value, as old as what was made of it.
+fn implied(accepted: Option<&Stored<AcceptedNetwork>>) -> Stored<Vec<u8>> {
+    let made = accepted.map(|record| (record.value.create_revision, record.value.mod_revision));
+    let (create_revision, mod_revision) = made.unwrap_or((Revision(0), Revision(0)));
+    Stored {
+        value: Arc::new(b"{}".to_vec()),
+        create_revision,
+        mod_revision,
+        lease: LeaseId(0),
+    }
 }
 
 /// The services whose tasks have an address in a network and are not over.
@@ -103,12 +136,44 @@ pub(super) fn service<'a>(
         accepted,
         ports: ledger.map(|service| ports::standing(cache, &key.scoped(), service)),
         lacking: ledger.map(|service| lacking(cache, &key.scoped(), service)),
+        outside: ledger.map_or(0, |service| outside(cache, &key.scoped(), service)),
+        is_programmed: ledger.is_some() && is_programmed(cache),
         status: cache.status(key, CONTROLLER),
         now,
     }
 }
 
-/// What the networks lack that a service names.
+/// How many tasks of a service run and are not where they were given an address.
+fn outside(cache: &Cache, name: &Scoped, service: &AcceptedService) -> usize {
+    let tasks = cache
+        .tasks_of(name)
+        .filter(|task| task.service == service.uid);
+    let is_outside = |task: &&Stored<Task>| {
+        let Some(facets) = cache.facets(&task.id) else {
+            return false;
+        };
+        let serves = joins::gets_traffic(facets, task);
+        let asks = !joins::of_task(cache, task).is_empty();
+        let mut given = cache.allocations.of(&joins::task_owner(name, &task.id));
+        let is_inside = given.any(
+            |item| matches!(item, Item::Address(_, address) if joins::is_seen_at(facets, *address)),
+        );
+        serves && asks && !is_inside
+    };
+    tasks.filter(is_outside).count()
+}
+
+/// Whether there is a node whose agent programs what it is told.
+fn is_programmed(cache: &Cache) -> bool {
+    let mut nodes = cache.nodes.keys();
+    nodes.any(|node| {
+        let status = cache.status(&ObjectKey::node(node), view::TASK);
+        let said = status.and_then(|status| status.condition(view::DATAPLANE_READY));
+        said.is_some_and(|said| said.status == Truth::True)
+    })
+}
+
+/// What the networks lack that a service joins.
 fn lacking(cache: &Cache, name: &Scoped, service: &AcceptedService) -> Vec<String> {
     let named = joins::of_service(service).iter();
     let lacks = named.filter_map(|attachment| {
@@ -125,7 +190,7 @@ fn lacking(cache: &Cache, name: &Scoped, service: &AcceptedService) -> Vec<Strin
     lacks.collect()
 }
 
-fn parse(key: &ObjectKey, value: &[u8]) -> Result<(Annotated, NetworkSpec), Refused> {
+pub(super) fn parse(key: &ObjectKey, value: &[u8]) -> Result<(Annotated, NetworkSpec), Refused> {
     let manifest = parse_value(key, value).map_err(|problems| Refused::invalid(&problems))?;
     match manifest.spec {
         Spec::Network(spec) => Ok((manifest.metadata, *spec)),

@@ -255,7 +255,10 @@ impl Overlays {
                     continue;
                 };
                 let vni = self.vnis.get(network);
-                let is_known = |vni: &&Vni| self.networks[*vni].tasks.contains_key(address);
+                // One that was started before overlays were realised is not where its address says.
+                let is_there = facets.is_some_and(|facets| joins::is_seen_at(facets, *address));
+                let is_known =
+                    |vni: &&Vni| is_there && self.networks[*vni].tasks.contains_key(address);
                 if let Some(vni) = vni.filter(is_known) {
                     backends.entry(*vni).or_default().insert(*address);
                 }

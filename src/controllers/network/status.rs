@@ -6,9 +6,12 @@ use super::snapshot::Service;
 use crate::api::accepted::{AcceptedNetwork, AcceptedService};
 use crate::api::name::Scoped;
 use crate::api::network::NetworkSpec;
-use crate::api::service::{EndpointMode, PortMode, ServicePort, ServiceSpec, SessionAffinity};
+use crate::api::service::{
+    Attachment, EndpointMode, PortMode, ServicePort, ServiceSpec, SessionAffinity,
+};
 use crate::api::status::{Condition, Status, Truth};
 use crate::runtime::accept::{Acceptance, Context};
+use crate::runtime::joins;
 use std::collections::BTreeSet;
 
 /// The controller's name in status keys.
@@ -20,6 +23,8 @@ const ALLOCATED: &str = "Allocated";
 const ADDRESSES_LEFT: &str = "AddressesLeft";
 /// Reason: numbers are on their way.
 const PENDING: &str = "Pending";
+/// Reason: nodes have it, or are about to.
+const PROVIDED: &str = "Provided";
 /// Condition of a network: it exists on the nodes that need it.
 const AVAILABLE: &str = "Available";
 /// Condition of a service: the overlay networks that it asks for are provided.
@@ -30,6 +35,8 @@ const PORTS_READY: &str = "PortsReady";
 const NOT_PROVIDED: &str = "NotProvided";
 /// Reason: asked for together with something that leaves no room for it.
 const NO_NETWORK: &str = "NoNetwork";
+/// Reason: a network that it joins is not there.
+const NETWORKS_LACKING: &str = "NetworksLacking";
 /// Reason: not asked for.
 const NOT_NEEDED: &str = "NotNeeded";
 
@@ -38,17 +45,19 @@ pub(super) fn network(
     acceptance: &Acceptance<NetworkSpec>,
     context: &Context<'_>,
     standing: Option<&Standing>,
+    is_realised: bool,
 ) -> Option<Status> {
     let accepted = acceptance.condition.clone()?;
     let record = acceptance.record.get();
     let available = record.map(|_| {
+        let (truth, reason, message) = available(standing, is_realised);
         Condition::new(
             context.before,
             context.now,
             AVAILABLE,
-            Truth::False,
-            NOT_PROVIDED,
-            "overlay networks are accepted and not realised by this version: tasks join their engine's bridge",
+            truth,
+            reason,
+            message,
         )
     });
     let left = standing.and_then(|standing| addresses_left(standing, context));
@@ -62,6 +71,32 @@ pub(super) fn network(
             .collect(),
         ..Status::default()
     })
+}
+
+/// Whether nodes can have a network.
+fn available(
+    standing: Option<&Standing>,
+    is_realised: bool,
+) -> (Truth, &'static str, &'static str) {
+    if !is_realised {
+        let message = "overlay networks are accepted and not realised here: managers are started without --networks, \
+            and tasks join their engine's bridge";
+        return (Truth::False, NOT_PROVIDED, message);
+    }
+    match standing {
+        Some(Standing::Has(..)) => (
+            Truth::True,
+            PROVIDED,
+            "a node has it from its first task in it on, and every node where a published port leads to it; \
+            DataplaneReady of a node says where one cannot",
+        ),
+        Some(Standing::Pending(_)) | None => (Truth::Unknown, PENDING, "it has no number yet"),
+        Some(Standing::Refused(_) | Standing::Fixed(_)) => (
+            Truth::False,
+            "NotAllocated",
+            "it has no number: Allocated says why",
+        ),
+    }
 }
 
 /// The status of a network that was deleted and is in use.
@@ -146,7 +181,6 @@ pub(super) fn service(
     before: Option<&Status>,
 ) -> Status {
     let (ports, now) = (snapshot.ports.as_deref(), snapshot.now.wall);
-    let lacking = snapshot.lacking.as_deref();
     let before = before
         .filter(|status| status.uid.as_ref() == Some(&accepted.uid))
         .map_or(&[][..], |status| &status.conditions);
@@ -157,35 +191,35 @@ pub(super) fn service(
         uid: Some(accepted.uid.clone()),
         observed_generation: Some(accepted.generation),
         conditions: vec![
-            said(NETWORKS_READY, networks(&accepted.spec, lacking)),
-            said(PORTS_READY, self::ports(&accepted.spec, ports)),
+            said(NETWORKS_READY, networks(&accepted.spec, snapshot)),
+            said(PORTS_READY, self::ports(&accepted.spec, ports, snapshot)),
         ],
         ..Status::default()
     }
 }
 
-/// Networks that were left out mean the namespace's own, which nobody asked for by name: nothing is missing.
-fn networks(spec: &ServiceSpec, lacking: Option<&[String]>) -> (Truth, &'static str, String) {
-    let asked = spec.template.networks.as_deref().unwrap_or_default();
-    let names: Vec<&str> = asked.iter().map(|network| network.name.as_str()).collect();
+fn networks(spec: &ServiceSpec, snapshot: &Service<'_>) -> (Truth, &'static str, String) {
+    let named = spec.template.networks.as_ref();
+    if let Some(lacking) = &snapshot.lacking {
+        return realised(joins::attachments(named), lacking, snapshot.outside);
+    }
+    let names: Vec<&str> = named
+        .into_iter()
+        .flatten()
+        .map(|network| network.name.as_str())
+        .collect();
     match names.is_empty() {
         true if spec.endpoint_mode == EndpointMode::Dnsrr => (
             Truth::False,
             NOT_PROVIDED,
-            "endpointMode dnsrr is not provided by this version: no name resolves to the tasks"
-                .into(),
+            "endpointMode dnsrr needs names, which are there where managers are started with --networks".into(),
         ),
-        true => (
-            Truth::True,
-            NOT_NEEDED,
-            "no overlay network is asked for".into(),
-        ),
+        // Networks that were left out mean the namespace's own, which nobody asked for by name: nothing is missing.
+        true => not_needed(),
         false => {
-            if let Some(lacking) = lacking {
-                return realised(&names, lacking);
-            }
             let message = format!(
-                "overlay networks are not provided by this version: tasks join their engine's bridge instead of {}",
+                "overlay networks are not realised here: managers are started without --networks, and tasks join their \
+                engine's bridge instead of {}",
                 names.join(", ")
             );
             (Truth::False, NOT_PROVIDED, message)
@@ -193,7 +227,46 @@ fn networks(spec: &ServiceSpec, lacking: Option<&[String]>) -> (Truth, &'static 
     }
 }
 
-fn ports(spec: &ServiceSpec, given: Option<&[ports::Standing]>) -> (Truth, &'static str, String) {
+fn not_needed() -> (Truth, &'static str, String) {
+    (
+        Truth::True,
+        NOT_NEEDED,
+        "no overlay network is asked for".into(),
+    )
+}
+
+/// Where overlays are realised: whether tasks can join those that they name.
+fn realised(
+    joined: &[Attachment],
+    lacking: &[String],
+    outside: usize,
+) -> (Truth, &'static str, String) {
+    if joined.is_empty() {
+        return not_needed();
+    }
+    if !lacking.is_empty() {
+        return (Truth::False, NETWORKS_LACKING, lacking.join("; "));
+    }
+    if outside > 0 {
+        let message = format!(
+            "{outside} of its tasks run outside its networks, as they were started before managers realised networks: \
+            nothing leads to them until they are replaced (a higher template.forceUpdate replaces all)"
+        );
+        return (Truth::False, "TasksOutside", message);
+    }
+    let names: Vec<&str> = joined.iter().map(|network| network.name.as_str()).collect();
+    let message = format!(
+        "tasks join {}; one that waits says for what, and DataplaneReady of its node why",
+        names.join(", ")
+    );
+    (Truth::True, PROVIDED, message)
+}
+
+fn ports(
+    spec: &ServiceSpec,
+    given: Option<&[ports::Standing]>,
+    snapshot: &Service<'_>,
+) -> (Truth, &'static str, String) {
     // An engine takes such a port, opens nothing and says nothing.
     if has_no_network(spec) && !spec.ports.is_empty() {
         let message = "`networks: []` leaves the tasks without a network, so none of the ports opens: leave networks out";
@@ -210,39 +283,53 @@ fn ports(spec: &ServiceSpec, given: Option<&[ports::Standing]>) -> (Truth, &'sta
         has.collect()
     };
     let ingress = given.map_or_else(|| written(spec), has);
-    match ingress.is_empty() {
-        true if spec.session_affinity == SessionAffinity::ClientIp => (
+    let is_sticky = spec.session_affinity == SessionAffinity::ClientIp;
+    match (ingress.is_empty(), &snapshot.lacking) {
+        (true, None) if is_sticky => (
             Truth::False,
             NOT_PROVIDED,
-            "sessionAffinity clientIP is not provided by this version: no port leads to several tasks".into(),
+            "sessionAffinity clientIP needs an address or a port that leads to several tasks, which are there where managers \
+            are started with --networks"
+                .into(),
         ),
-        true => (
+        (true, _) => (
             Truth::True,
             NOT_NEEDED,
             "no ingress port is asked for".into(),
         ),
-        false => {
+        (false, None) => {
             let message = format!(
-                "ingress ports are not provided by this version: {} stay closed; mode host opens ports on the tasks' nodes",
+                "ingress ports are not realised here: managers are started without --networks, and {} stay closed; mode host \
+                opens ports on the tasks' nodes",
                 ingress.join(", ")
             );
             (Truth::False, NOT_PROVIDED, message)
         }
+        (false, Some(lacking)) => open(&ingress, lacking, snapshot.is_programmed),
     }
 }
 
-/// Where overlays are realised: whether tasks can join those that they name.
-fn realised(names: &[&str], lacking: &[String]) -> (Truth, &'static str, String) {
-    match lacking.is_empty() {
-        true => {
-            let message = format!(
-                "tasks join {}; one that waits says for what, and DataplaneReady of its node why",
-                names.join(", ")
-            );
-            (Truth::True, "Provided", message)
-        }
-        false => (Truth::False, "NetworksLacking", lacking.join("; ")),
+/// Where overlays are realised: whether nodes answer on ports that were given out.
+fn open(
+    ingress: &[String],
+    lacking: &[String],
+    is_programmed: bool,
+) -> (Truth, &'static str, String) {
+    if !lacking.is_empty() {
+        return (Truth::False, NETWORKS_LACKING, lacking.join("; "));
     }
+    if !is_programmed {
+        let message = format!(
+            "{} stay closed: no node's agent has programmed anything yet, and DataplaneReady of the nodes says why",
+            ingress.join(", ")
+        );
+        return (Truth::False, "NoAgent", message);
+    }
+    let message = format!(
+        "nodes whose DataplaneReady is True lead {} to its tasks",
+        ingress.join(", ")
+    );
+    (Truth::True, PROVIDED, message)
 }
 
 /// The ingress ports as the user wrote them.

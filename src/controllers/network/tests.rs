@@ -167,6 +167,55 @@ fn services_are_told_what_is_not_provided() {
     );
 }
 
+/// What is said of the default network of the namespace, where overlays are realised; nothing: there is none.
+fn default_said(world: &mut World) -> String {
+    let realising = Network(Settings {
+        addresses: true,
+        ..Settings::default()
+    });
+    for _ in 0..3 {
+        world.settle(&realising);
+    }
+    let object = ObjectKey::network(&Scoped::new("shop", "default"));
+    let record = world.cache.networks.get(&object.scoped());
+    assert_eq!(
+        record.is_some(),
+        world.cache.status(&object, "network").is_some()
+    );
+    said(world, &object)
+}
+
+#[test]
+fn a_namespace_has_its_own_network_while_a_service_leaves_networks_out() {
+    let all = "Accepted=True/Accepted Allocated=True/Allocated Available=True/Provided";
+    let default = || Scoped::new("shop", "default");
+    let mut world = world();
+    accept_service(
+        &mut world,
+        "{template: {container: nginx, networks: [front]}}",
+    );
+    assert_eq!(default_said(&mut world), "");
+    accept_service(&mut world, "{template: {container: nginx}}");
+    assert_eq!(default_said(&mut world), all);
+    let uid = |world: &World| world.cache.networks[&default()].uid.clone();
+    let first = uid(&world);
+    // Whoever writes it gives it other values, and it is the same.
+    world.raw("networks/shop/default", b"{mtu: 1400}".to_vec());
+    assert_eq!(default_said(&mut world), all);
+    assert_eq!(world.cache.networks[&default()].spec.mtu, 1400);
+    assert_eq!(uid(&world), first);
+    world.del(&Key::User(ObjectKey::network(&default())));
+    assert_eq!(default_said(&mut world), all);
+    assert_eq!(world.cache.networks[&default()].spec.mtu, 0);
+    assert_eq!(uid(&world), first);
+    accept_service(&mut world, "{template: {container: nginx, networks: []}}");
+    assert_eq!(default_said(&mut world), "");
+    // Without the switch nobody needs one.
+    accept_service(&mut world, "{template: {container: nginx}}");
+    world.settle(&network());
+    assert!(!world.cache.networks.contains_key(&default()));
+}
+
 #[test]
 fn a_forgotten_service_takes_its_status_along() {
     let mut world = world();

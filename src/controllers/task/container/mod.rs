@@ -22,8 +22,7 @@
 //! - The engine's restart policy is `no` (rule C7): a rebooted node revives nothing that was replaced.
 //! - Labels of ours win over those of the template.
 //!
-//! A task that names no overlays joins the engine's `bridge`, or nothing where `networks: []` asks for none; so do all where
-//! overlays are not realised. Deliberately absent: `pullPolicy` is the planner's; secrets and configs are refused at validation.
+//! With `networks: []` a task joins nothing; where overlays are not realised, all others join the engine's `bridge`. Deliberately absent: `pullPolicy` is the planner's; secrets and configs are refused at validation.
 
 mod claim;
 mod host;
@@ -68,9 +67,15 @@ pub struct ContainerInput<'a> {
     pub endpoints: &'a [Endpoint],
 }
 
-/// The engine's name for an overlay: `front`, outside the default namespace `shop_front`.
+/// The engine's name for an overlay: `front`, outside the default namespace `shop_front`; what engines call networks of
+/// their own has its namespace in front there, too.
 pub fn network_name(network: &Scoped) -> String {
-    service_name(network)
+    match network.name.as_str() {
+        "bridge" | "default" | "host" | "none" => {
+            format!("{}_{}", network.namespace, network.name)
+        }
+        _ => service_name(network),
+    }
 }
 
 /// The body of `POST /containers/create`.

@@ -204,6 +204,16 @@ fn a_task_begins_in_the_first_of_its_overlays_at_the_address_that_it_was_given()
 }
 
 #[test]
+fn no_overlay_is_called_as_the_engines_own_networks_are() {
+    let name = |namespace: &str, name: &str| network_name(&Scoped::new(namespace, name));
+    assert_eq!(name("default", "front"), "front");
+    assert_eq!(name("shop", "front"), "shop_front");
+    assert_eq!(name("default", "default"), "default_default");
+    assert_eq!(name("shop", "default"), "shop_default");
+    assert_eq!(name("default", "host"), "default_host");
+}
+
+#[test]
 fn a_task_on_overlays_asks_its_nodes_agent_first_and_then_whom_it_was_told_to() {
     let dns = json!({"servers": ["192.0.2.1"], "search": ["example.com"], "options": ["ndots:2"]});
     let mut case = Case::new(json!({"image": "x", "dns": dns}), json!([]));
