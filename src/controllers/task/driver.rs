@@ -1,5 +1,6 @@
 //! One engine: connect, verify, follow, list, and feed the workers.
 
+use super::agent::acknowledged::Acknowledged;
 use super::agent::feed::Feed;
 use super::agent::plane::Plane;
 use super::container::CLUSTER;
@@ -75,6 +76,8 @@ pub(super) struct Driver {
     pub(super) memory: Memory,
     /// What the data plane of nodes should be; none: overlays are not realised.
     pub(super) feed: Option<Feed>,
+    /// What the agents of all nodes have programmed that this manager drives.
+    pub(super) acknowledged: Arc<Acknowledged>,
 }
 
 /// Why a connection ended.

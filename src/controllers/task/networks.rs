@@ -1,17 +1,21 @@
 //! Which overlays a task joins, by what names and addresses, and what it still waits for. Pure.
 //!
+//! A task that is to stop is stopped once no node sends anybody to it any more ([`Callers`]).
+//!
 //! The gates of rule C8: a container is made once its addresses are given out, the node's agent has programmed them and
 //! the engine has their networks, and it is started under the same condition. What it waits for is said in its status once it
 //! has waited for longer than programming takes.
 
+use super::agent::acknowledged::Acknowledged;
 use super::agent::plane::Plane;
 use super::container::network_name;
 use crate::api::allocation::Item;
-use crate::api::name::Scoped;
+use crate::api::name::{ObjectKey, Scoped};
 use crate::api::service::Attachment;
-use crate::api::task::Task;
-use crate::runtime::cache::Cache;
-use crate::runtime::joins;
+use crate::api::status::Truth;
+use crate::api::task::{Desired, Task};
+use crate::runtime::cache::{Cache, Stored};
+use crate::runtime::{joins, view};
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
 
@@ -36,6 +40,55 @@ pub struct Endpoint {
     pub address: Ipv4Addr,
     /// Where the node's agent answers for names.
     pub gateway: Ipv4Addr,
+}
+
+/// Who may still send callers to a task that is to stop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Callers {
+    /// Nobody: it is on no overlay, or all nodes have acknowledged that it gets none.
+    #[default]
+    None,
+    /// Nodes whose agents this manager speaks to, and which have not acknowledged it yet.
+    Told,
+    /// Nodes whose agents others speak to, or nobody does: what they have programmed is not known here.
+    Unknown,
+}
+
+impl Callers {
+    /// Those of a task, by what agents have acknowledged.
+    pub fn of(
+        cache: &Cache,
+        service: &Scoped,
+        task: &Stored<Task>,
+        acknowledged: &Acknowledged,
+    ) -> Self {
+        let Some(facets) = cache.facets(&task.id) else {
+            return Self::None;
+        };
+        let mut given = cache.allocations.of(&joins::task_owner(service, &task.id));
+        let is_on_overlay = given.any(
+            |item| matches!(item, Item::Address(_, address) if joins::is_seen_at(facets, *address)),
+        );
+        if task.desired <= Desired::Running || !is_on_overlay {
+            return Self::None;
+        }
+        // The record says that it is to stop: in views from then on it gets nobody.
+        match acknowledged.least() {
+            Some(least) if least < task.mod_revision => Self::Told,
+            _ if has_others(cache, acknowledged) => Self::Unknown,
+            _ => Self::None,
+        }
+    }
+}
+
+/// Whether the agent of a node programs something, and is not spoken to from here.
+fn has_others(cache: &Cache, acknowledged: &Acknowledged) -> bool {
+    let mut others = cache.nodes.keys().filter(|node| !acknowledged.has(node));
+    others.any(|node| {
+        let status = cache.status(&ObjectKey::node(node), view::TASK);
+        let said = status.and_then(|status| status.condition(view::DATAPLANE_READY));
+        said.is_some_and(|said| said.status == Truth::True)
+    })
 }
 
 impl Endpoint {

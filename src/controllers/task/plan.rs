@@ -5,7 +5,7 @@
 //! goes on from.
 
 use super::container::{self, ContainerInput};
-use super::networks::{Endpoint, Networks};
+use super::networks::{Callers, Endpoint, Networks};
 use super::note;
 use super::snapshot::{Image, Seen, Snapshot};
 use super::status;
@@ -34,6 +34,16 @@ const FRESH: Duration = Duration::from_secs(5);
 /// How long a task may wait for its networks before people are told: programming takes tens of milliseconds.
 const UNSAID: Duration = Duration::from_secs(2);
 
+/// How long agents may take to acknowledge that a task gets nobody any more: that of a node programs within tens of
+/// milliseconds, or a second where thousands of services arrive at once. Who takes longer is not waited for.
+const ACKNOWLEDGED: Duration = Duration::from_secs(5);
+
+/// The same for agents that other managers speak to: nobody says when they are done.
+const TOLD_BY_OTHERS: Duration = Duration::from_secs(2);
+
+/// How often acknowledgements are looked at: it is for tasks that are about to be stopped only.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// Docker's own grace, where the revision does not say or is gone.
 const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 
@@ -50,7 +60,8 @@ pub struct Decision {
     pub order: Option<Order>,
     /// Plan again after this long, even if nothing changes.
     pub look_again: Option<Duration>,
-    /// Whether it waits for its networks (rule C8): plan again when the node's data plane has changed.
+    /// Whether it waits for its networks (rule C8), or for callers to stay away: plan again when the node's data plane has
+    /// changed.
     pub waits: bool,
 }
 
@@ -229,11 +240,7 @@ fn pull(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>, image: &str) -> Decision {
 
 /// What the task needs of networks is not there yet. Nothing is said of a wait that is soon over.
 fn wait(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>, why: &str) -> Decision {
-    let since = snapshot.progress.waits_since;
-    let waited = since.map_or(Duration::ZERO, |since| {
-        snapshot.now.since_boot.saturating_sub(since)
-    });
-    let decision = match UNSAID.checked_sub(waited) {
+    let decision = match UNSAID.checked_sub(waited(snapshot)) {
         Some(left) if !left.is_zero() => Decision {
             look_again: Some(left),
             ..Decision::default()
@@ -244,6 +251,14 @@ fn wait(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>, why: &str) -> Decision {
         waits: true,
         ..decision
     }
+}
+
+/// How long it has waited for its networks or its callers.
+fn waited(snapshot: &Snapshot<'_>) -> Duration {
+    let since = snapshot.progress.waits_since;
+    since.map_or(Duration::ZERO, |since| {
+        snapshot.now.since_boot.saturating_sub(since)
+    })
 }
 
 /// Makes the container; where it is to run, `starting` is committed on the way (rules C4, C9).
@@ -503,7 +518,21 @@ fn start(container: &Container) -> Decision {
     }
 }
 
+/// Stops what runs, once nobody is sent to it any more.
 fn stop(snapshot: &Snapshot<'_>, container: &Container) -> Decision {
+    let patience = match snapshot.callers {
+        Callers::None => Duration::ZERO,
+        Callers::Told => ACKNOWLEDGED,
+        Callers::Unknown => TOLD_BY_OTHERS,
+    };
+    let left = patience.saturating_sub(waited(snapshot));
+    if !left.is_zero() {
+        return Decision {
+            waits: true,
+            look_again: Some(left.min(LOOK)),
+            ..Decision::default()
+        };
+    }
     let grace = snapshot
         .revision
         .and_then(|revision| revision.template.container.stop_grace_period)

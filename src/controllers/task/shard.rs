@@ -1,5 +1,6 @@
 //! The session and its shards: which engines this manager drives (rules S4, N6).
 
+use super::agent::acknowledged::Acknowledged;
 use super::agent::feed::{self, Compute, Feed};
 use super::driver::{Driver, Memory};
 use crate::api::accepted::AcceptedNode;
@@ -85,6 +86,7 @@ async fn sessions(
         let shards = Shards {
             connector: connector.clone(),
             feed: feed.clone(),
+            acknowledged: Arc::default(),
             context: context.clone(),
             session: session.clone(),
         };
@@ -104,6 +106,7 @@ async fn sessions(
 struct Shards {
     connector: Arc<dyn Connector>,
     feed: Option<Feed>,
+    acknowledged: Arc<Acknowledged>,
     context: Context,
     session: Arc<Session>,
 }
@@ -206,6 +209,7 @@ impl Shards {
             context,
             connector: self.connector.clone(),
             feed: self.feed.clone(),
+            acknowledged: self.acknowledged.clone(),
         };
         shard.drive()
     }
@@ -222,6 +226,7 @@ struct Shard {
     context: Context,
     connector: Arc<dyn Connector>,
     feed: Option<Feed>,
+    acknowledged: Arc<Acknowledged>,
 }
 
 /// Why a shard is held no longer.
@@ -296,6 +301,7 @@ impl Shard {
             connector: self.connector.clone(),
             memory,
             feed: self.feed.clone(),
+            acknowledged: self.acknowledged.clone(),
         }
     }
 

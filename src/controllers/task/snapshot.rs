@@ -1,6 +1,6 @@
 //! What one plan for one task rests on. Pure.
 
-use super::networks::Networks;
+use super::networks::{Callers, Networks};
 use crate::api::cluster::Cluster;
 use crate::api::key::Key;
 use crate::api::name::{NodeName, Scoped};
@@ -44,7 +44,7 @@ pub struct Progress {
     pub retry_at: Option<Duration>,
     /// What the last attempt failed with, for people.
     pub trouble: Option<String>,
-    /// Since when it waits for its networks, on the clock since boot.
+    /// Since when it waits for its networks, or for callers to stay away, on the clock since boot.
     pub waits_since: Option<Duration>,
 }
 
@@ -100,6 +100,8 @@ pub struct Snapshot<'a> {
     pub progress: &'a Progress,
     /// Which overlays it joins, and what it waits for before that.
     pub networks: &'a Networks,
+    /// Who may still send callers to it, if it is to stop.
+    pub callers: Callers,
     /// Now.
     pub now: Now,
 }
@@ -154,6 +156,7 @@ impl<'a> Snapshot<'a> {
             seen,
             progress,
             networks: &Networks::Engines,
+            callers: Callers::None,
             now,
         })
     }

@@ -1,7 +1,7 @@
 //! The plan for one task: a table of rules, and a simulated engine that crashes at every step.
 
 use super::container::{self, ContainerInput};
-use super::networks::{Endpoint, Networks};
+use super::networks::{Callers, Endpoint, Networks};
 use super::plan::{Decision, plan};
 use super::snapshot::{Image, Progress, Refused, Seen, Snapshot};
 use crate::api::accepted::AcceptedNode;
@@ -41,6 +41,7 @@ pub(super) struct World {
     now: Duration,
     task_revision: i64,
     networks: Networks,
+    callers: Callers,
 }
 
 impl World {
@@ -89,6 +90,7 @@ impl World {
             now: Duration::from_secs(100),
             task_revision: 5,
             networks: Networks::Engines,
+            callers: Callers::None,
         }
     }
 
@@ -142,6 +144,7 @@ impl World {
         )
         .unwrap();
         snapshot.networks = &self.networks;
+        snapshot.callers = self.callers;
         plan(&snapshot)
     }
 
@@ -239,6 +242,7 @@ impl World {
                 self.progress.retry_at = Some(self.now + Duration::from_secs(2));
             }
             "waits" => self.networks = Networks::Wait("no way yet".into()),
+            "called" => self.callers = Callers::Told,
             "waited" => self.progress.waits_since = Some(self.now - Duration::from_secs(2)),
             "overlays" => {
                 let endpoint = |network: &str, last| Endpoint {
@@ -429,6 +433,7 @@ fn nothing_is_made_or_started_before_its_networks_are_there() {
     check("waits committed starting created looked sent", "again 2");
     check("waits starting up", "write running");
     check("want-shutdown waits running+c1 up", "stop c1 10");
+    check("want-shutdown called running+c1 up", "again 0; wait");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! One worker: plan, write and order, take in what was seen, and again until nothing is left to do.
 
 use super::driver::{Connection, Ended};
-use super::networks::Networks;
+use super::networks::{Callers, Networks};
 use super::plan::{Decision, plan};
 use super::snapshot::{Image, Progress, Refused, Seen, Snapshot};
 use crate::api::uid::TaskId;
@@ -124,6 +124,9 @@ impl Connection {
                 (_, _) => Networks::Engines,
             };
             snapshot.networks = &networks;
+            if let (Some(_), Some((service, record))) = (&driver.feed, snapshot.task) {
+                snapshot.callers = Callers::of(cache, service, record, &driver.acknowledged);
+            }
             let is_known =
                 snapshot.task.is_some() || snapshot.has_binding_key || snapshot.has_status_key;
             Some((plan(&snapshot), is_known))
@@ -135,7 +138,7 @@ impl Connection {
         Some(decision)
     }
 
-    /// Notes since when a task waits for its networks.
+    /// Notes since when a task waits for its networks or its callers.
     fn note_wait(&self, task: &TaskId, waits: bool) {
         let now = self.now();
         if let Some(progress) = self.memory().get_mut(task) {

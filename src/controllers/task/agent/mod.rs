@@ -14,11 +14,14 @@
 //! - A state is sent when the one before was answered, so an agent that is slow gets fewer and newer ones.
 //! - An address is used once this node's agent has programmed it. Other nodes program the same state at the same time, and
 //!   send nobody there before the task serves; who calls it by its address in the first moments waits for their ARP.
+//! - Which view of the store a node has programmed is noted ([`acknowledged`]): a task is stopped once all have one in which it
+//!   gets nobody any more.
 //! - Nothing is sent while what runs is being adopted (rule S6), nor by who has not seen its own claim (rule S2).
 //!
 //! Deliberately absent: images for other processors than this one's, networks that strangers may join, and taking
-//! agents away where a manager is started without networks.
+//! agents away where a manager is started without networks (`skep down` does).
 
+pub mod acknowledged;
 pub mod container;
 pub mod feed;
 pub mod plane;
@@ -26,7 +29,7 @@ mod realise;
 mod session;
 
 use super::driver::{Connection, Ended};
-use crate::api::unit::Incarnation;
+use crate::api::unit::{Incarnation, Revision};
 use crate::dataplane::agent::{Authority, Order, Report};
 use crate::dataplane::delta::{Way, way};
 use crate::dataplane::state::State;
@@ -155,6 +158,8 @@ impl Connection {
     ) -> Result<(), Trouble> {
         let container = self.agent().await?;
         self.list_networks().await?;
+        let place = self.driver.acknowledged.place(&self.driver.node);
+        let mut seen = view_of(&first);
         let mut sent = Arc::new(first);
         self.retire_networks(&sent).await?;
         let authority = self.authority();
@@ -177,6 +182,7 @@ impl Connection {
                     self.change_plane(|plane| plane.hear(&report, &sent));
                     let is_programmed = report.programmed == Some(sent.revision);
                     if is_programmed {
+                        place.tell(seen);
                         backoff.reset();
                         self.make_networks(&sent).await?;
                     }
@@ -193,11 +199,14 @@ impl Connection {
                     let Some(Wish::State(next)) = self.wish(feed) else {
                         return Ok(());
                     };
+                    seen = view_of(&next);
                     if let Some(order) = order(&sent, &next) {
                         sent = Arc::new(*next);
                         self.retire_networks(&sent).await?;
                         session.send(&order).await?;
                         overdue = Some(Box::pin(sleep(ANSWER)));
+                    } else if self.plane().is_at(&sent) {
+                        place.tell(seen);
                     }
                 }
                 () = until(&mut overdue) => {
@@ -266,6 +275,11 @@ impl Connection {
         let states: Option<States> = states.flatten();
         states.map(|states| states.numbers).unwrap_or_default()
     }
+}
+
+/// The view of the store that a state follows from.
+fn view_of(state: &State) -> Revision {
+    Revision(i64::try_from(state.revision.0).unwrap_or(i64::MAX))
 }
 
 /// What leads from one state to the next; nothing: it is the same.

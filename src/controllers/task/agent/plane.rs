@@ -113,6 +113,12 @@ impl Plane {
         }
     }
 
+    /// Whether a state is what the kernel was said to show.
+    pub fn is_at(&self, state: &State) -> bool {
+        let programmed = self.programmed.as_ref();
+        programmed.is_some_and(|programmed| programmed.revision == state.revision)
+    }
+
     /// What stands in the way.
     pub fn fail(&mut self, reason: &'static str, why: String) {
         self.trouble = Some((reason, why));
