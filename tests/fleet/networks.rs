@@ -17,7 +17,7 @@ const SAYS_WHERE: &str = "{image: 'skep-test/busybox:1', stopSignal: SIGKILL, \
     command: [sh, -c, 'echo $SKEP_NODE >/tmp/index.html; httpd -f -p 80 -h /tmp']}";
 
 /// What a node's kernel and engine show: links, rules, routes and the engine's chains, its networks and volumes.
-async fn shown(node: &Node) -> String {
+pub(crate) async fn shown(node: &Node) -> String {
     let kernel = "ip -o link | cut -d: -f2 | grep -v veth; ip rule; ip route show table all | sed 's/ linkdown//' | sort; iptables-save | grep ^-A | sort";
     let kernel = node.exec(kernel).await;
     let networks = node
