@@ -98,9 +98,9 @@ pub struct ManagerArgs {
     /// Where networks without a subnet of their own get one, as a /24; the same for all managers
     #[arg(long, value_name = "SUBNET", default_value_t = DEFAULT_POOL, value_parser = network_pool)]
     pub network_pool: Cidr,
-    /// Realise overlay networks: addresses, published ports, an agent on every node, and tasks in the networks that they name.
-    /// Not finished
-    #[arg(long, hide = true)]
+    /// Realise overlay networks, names, virtual addresses and ingress ports: an agent on every node programs its kernel; the
+    /// same for all managers
+    #[arg(long)]
     pub networks: bool,
     /// Id of the cluster to serve where the store has lost it
     #[arg(long, value_name = "ID", value_parser = cluster_id)]
@@ -172,7 +172,7 @@ pub(super) fn period(text: &str) -> Result<Period, String> {
     Period::parse(text)
 }
 
-fn network_pool(text: &str) -> Result<Cidr, String> {
+pub(super) fn network_pool(text: &str) -> Result<Cidr, String> {
     let pool: Cidr = text.parse()?;
     match pool.is_subnet() && (8..=24).contains(&pool.length) {
         true => Ok(pool),

@@ -18,6 +18,7 @@ use crate::store::etcd::Etcd;
 use futures::FutureExt;
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
@@ -153,6 +154,7 @@ async fn manage(globals: &StoreArgs, args: ManagerArgs) -> Ended {
         },
         node: node::Settings {
             grace: args.node_grace.0,
+            address: own_address(),
         },
     };
     let (stop, stopped) = watch::channel(false);
@@ -164,6 +166,16 @@ async fn manage(globals: &StoreArgs, args: ManagerArgs) -> Ended {
     let cache = SharedCache::new(&prefix);
     let result = hosted::run(options, kv, cache, Some(listener), stopped).await;
     result.map_err(|error| (FAILED, error.to_string()))
+}
+
+/// The address by which this machine reaches others, and is most likely reached: that of its way to anywhere. Nothing is
+/// sent to find it.
+pub(super) fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    // An address for documentation (RFC 5737): it is nobody's.
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_unspecified() && !address.is_loopback()).then_some(address)
 }
 
 async fn load_image(command: ImageCommand) -> Ended {

@@ -1,4 +1,5 @@
-//! What `skep down` takes away from a cluster: services with their containers, networks, and containers without a record.
+//! What `skep down` takes away from a cluster: services with their containers, networks with the agents of nodes, and
+//! containers without a record.
 //!
 //! It deletes what people wrote and waits until the controllers have cleaned up, so containers end as gracefully as
 //! with any other delete. At the end the engines themselves are asked whether anything is left. Nodes stay: they are
@@ -17,12 +18,13 @@ use super::reap;
 use super::session::Session;
 use super::tasks;
 use crate::api::name::{Kind, NodeName, ObjectKey};
+use crate::api::status::NodeState;
 use crate::api::uid::{TaskId, Uid};
 use crate::controllers::task::container::{CLUSTER, Claim, claim};
 use crate::engine::Engine;
 use crate::runtime::cache::Cache;
 use crate::runtime::view;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
@@ -41,6 +43,21 @@ pub struct Request {
 pub async fn is_managed(session: &Session) -> bool {
     let cache = session.snapshot().await;
     cache.is_ok_and(|cache| !cache.managers.is_empty())
+}
+
+/// Whether the agent of any node was heard of: managers realise networks.
+pub async fn has_agents(session: &Session) -> bool {
+    let cache = session.snapshot().await;
+    cache.is_ok_and(|cache| !agents(&cache).is_empty())
+}
+
+/// The nodes with an agent, as far as is known.
+fn agents(cache: &Cache) -> BTreeSet<NodeName> {
+    let has = |node: &&NodeName| {
+        let status = cache.status(&ObjectKey::node(node), view::TASK);
+        status.is_some_and(|status| status.condition(view::DATAPLANE_READY).is_some())
+    };
+    cache.nodes.keys().filter(has).cloned().collect()
 }
 
 /// Says what would go, and asks; the exit code if it is not to be.
@@ -72,7 +89,8 @@ async fn remove(session: &Session, timeout: Duration) -> Result<(), Error> {
     let what = Doomed::of(&cache);
     let done = tokio::time::timeout(timeout, async {
         take(session, &cache, &what).await?;
-        reaped(session).await
+        reaped(session).await?;
+        disarmed(session, agents(&cache)).await
     });
     if let Ok(result) = done.await {
         result?;
@@ -199,6 +217,32 @@ async fn reaped(session: &Session) -> Result<(), Error> {
     Ok(())
 }
 
+/// Waits until the agents have taken back what they programmed, and are gone. One of a node that nobody reaches stays, as do
+/// its containers.
+async fn disarmed(session: &Session, mut nodes: BTreeSet<NodeName>) -> Result<(), Error> {
+    let mut follow = session.follow(session.snapshot().await?);
+    loop {
+        let now = &follow.cache;
+        let armed = agents(now);
+        for gone in nodes.difference(&armed) {
+            session.terminal.line(&format!("agent on {gone} removed"))?;
+        }
+        nodes.retain(|node| armed.contains(node));
+        let is_reached = |node: &NodeName| {
+            let view = view::node(now, node);
+            view.is_some_and(|view| view.state == NodeState::Ready)
+        };
+        if !nodes.iter().any(is_reached) {
+            for node in &nodes {
+                let what = format!("warning: node {node} is not reached, and keeps its agent");
+                session.terminal.note(&what);
+            }
+            return Ok(());
+        }
+        follow.changed().await?;
+    }
+}
+
 /// Asks each engine whether a container of this cluster is left.
 async fn left(session: &Session) -> Result<(), Error> {
     let cache = session.snapshot().await?;
@@ -244,7 +288,7 @@ async fn ours(engine: &dyn Engine, node: &NodeName, cluster: &Uid) -> Vec<String
 /// Nodes that hold up the end.
 fn away(cache: &Cache) -> Vec<String> {
     let nodes = view::nodes(cache).into_iter();
-    let away = nodes.filter(|node| node.state != crate::api::status::NodeState::Ready);
+    let away = nodes.filter(|node| node.state != NodeState::Ready);
     away.map(|node| {
         format!(
             "node {} is {}: {} (`skep node rm --force {}` gives its containers up)",

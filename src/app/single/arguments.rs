@@ -1,9 +1,11 @@
 //! Flags of `skep up`, `skep down` and `skep store`.
 
+use crate::api::subnet::Cidr;
 use crate::api::uid::Uid;
 use crate::api::unit::{Bytes, Period};
-use crate::app::arguments::{bytes, cluster_id, manager_name, period};
+use crate::app::arguments::{bytes, cluster_id, manager_name, network_pool, period};
 use crate::cli;
+use crate::controllers::network::DEFAULT_POOL;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -53,6 +55,12 @@ pub struct UpArgs {
     /// How long an engine may fail to answer before its tasks are replaced
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = period)]
     pub node_grace: Period,
+    /// Realise overlay networks, names, virtual addresses and ingress ports: an agent on every node programs its kernel
+    #[arg(long)]
+    pub networks: bool,
+    /// Where networks without a subnet of their own get one, as a /24
+    #[arg(long, value_name = "SUBNET", default_value_t = DEFAULT_POOL, value_parser = network_pool)]
+    pub network_pool: Cidr,
     /// Id of the cluster to serve where the store has lost it
     #[arg(long, value_name = "ID", value_parser = cluster_id)]
     pub cluster_id: Option<Uid>,

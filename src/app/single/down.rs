@@ -4,14 +4,15 @@
 //! As with compose, a `skep up` in another terminal ends with it.
 
 use super::super::process::{
-    Ended, FAILED, USAGE, ended, environment, hostname, open, start_quiet_logs, terminal,
+    Ended, FAILED, USAGE, ended, environment, hostname, open, own_address, start_quiet_logs,
+    terminal,
 };
 use super::arguments::DownArgs;
 use super::home::{self, Denied, Home};
 use super::plane::{self, Plane, Settings};
 use super::{images, own_store, stop};
 use crate::cli::{self, Session};
-use crate::controllers::{cluster, node};
+use crate::controllers::{cluster, network, node};
 use crate::embedded::local::Local;
 use crate::embedded::store::Store;
 use crate::engine::DockerConnector;
@@ -112,7 +113,14 @@ async fn with_store(
         prefix: prefix.to_owned(),
         metrics: None,
         cluster: cluster::Settings::default(),
-        node: node::Settings::default(),
+        network: network::Settings {
+            addresses: cli::down::has_agents(&look).await,
+            ..network::Settings::default()
+        },
+        node: node::Settings {
+            address: own_address(),
+            ..node::Settings::default()
+        },
     };
     let mut plane = Plane::start(home, store, settings).await?;
     let code = tokio::select! {

@@ -28,9 +28,11 @@ pub(super) use serve::serve;
 
 use super::hosted::until;
 use super::logs;
-use super::process::{Ended, FAILED, USAGE, ended, environment, hostname, start_logs, terminal};
+use super::process::{
+    Ended, FAILED, USAGE, ended, environment, hostname, own_address, start_logs, terminal,
+};
 use crate::cli::{Session, up as look};
-use crate::controllers::{cluster, node};
+use crate::controllers::{cluster, network, node};
 use crate::embedded::local::Local;
 use crate::embedded::store::Store;
 use crate::engine::DockerConnector;
@@ -136,8 +138,13 @@ fn settings(args: &UpArgs, name: String, prefix: &str, metrics: TcpListener) -> 
             id: args.cluster_id.clone(),
             ..cluster::Settings::default()
         },
+        network: network::Settings {
+            pool: args.network_pool,
+            addresses: args.networks,
+        },
         node: node::Settings {
             grace: args.node_grace.0,
+            address: own_address(),
         },
     }
 }

@@ -5,7 +5,7 @@ use super::super::manager::{self, CONTROLLERS, Options};
 use super::super::process::{FAILED, explain, hostname};
 use super::super::state::{Noted, StateDir};
 use super::home::Home;
-use crate::controllers::{cluster, node};
+use crate::controllers::{cluster, network, node};
 use crate::embedded::journal;
 use crate::embedded::local::Local;
 use crate::embedded::store::{self, Store};
@@ -26,6 +26,8 @@ pub(super) struct Settings {
     pub(super) metrics: Option<TcpListener>,
     /// Settings of controller `cluster`.
     pub(super) cluster: cluster::Settings,
+    /// Settings of controller `network`.
+    pub(super) network: network::Settings,
     /// Settings of controller `node`.
     pub(super) node: node::Settings,
 }
@@ -77,7 +79,7 @@ impl Plane {
                 .and_then(Result::ok)
                 .map(|address| address.to_string()),
             cluster: settings.cluster,
-            network: Default::default(),
+            network: settings.network,
             node: settings.node,
         };
         let cache = SharedCache::new(&settings.prefix);

@@ -37,6 +37,7 @@ use crate::runtime::plan::Plan;
 use crate::runtime::reconciler;
 use snapshot::Snapshot;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -52,11 +53,16 @@ pub const GRACE: Duration = Duration::from_secs(10);
 pub struct Settings {
     /// How long failed contacts last before a node counts as down.
     pub grace: Duration,
+    /// Where other machines reach this one: what stands for the address of an engine behind a socket. `None`: not known.
+    pub address: Option<IpAddr>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { grace: GRACE }
+        Self {
+            grace: GRACE,
+            address: None,
+        }
     }
 }
 
@@ -70,7 +76,7 @@ pub async fn run(
     let nodes = Arc::new(Nodes::new(read, settings.grace));
     tokio::join!(
         reconciler::run(nodes, context.clone(), stop.clone()),
-        pulse::run(settings.grace, connector, context, stop),
+        pulse::run(settings, connector, context, stop),
     );
 }
 

@@ -3,14 +3,16 @@
 //! The leader of `health` judges the engines that any manager can reach; a socket is judged by the manager that its spec
 //! names, under the key `shards/health-<name>`. Each status is written only when it changes.
 
+use super::Settings;
 use super::accept::is_socket;
 use super::health::{Contact, Doubt, Evidence, judge};
 use super::snapshot::health_shard;
 use super::status::{engine_status, tell};
+use crate::api::accepted::AcceptedNode;
 use crate::api::key::Key;
 use crate::api::name::{NodeName, ObjectKey};
 use crate::api::node::EngineSpec;
-use crate::api::status::NodeState;
+use crate::api::status::{NodeState, Status};
 use crate::api::unit::{LeaseId, Revision, Term};
 use crate::engine::{Connector, Engine, Error, Identity};
 use crate::metrics::list;
@@ -43,13 +45,13 @@ const IDENTITY: Duration = Duration::from_secs(60);
 
 /// Judges engines until `stop`.
 pub(super) async fn run(
-    grace: Duration,
+    settings: Settings,
     connector: Arc<dyn Connector>,
     context: Context,
     stop: watch::Receiver<bool>,
 ) {
     let wards = Wards {
-        grace,
+        settings,
         connector,
         context,
     };
@@ -57,7 +59,7 @@ pub(super) async fn run(
 }
 
 struct Wards {
-    grace: Duration,
+    settings: Settings,
     connector: Arc<dyn Connector>,
     context: Context,
 }
@@ -245,7 +247,7 @@ impl Wards {
             since: Revision(term.0),
             lease,
             writer,
-            grace: self.grace,
+            settings: self.settings,
             connector: self.connector.clone(),
             context,
             beats: Arc::default(),
@@ -272,13 +274,21 @@ struct Ward {
     since: Revision,
     lease: LeaseId,
     writer: Writer,
-    grace: Duration,
+    settings: Settings,
     connector: Arc<dyn Connector>,
     context: Context,
     beats: Beats,
 }
 
 impl Ward {
+    /// The engine behind a socket is where this process is.
+    fn place(&self, node: &AcceptedNode, status: &mut Status) {
+        let is_socket = node.spec.engine.url.starts_with("unix://");
+        if let Some(engine) = status.engine.as_mut().filter(|_| is_socket) {
+            engine.address = engine.address.or(self.settings.address);
+        }
+    }
+
     /// Contacts and judges until the term is over; says why.
     async fn tend(&self) -> String {
         tokio::select! {
@@ -375,7 +385,7 @@ impl Ward {
         let now = self.context.clock.now();
         let beats = lock(&self.beats);
         let contacts = beats.values().map(|beat| &beat.contact);
-        let holds = doubt.look(contacts, self.grace, now.since_boot);
+        let holds = doubt.look(contacts, self.settings.grace, now.since_boot);
         self.context.cache.read(|cache| {
             let on_record = on_record(cache);
             beats
@@ -396,12 +406,13 @@ impl Ward {
                         recorded,
                         twin: twin.map(NodeName::as_str),
                         before: engine.map_or(NodeState::Unknown, |engine| engine.state),
-                        grace: self.grace,
+                        grace: self.settings.grace,
                         holds,
                         now: now.since_boot,
                     });
-                    let status =
+                    let mut status =
                         engine_status(node, before, beat.identity.as_ref(), &verdict, now.wall);
+                    self.place(node, &mut status);
                     let note = tell(name, before, &status);
                     let key = Key::Status(object, HEALTH.into());
                     (before != Some(&status)).then(|| (Step::default().put(key, &status), note))
