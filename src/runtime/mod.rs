@@ -2,7 +2,7 @@
 //!
 //! One datum's way: a change reaches the [`watcher`], which feeds the [`cache`]; subscribers put keys into their
 //! [`queue`]; a [`controller`] plans from the cache ([`plan`], [`view`]) and the executor [`apply`] writes the plan under
-//! its leader's fence; [`changes`] wakes who waits for some keys only; [`term`] watches the key that gives a right; [`recorder`] turns notes into events and [`joins`] says who joins which network; [`gauges`] shows the cache to Prometheus. The door [`clock`] is the only way to time and
+//! its leader's fence; [`changes`] wakes who waits for some keys only; [`term`] watches the key that gives a right; [`recorder`] turns notes into events and [`joins`] says who joins which network, [`published`] which number a port has; [`gauges`] shows the cache to Prometheus. The door [`clock`] is the only way to time and
 //! randomness.
 
 pub mod accept;
