@@ -58,6 +58,7 @@ fn condition(compare: &Compare) -> Condition {
         Compare::Missing(key) => (key, Target::Create(0)),
         Compare::CreatedAt(key, revision) => (key, Target::Create(revision.0)),
         Compare::ModifiedAt(key, revision) => (key, Target::Mod(revision.0)),
+        Compare::HeldBy(key, lease) => (key, Target::Lease(lease.0)),
     };
     Condition {
         span: Span::One(key.as_bytes().into()),

@@ -323,13 +323,17 @@ mod tests {
     use crate::api::unit::Revision;
     use crate::embedded::fault::Fault;
     use crate::embedded::memory::Memory;
+    use crate::store::{LEASE_TTL, election};
 
     const FENCE: &str = "/skep/election/test/0000000000000001";
 
     fn writer(store: &Memory) -> Writer {
         let term = store.put(FENCE, "us");
+        fenced(store, vec![Compare::CreatedAt(FENCE.into(), term)])
+    }
+
+    fn fenced(store: &Memory, fence: Vec<Compare>) -> Writer {
         let cache = SharedCache::new("/skep/");
-        let fence = vec![Compare::CreatedAt(FENCE.into(), term)];
         Writer::start(
             Arc::new(store.clone()),
             cache,
@@ -379,6 +383,30 @@ mod tests {
         let answer = writer.write(vec![put("a")]).await;
         assert!(matches!(answer, Err(WriteError::TermOver(_))), "{answer:?}");
         assert!(store.get("/skep/managers/a").is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s4_anothers_claim_at_the_same_revision_does_not_fulfil_a_fence() {
+        const SHARD: &str = "/skep/shards/000";
+        let store = Memory::new();
+        let claim = async || {
+            let lease = store.grant(LEASE_TTL).await.expect("a lease").id;
+            match election::claim(&store, SHARD, lease, b"holder".to_vec()).await {
+                Ok(election::Claim::Ours(term)) => (term, lease),
+                taken => panic!("{taken:?}"),
+            }
+        };
+        let backup = store.put("/skep/nodes/a", "x");
+        let (term, lease) = claim().await;
+        let writer = fenced(&store, election::claimed(SHARD, term, lease));
+        assert!(writer.write(vec![put("a")]).await.is_ok());
+        store.rewind(backup).expect("the backup is there");
+        let (again, other) = claim().await;
+        assert_eq!(again, term);
+        let answer = writer.write(vec![put("b")]).await;
+        assert!(matches!(answer, Err(WriteError::TermOver(_))), "{answer:?}");
+        let writer = fenced(&store, election::claimed(SHARD, again, other));
+        assert!(writer.write(vec![put("b")]).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]

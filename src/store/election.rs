@@ -36,7 +36,8 @@ pub struct Leadership {
 }
 
 impl Leadership {
-    /// The comparison that every transaction of this term carries.
+    /// The comparison that every transaction of this term carries. The key is named after the lease: nobody else's claim
+    /// can fulfil it.
     pub fn fence(&self) -> Compare {
         Compare::CreatedAt(self.key.clone(), Revision(self.term.0))
     }
@@ -259,6 +260,16 @@ pub async fn claim(kv: &dyn Kv, key: &str, lease: LeaseId, value: Vec<u8>) -> Re
         Outcome::Refused { replies, .. } => Claim::Taken(first_read(replies)),
         Outcome::Unknown { error } => Claim::Unknown(error),
     })
+}
+
+/// What every transaction compares that rests on the claim of a key which others may claim as well. Its create revision
+/// alone is not ours for ever: in a store that was set back to before our claim, another's may get the very same. Its lease
+/// alone outlives a claim that was given back and made anew.
+pub fn claimed(key: &str, term: Term, lease: LeaseId) -> Vec<Compare> {
+    vec![
+        Compare::CreatedAt(key.into(), Revision(term.0)),
+        Compare::HeldBy(key.into(), lease),
+    ]
 }
 
 fn first_read(replies: Vec<Reply>) -> Option<KeyValue> {

@@ -93,13 +93,19 @@ pub enum Compare {
     CreatedAt(String, Revision),
     /// The key was last changed at this revision.
     ModifiedAt(String, Revision),
+    /// The key goes with this lease: a claim that others may make as well is still ours. A store that went back issues
+    /// revisions again, leases it does not.
+    HeldBy(String, LeaseId),
 }
 
 impl Compare {
     /// The key that is compared.
     pub fn key(&self) -> &str {
         match self {
-            Self::Missing(key) | Self::CreatedAt(key, _) | Self::ModifiedAt(key, _) => key,
+            Self::Missing(key)
+            | Self::CreatedAt(key, _)
+            | Self::ModifiedAt(key, _)
+            | Self::HeldBy(key, _) => key,
         }
     }
 }

@@ -54,6 +54,16 @@ async fn transactions_commit_or_are_refused() {
         assert!(holds(Compare::ModifiedAt("/t/a".into(), second)).await);
         assert!(!holds(Compare::ModifiedAt("/t/a".into(), revision)).await);
         assert!(!holds(Compare::Missing("/t/a".into())).await);
+        let lease = kv.grant(Duration::from_secs(60)).await.unwrap().id;
+        assert!(!holds(Compare::HeldBy("/t/a".into(), lease)).await);
+        let leased = Op::Put {
+            key: "/t/a".into(),
+            value: b"3".to_vec(),
+            lease: Some(lease),
+        };
+        let second = commit(kv, vec![leased]).await;
+        assert!(holds(Compare::HeldBy("/t/a".into(), lease)).await);
+        assert!(!holds(Compare::HeldBy("/t/b".into(), lease)).await);
         assert_eq!(latest_revision(kv, "/t/").await.unwrap(), second);
     })
     .await;

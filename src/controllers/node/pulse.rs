@@ -140,7 +140,7 @@ impl Wards {
     }
 
     async fn claim_sockets(&self, session: &Session) -> String {
-        let mut held: BTreeMap<NodeName, (Compare, AbortHandle)> = BTreeMap::new();
+        let mut held: BTreeMap<NodeName, (Vec<Compare>, AbortHandle)> = BTreeMap::new();
         let mut wards: JoinSet<String> = JoinSet::new();
         let mut progress = self.context.cache.follow();
         // A node that was just added must not wait a second; neither are a thousand changes a thousand looks.
@@ -158,7 +158,7 @@ impl Wards {
                 let value = encode(&self.context.holder());
                 match election::claim(&*self.context.kv, &full, session.lease(), value).await {
                     Ok(election::Claim::Ours(term)) => {
-                        let fence = Compare::CreatedAt(full, Revision(term.0));
+                        let fence = election::claimed(&full, term, session.lease());
                         let ward = self.ward(Some(node.clone()), key, term, session.lease());
                         let handle = wards.spawn(part(async move { ward.tend().await }));
                         held.insert(node, (fence, handle));
@@ -188,7 +188,7 @@ impl Wards {
     /// Gives back the sockets that are deleted or another manager's now: it must be able to claim them (rule N6).
     async fn give_back(
         &self,
-        held: &mut BTreeMap<NodeName, (Compare, AbortHandle)>,
+        held: &mut BTreeMap<NodeName, (Vec<Compare>, AbortHandle)>,
     ) -> Result<(), String> {
         let mine = self.context.cache.read(|cache| self.sockets_of_ours(cache));
         while let Some(node) = held.keys().find(|node| !mine.contains(*node)).cloned() {
@@ -196,9 +196,9 @@ impl Wards {
                 continue;
             };
             ward.abort();
-            let key = fence.key().to_owned();
+            let key = Key::Shard(health_shard(&node)).full(self.context.cache.prefix());
             let txn = Txn {
-                compares: vec![fence],
+                compares: fence,
                 then: vec![Op::Delete { key }],
                 otherwise: Vec::new(),
             };
@@ -232,12 +232,12 @@ impl Wards {
 
     fn ward(&self, only: Option<NodeName>, key: Key, term: Term, lease: LeaseId) -> Ward {
         let context = self.context.clone();
-        let fence = Compare::CreatedAt(key.full(context.cache.prefix()), Revision(term.0));
+        let fence = election::claimed(&key.full(context.cache.prefix()), term, lease);
         let writer = Writer::start(
             context.kv.clone(),
             context.cache.clone(),
             HEALTH,
-            vec![fence],
+            fence,
             context.metrics.clone(),
         );
         Ward {

@@ -121,9 +121,9 @@ impl Shards {
         loop {
             for shard in self.free(&held) {
                 match self.claim(&shard).await {
-                    Ok(Some(term)) => {
+                    Ok(Some((term, lease))) => {
                         held.insert(shard.clone());
-                        parts.spawn(part(self.drive(shard, term)));
+                        parts.spawn(part(self.drive(shard, term, lease)));
                     }
                     Ok(None) => {}
                     Err(why) => return why,
@@ -162,16 +162,17 @@ impl Shards {
     }
 
     /// Claims a shard; an error ends the session.
-    async fn claim(&self, shard: &str) -> Result<Option<Term>, String> {
+    async fn claim(&self, shard: &str) -> Result<Option<(Term, LeaseId)>, String> {
         let key = Key::Shard(shard.to_owned()).full(self.context.cache.prefix());
         let value = encode(&self.context.holder());
-        match election::claim(&*self.context.kv, &key, self.session.lease(), value).await {
+        let lease = self.session.lease();
+        match election::claim(&*self.context.kv, &key, lease, value).await {
             Ok(election::Claim::Ours(term)) => {
                 info!(shard, %term, "holds");
-                Ok(Some(term))
+                Ok(Some((term, lease)))
             }
             Ok(election::Claim::Taken(Some(taken))) if planted(Bug::ClaimsTakenShards) => {
-                Ok(Some(Term(taken.create_revision.0)))
+                Ok(Some((Term(taken.create_revision.0), taken.lease)))
             }
             Ok(election::Claim::Taken(_)) => Ok(None),
             Ok(election::Claim::Unknown(error)) => {
@@ -185,17 +186,21 @@ impl Shards {
     }
 
     /// Drives the engines of one shard; ends when the term is over.
-    fn drive(&self, name: String, term: Term) -> impl Future<Output = Ended> + use<> {
+    fn drive(
+        &self,
+        name: String,
+        term: Term,
+        lease: LeaseId,
+    ) -> impl Future<Output = Ended> + use<> {
         let session = self.session.clone();
-        let lease = session.lease();
         let key = Key::Shard(name.clone()).full(self.context.cache.prefix());
-        let fence = Compare::CreatedAt(key, Revision(term.0));
+        let fence = election::claimed(&key, term, lease);
         let context = self.context.clone();
         let writer = Writer::start(
             context.kv.clone(),
             context.cache.clone(),
             view::TASK,
-            vec![fence.clone()],
+            fence.clone(),
             context.metrics.clone(),
         );
         let may_act: MayAct = Arc::new(move || session.is_valid_now());
@@ -220,7 +225,7 @@ struct Shard {
     name: String,
     term: Term,
     lease: LeaseId,
-    fence: Compare,
+    fence: Vec<Compare>,
     writer: Writer,
     may_act: MayAct,
     context: Context,
@@ -324,9 +329,9 @@ impl Shard {
     /// Another manager may claim the node's shard from now on.
     async fn give_back(self) -> Ended {
         let txn = Txn {
-            compares: vec![self.fence.clone()],
+            compares: self.fence.clone(),
             then: vec![Op::Delete {
-                key: self.fence.key().to_owned(),
+                key: Key::Shard(self.name.clone()).full(self.context.cache.prefix()),
             }],
             otherwise: Vec::new(),
         };

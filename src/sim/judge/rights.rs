@@ -125,8 +125,17 @@ fn written(txn: &Txn) -> impl Iterator<Item = (&str, &'static [&'static str])> {
 fn fences(txn: &Txn) -> impl Iterator<Item = (&str, Revision)> {
     txn.compares.iter().filter_map(|compare| match compare {
         Compare::CreatedAt(key, at) => Some((key.strip_prefix("/skep/")?, *at)),
-        Compare::Missing(_) | Compare::ModifiedAt(..) => None,
+        Compare::Missing(_) | Compare::ModifiedAt(..) | Compare::HeldBy(..) => None,
     })
+}
+
+/// Whether nobody else's claim of the same right fulfils this fence: who claims a shard compares the lease as well.
+fn is_of_one(fence: &str, txn: &Txn) -> bool {
+    let is_held = |compare: &Compare| match compare {
+        Compare::HeldBy(key, _) => key.strip_prefix("/skep/") == Some(fence),
+        Compare::Missing(_) | Compare::CreatedAt(..) | Compare::ModifiedAt(..) => false,
+    };
+    !fence.starts_with("shards/") || txn.compares.iter().any(is_held)
 }
 
 impl Bench {
@@ -135,7 +144,9 @@ impl Bench {
         let rule = "every write compares the key that gives the right to it (S4)";
         for (key, owners) in written(txn) {
             let mut fences = fences(txn);
-            let is_kept = fences.any(|(fence, _)| owners.iter().any(|one| fence.starts_with(one)));
+            let is_kept = fences.any(|(fence, _)| {
+                owners.iter().any(|one| fence.starts_with(one)) && is_of_one(fence, txn)
+            });
             self.log
                 .check(rule, is_kept, || format!("{manager} writes {key}"));
         }

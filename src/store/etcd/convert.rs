@@ -63,6 +63,7 @@ fn compare(compare: &Compare) -> etcd_client::Compare {
         Compare::Missing(key) => C::create_revision(key.as_str(), equal, 0),
         Compare::CreatedAt(key, at) => C::create_revision(key.as_str(), equal, at.0),
         Compare::ModifiedAt(key, at) => C::mod_revision(key.as_str(), equal, at.0),
+        Compare::HeldBy(key, lease) => C::lease(key.as_str(), equal, lease.0),
     }
 }
 

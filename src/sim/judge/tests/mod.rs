@@ -532,6 +532,18 @@ fn a_write_without_its_right_is_seen() {
 }
 
 #[test]
+fn a_fence_that_anothers_claim_may_fulfil_is_seen() {
+    let mut court = Court::new();
+    let mut fenced = txn(Some(("shards/000", 3)), "status/tasks/n1/a");
+    court.bench.sends("m1", &fenced);
+    court.breaks("every write compares");
+    let shard = "/skep/shards/000".to_owned();
+    fenced.compares.push(Compare::HeldBy(shard, LeaseId(7)));
+    court.bench.sends("m1", &fenced);
+    court.is_fine();
+}
+
+#[test]
 fn an_order_of_another_manager_is_seen() {
     let mut court = Court::new();
     court.put("shards/000", &holder("m1"));
