@@ -15,6 +15,7 @@ use crate::api::unit::{Bytes, Generation, Incarnation, LeaseId, NanoCpus, Revisi
 use crate::runtime::cache::Cache;
 use crate::runtime::clock::Now;
 use crate::runtime::controller::Controller;
+use crate::runtime::fixture::is_empty_below;
 use crate::runtime::joins;
 use crate::runtime::pack::OPERATIONS;
 use crate::runtime::plan::{Expect, Note, Plan, Step, Write, encode};
@@ -181,6 +182,7 @@ impl World {
                 Expect::Unchanged(key, revision) => {
                     assert_eq!(self.cache.mod_revision(key), Some(*revision), "{key}");
                 }
+                Expect::NoneBelow(prefix) => assert!(is_empty_below(&self.cache, prefix)),
             }
         }
         let revision = Revision(self.cache.revision.0 + 1);

@@ -55,6 +55,13 @@ pub(super) fn transaction(txn: &Txn) -> Transaction {
 
 fn condition(compare: &Compare) -> Condition {
     let (key, target) = match compare {
+        Compare::NoneBelow(prefix) => {
+            return Condition {
+                span: prefix_span(&prefix),
+                target: Target::Create(0),
+                relation: Relation::Equal,
+            };
+        }
         Compare::Missing(key) => (key, Target::Create(0)),
         Compare::CreatedAt(key, revision) => (key, Target::Create(revision.0)),
         Compare::ModifiedAt(key, revision) => (key, Target::Mod(revision.0)),

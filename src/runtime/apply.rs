@@ -148,6 +148,7 @@ impl Writer {
             .map(|expect| match expect {
                 Expect::Missing(key) => Compare::Missing(key.full(prefix)),
                 Expect::Unchanged(key, revision) => Compare::ModifiedAt(key.full(prefix), revision),
+                Expect::NoneBelow(below) => Compare::NoneBelow(format!("{prefix}{below}")),
             })
             .collect();
         let ops = step

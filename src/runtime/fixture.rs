@@ -115,6 +115,7 @@ impl World {
         let holds = step.expects.iter().all(|expect| match expect {
             Expect::Missing(key) => self.cache.mod_revision(key).is_none(),
             Expect::Unchanged(key, revision) => self.cache.mod_revision(key) == Some(*revision),
+            Expect::NoneBelow(prefix) => is_empty_below(&self.cache, prefix),
         });
         for write in step.writes.iter().filter(|_| holds) {
             match write {
@@ -143,11 +144,22 @@ impl World {
     }
 }
 
+/// Whether nothing of a task, the only kind of record that is asked for by prefix, stands below `prefix`.
+pub(crate) fn is_empty_below(cache: &Cache, prefix: &str) -> bool {
+    let bindings = cache.bindings.keys();
+    let bindings = bindings.map(|(node, task)| Key::Binding(node.clone(), task.clone()));
+    let statuses = cache.task_statuses.keys();
+    let statuses = statuses.map(|(node, task)| Key::TaskStatus(node.clone(), task.clone()));
+    let mut keys = bindings.chain(statuses);
+    !keys.any(|key| key.to_string().starts_with(prefix))
+}
+
 /// The writes of a plan, one line each, in order: `put KEY` or `del KEY`, with what is expected in brackets.
 pub(crate) fn lines(plan: &Plan) -> Vec<String> {
     let expect = |expect: &Expect| match expect {
         Expect::Missing(key) => format!("missing {key}"),
         Expect::Unchanged(key, _) => format!("unchanged {key}"),
+        Expect::NoneBelow(prefix) => format!("none below {prefix}"),
     };
     let write = |write: &Write| match write {
         Write::Put(key, _) => format!("put {key}"),

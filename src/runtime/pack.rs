@@ -62,7 +62,7 @@ fn bytes(step: &Step) -> usize {
         .expects
         .iter()
         .map(|expect| match expect {
-            Expect::Missing(_) | Expect::Unchanged(..) => KEY,
+            Expect::Missing(_) | Expect::Unchanged(..) | Expect::NoneBelow(_) => KEY,
         })
         .sum();
     writes + expects

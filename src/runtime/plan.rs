@@ -56,6 +56,8 @@ pub enum Expect {
     Missing(Key),
     /// The key was last written at this revision.
     Unchanged(Key, Revision),
+    /// No key begins with this, which ends in `/`; without the prefix of all keys.
+    NoneBelow(String),
 }
 
 /// One write of a step.
@@ -157,6 +159,13 @@ impl Step {
     #[must_use]
     pub fn if_missing(mut self, key: Key) -> Self {
         self.expects.push(Expect::Missing(key));
+        self
+    }
+
+    /// Only if no key begins with `prefix`, whatever the cache shows.
+    #[must_use]
+    pub fn if_none_below(mut self, prefix: String) -> Self {
+        self.expects.push(Expect::NoneBelow(prefix));
         self
     }
 

@@ -189,7 +189,7 @@ fn holds(fence: &[Compare], replies: &[Reply]) -> bool {
             };
             let kv = kvs.first();
             match compare {
-                Compare::Missing(_) => kv.is_none(),
+                Compare::Missing(_) | Compare::NoneBelow(_) => kv.is_none(),
                 Compare::CreatedAt(_, at) => kv.is_some_and(|kv| kv.create_revision == *at),
                 Compare::ModifiedAt(_, at) => kv.is_some_and(|kv| kv.mod_revision == *at),
                 Compare::HeldBy(_, lease) => kv.is_some_and(|kv| kv.lease == *lease),

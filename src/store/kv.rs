@@ -96,16 +96,19 @@ pub enum Compare {
     /// The key goes with this lease: a claim that others may make as well is still ours. A store that went back issues
     /// revisions again, leases it does not.
     HeldBy(String, LeaseId),
+    /// No key begins with this prefix, which has to end in `/` (rule S10).
+    NoneBelow(String),
 }
 
 impl Compare {
-    /// The key that is compared.
+    /// The key that is compared, or the prefix of those that are.
     pub fn key(&self) -> &str {
         match self {
             Self::Missing(key)
             | Self::CreatedAt(key, _)
             | Self::ModifiedAt(key, _)
-            | Self::HeldBy(key, _) => key,
+            | Self::HeldBy(key, _)
+            | Self::NoneBelow(key) => key,
         }
     }
 }

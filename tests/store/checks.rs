@@ -64,6 +64,8 @@ async fn transactions_commit_or_are_refused() {
         let second = commit(kv, vec![leased]).await;
         assert!(holds(Compare::HeldBy("/t/a".into(), lease)).await);
         assert!(!holds(Compare::HeldBy("/t/b".into(), lease)).await);
+        assert!(!holds(Compare::NoneBelow("/t/".into())).await);
+        assert!(holds(Compare::NoneBelow("/t/a/".into())).await);
         assert_eq!(latest_revision(kv, "/t/").await.unwrap(), second);
     })
     .await;

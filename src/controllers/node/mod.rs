@@ -35,7 +35,7 @@ use crate::runtime::context::Context;
 use crate::runtime::controller::Controller;
 use crate::runtime::plan::Plan;
 use crate::runtime::reconciler;
-use snapshot::Snapshot;
+use snapshot::{Snapshot, left_behind};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -148,9 +148,17 @@ impl Controller for Nodes {
             }
             // A node that was deleted leaves when the last task has left it; to others tasks make no difference.
             Key::Binding(node, _) | Key::TaskStatus(node, _) => {
-                let record = cache.nodes.get(node);
-                let is_leaving = record.is_some_and(|record| record.deleted_at.is_some());
-                is_leaving.then(|| node.clone()).into_iter().collect()
+                let matters = match cache.nodes.get(node) {
+                    Some(record) => record.deleted_at.is_some(),
+                    None => left_behind(cache, node).next().is_some(),
+                };
+                matters.then(|| node.clone()).into_iter().collect()
+            }
+            Key::Task(_, task) if cache.task(task).is_none() => {
+                let seen = cache.facets(task).map_or(&[][..], |task| &task.statuses);
+                let nodes = seen.iter().map(|(node, _)| node);
+                let nodes = nodes.filter(|node| !cache.nodes.contains_key(*node));
+                nodes.cloned().collect()
             }
             Key::Shard(name) => name
                 .strip_prefix("health-")
@@ -172,7 +180,10 @@ impl Controller for Nodes {
         let reported = reported
             .filter(|object| object.kind == Kind::Node)
             .map(ObjectKey::node_name);
-        let all = cache.nodes.keys().cloned().chain(written).chain(reported);
+        let seen = cache.task_statuses.keys().map(|(node, _)| node);
+        let seen = seen.filter(|node| !cache.nodes.contains_key(*node));
+        let all = cache.nodes.keys().chain(seen).cloned();
+        let all = all.chain(written).chain(reported);
         let mut names: Vec<NodeName> = all.collect();
         names.sort();
         names.dedup();

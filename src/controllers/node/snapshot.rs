@@ -5,11 +5,15 @@ use crate::api::accepted::AcceptedNode;
 use crate::api::name::{NodeName, ObjectKey};
 use crate::api::status::{Condition, Found, Status, UnclaimedKind};
 use crate::api::text::Text;
+use crate::api::uid::TaskId;
 use crate::api::unit::Incarnation;
 use crate::planted::{Bug, planted};
 use crate::runtime::cache::{Cache, Stored};
 use crate::runtime::clock::Now;
 use crate::runtime::view;
+
+/// So many keys are deleted in one step, within the limits of a transaction (rule S7); what is left follows.
+const AT_ONCE: usize = 100;
 
 /// What one plan rests on.
 #[derive(Clone, Debug)]
@@ -30,6 +34,8 @@ pub struct Snapshot<'a> {
     pub has_agent: bool,
     /// Whether tasks are bound to it or were seen on it.
     pub has_tasks: bool,
+    /// Tasks without a record that were seen on the node, where it has none either: nobody else takes away what was seen.
+    pub left_behind: Vec<&'a TaskId>,
     /// Whether what runs is being adopted: what is known of the node may be of an earlier life of the store.
     pub is_adopting: bool,
     /// For a socket: whether its manager holds `shards/health-<name>`.
@@ -72,6 +78,7 @@ impl<'a> Snapshot<'a> {
             reporters: reporters.iter().map(|(name, _)| *name).collect(),
             has_tasks: cache.bindings_on(name).next().is_some()
                 || cache.task_statuses_on(name).next().is_some(),
+            left_behind: left_behind(cache, name).collect(),
             is_adopting: view::is_adopting(cache),
             is_held: cache.shards.contains_key(&health_shard(name)),
             managers: cache
@@ -107,6 +114,19 @@ impl<'a> Snapshot<'a> {
         let is_left = self.has_tasks || self.has_agent || runs_more || self.is_adopting;
         !is_left || planted(Bug::ForgetsNodeEarly)
     }
+}
+
+/// The tasks without a record that were seen on a node without one, at most as many as one step takes.
+pub(super) fn left_behind<'a>(
+    cache: &'a Cache,
+    node: &'a NodeName,
+) -> impl Iterator<Item = &'a TaskId> {
+    let seen = match cache.nodes.contains_key(node) {
+        true => None,
+        false => Some(cache.task_statuses_on(node)),
+    };
+    let seen = seen.into_iter().flatten().map(|status| &status.value.task);
+    seen.filter(|task| cache.task(task).is_none()).take(AT_ONCE)
 }
 
 /// The shard whose holder judges a socket's engine.

@@ -3,7 +3,7 @@
 use super::health::{Contact, Doubt, Evidence, HOLD, judge};
 use super::{GRACE, Nodes, read};
 use crate::api::key::Key;
-use crate::api::name::{NodeName, ObjectKey};
+use crate::api::name::{NodeName, ObjectKey, Scoped};
 use crate::api::status::{NodeState, Status, Truth};
 use crate::api::time::Timestamp;
 use crate::api::uid::Ids;
@@ -12,7 +12,7 @@ use crate::engine::Error;
 use crate::runtime::cache::Cache;
 use crate::runtime::clock::Now;
 use crate::runtime::controller::Controller;
-use crate::runtime::plan::{Plan, Write};
+use crate::runtime::plan::{Expect, Plan, Write};
 use crate::runtime::view::MANAGER_GONE;
 use crate::store::KeyValue;
 use serde_json::json;
@@ -300,6 +300,44 @@ fn a_bad_put_keeps_the_spec_and_a_deletion_waits_for_the_tasks() {
         ["cluster"],
         "and what is reported afterwards goes too"
     );
+}
+
+#[test]
+fn no_node_is_forgotten_under_a_task_that_was_bound_to_it_meanwhile() {
+    let mut store = Store::new();
+    let nodes = nodes();
+    store.put("nodes/n1", "engine: tcp://10.0.0.1:2375");
+    store.plan(&nodes, 1);
+    store.keys.remove("nodes/n1");
+    let plan = store.plan(&nodes, 2);
+    let below = |prefix: &str| Expect::NoneBelow(prefix.into());
+    let expected = [below("bindings/n1/"), below("status/tasks/n1/")];
+    assert_eq!(plan.steps[0].expects, expected, "whatever the cache shows");
+}
+
+#[test]
+fn what_was_seen_of_a_task_on_a_forgotten_node_goes_with_its_record() {
+    let mut store = Store::new();
+    let nodes = nodes();
+    let task = json!({
+        "id": "t", "service": "s", "slot": 1, "revision": 1, "desired": "running",
+        "createdAt": "2026-01-01T00:00:00Z",
+    });
+    let status = json!({
+        "task": "t", "service": "s", "node": "u", "state": "starting",
+        "since": "2026-01-01T00:00:00Z",
+    });
+    store.put("tasks/default/web/t", &task.to_string());
+    store.put("status/tasks/n1/t", &status.to_string());
+    let record = Key::Task(Scoped::new("default", "web"), "t".into());
+    assert!(store.plan(&nodes, 1).is_in_step(), "it has its record");
+    assert_eq!(nodes.work(&record, &store.cache()), []);
+    store.keys.remove("tasks/default/web/t");
+    assert_eq!(nodes.work(&record, &store.cache()), ["n1".into()]);
+    assert_eq!(nodes.all_work(&store.cache()), ["n1".into()]);
+    store.plan(&nodes, 2);
+    let left: Vec<&String> = store.keys.keys().collect();
+    assert_eq!(left, ["cluster"]);
 }
 
 #[test]

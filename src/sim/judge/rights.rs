@@ -85,6 +85,8 @@ fn owners(key: &Key, is_delete: bool) -> &'static [&'static str] {
         Key::Revision(..) => &["election/service/"],
         Key::Task(..) => &["election/service/", "election/reaper/"],
         Key::Binding(..) => &["election/scheduler/"],
+        // Nobody drives the engine of a node that is forgotten.
+        Key::TaskStatus(..) if is_delete => &["shards/", "election/node/"],
         Key::TaskStatus(..) => &["shards/"],
         Key::Accepted(object) => match object.kind {
             Kind::Service => &["election/service/"],
@@ -125,7 +127,10 @@ fn written(txn: &Txn) -> impl Iterator<Item = (&str, &'static [&'static str])> {
 fn fences(txn: &Txn) -> impl Iterator<Item = (&str, Revision)> {
     txn.compares.iter().filter_map(|compare| match compare {
         Compare::CreatedAt(key, at) => Some((key.strip_prefix("/skep/")?, *at)),
-        Compare::Missing(_) | Compare::ModifiedAt(..) | Compare::HeldBy(..) => None,
+        Compare::Missing(_)
+        | Compare::ModifiedAt(..)
+        | Compare::HeldBy(..)
+        | Compare::NoneBelow(_) => None,
     })
 }
 
@@ -133,7 +138,10 @@ fn fences(txn: &Txn) -> impl Iterator<Item = (&str, Revision)> {
 fn is_of_one(fence: &str, txn: &Txn) -> bool {
     let is_held = |compare: &Compare| match compare {
         Compare::HeldBy(key, _) => key.strip_prefix("/skep/") == Some(fence),
-        Compare::Missing(_) | Compare::CreatedAt(..) | Compare::ModifiedAt(..) => false,
+        Compare::Missing(_)
+        | Compare::CreatedAt(..)
+        | Compare::ModifiedAt(..)
+        | Compare::NoneBelow(_) => false,
     };
     !fence.starts_with("shards/") || txn.compares.iter().any(is_held)
 }

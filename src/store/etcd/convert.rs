@@ -64,6 +64,8 @@ fn compare(compare: &Compare) -> etcd_client::Compare {
         Compare::CreatedAt(key, at) => C::create_revision(key.as_str(), equal, at.0),
         Compare::ModifiedAt(key, at) => C::mod_revision(key.as_str(), equal, at.0),
         Compare::HeldBy(key, lease) => C::lease(key.as_str(), equal, lease.0),
+        // Holds for each key that there is, or for the one that is not there: so for none.
+        Compare::NoneBelow(prefix) => C::create_revision(prefix.as_str(), equal, 0).with_prefix(),
     }
 }
 
