@@ -320,7 +320,7 @@ fn what_was_seen_of_a_task_on_a_forgotten_node_goes_with_its_record() {
     let mut store = Store::new();
     let nodes = nodes();
     let task = json!({
-        "id": "t", "service": "s", "slot": 1, "revision": 1, "desired": "running",
+        "id": "t", "service": "s", "slot": {"replica": 1}, "revision": 1, "desired": "running",
         "createdAt": "2026-01-01T00:00:00Z",
     });
     let status = json!({
