@@ -191,6 +191,30 @@ fn a_pair_stays_one_when_its_service_changes_the_order() {
 }
 
 #[test]
+fn a_pair_stays_one_when_the_store_loses_it() {
+    for is_paired in [true, false] {
+        let mut judge = Judge::new();
+        let mut tasks = store(1, &[("a", "running"), ("b", "running")]);
+        if is_paired {
+            tasks = as_pair(tasks, "a", "b");
+        } else {
+            tasks.retain(|kv| !kv.key.ends_with("tasks/default/web/b"));
+        }
+        judge.stored(tasks, false);
+        start(&mut judge, "n1", "a");
+        judge.stored(store(1, &[("a", "running")]), true);
+        // It was on its way.
+        start(&mut judge, "n1", "b");
+        let broken = rules(&judge);
+        assert_eq!(
+            !broken.iter().any(|rule| rule.contains("two containers")),
+            is_paired,
+            "{broken:?}"
+        );
+    }
+}
+
+#[test]
 fn two_that_are_no_pair_are_seen() {
     let mut judge = Judge::new();
     judge.stored(store(1, &[("a", "shutdown"), ("b", "running")]), false);

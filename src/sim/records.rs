@@ -28,9 +28,10 @@ pub(super) struct Records {
     pub(super) starting: BTreeSet<TaskId>,
     /// Where a task was bound first.
     pub(super) bound: BTreeMap<TaskId, NodeName>,
-    /// Tasks that were first wanted running, in place of another, while their service started the new before it stopped
-    /// the old: with that other they are a pair until one of both is gone, whatever the service says meanwhile.
-    paired: BTreeSet<TaskId>,
+    /// Tasks that were first wanted running, in place of another (which), while their service started the new before it
+    /// stopped the old: with that other they are a pair until one of both is gone, whatever the service says meanwhile, and
+    /// whatever the store loses: the start of one may be on its way.
+    paired: BTreeMap<TaskId, TaskId>,
     /// Services in force, by uid.
     pub(super) services: BTreeMap<Uid, (Scoped, ServiceSpec)>,
     /// What each service may run at most, as wanted and as surge, since when.
@@ -144,8 +145,10 @@ impl Records {
             broken.push(Broken::new("what is wanted never goes back (C4)", what));
         }
         let begins = task.desired == Desired::Running && before != Some(Desired::Running);
-        if begins && task.replaces.is_some() && self.is_start_first(&task.service) {
-            self.paired.insert(task.id.clone());
+        if let (true, Some(old)) = (begins, &task.replaces)
+            && self.is_start_first(&task.service)
+        {
+            self.paired.insert(task.id.clone(), old.clone());
         }
         self.tasks.insert(task.id.clone(), task);
     }
@@ -155,11 +158,7 @@ impl Records {
     /// Which of both starts first is nobody's promise: an old one that has yet to run (its node was slow, its container
     /// was made anew by another leader) may start after the new one that is there to take over from it.
     pub(super) fn is_pair(&self, one: &TaskId, other: &TaskId) -> bool {
-        let takes_over = |new: &TaskId, old: &TaskId| {
-            let record = self.tasks.get(new);
-            let replaces = record.and_then(|record| record.replaces.as_ref());
-            replaces == Some(old) && self.paired.contains(new)
-        };
+        let takes_over = |new: &TaskId, old: &TaskId| self.paired.get(new) == Some(old);
         takes_over(one, other) || takes_over(other, one)
     }
 

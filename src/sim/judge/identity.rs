@@ -1,7 +1,7 @@
 //! Objects, the cluster, and the lives of its store (rules I1 to I3, S6). Pure.
 
 use super::store::Record;
-use super::{Bench, LAG, STALE};
+use super::{Bench, LAG, Made, STALE};
 use crate::api::cluster::Cluster;
 use crate::api::key::Key;
 use crate::api::name::{Kind, ObjectKey};
@@ -30,6 +30,10 @@ pub(super) struct Lives {
     is_lost: bool,
     /// When the store went back for certain: the next life has to begin.
     over: Option<Duration>,
+    /// When each manager was first heard of.
+    heard: BTreeMap<String, Duration>,
+    /// Since the store went back for certain: when one was heard of first that had been there before, and can tell.
+    witness: Option<Duration>,
     /// Since when what runs is being adopted.
     adopting: Option<Duration>,
     /// Since when each manager knows that.
@@ -41,9 +45,20 @@ impl Lives {
     pub(super) fn lost(&mut self, (before, after): (Revision, Revision), now: Duration) {
         if before.0 - after.0 > CERTAIN {
             self.over = Some(now);
+            self.witness = None;
         }
         self.adopting = None;
         self.is_lost = true;
+    }
+
+    /// A manager does or hears something.
+    pub(super) fn speaks(&mut self, manager: &str, now: Duration) {
+        if !self.heard.contains_key(manager) {
+            self.heard.insert(manager.to_owned(), now);
+        }
+        if self.over.is_some_and(|over| self.heard[manager] < over) {
+            self.witness.get_or_insert(now);
+        }
     }
 }
 
@@ -68,6 +83,7 @@ impl Bench {
 
     /// A manager hears what the cluster's record says.
     pub(in crate::sim) fn hears(&mut self, manager: &str, record: &[u8]) {
+        self.lives.speaks(manager, self.log.now);
         let Ok(record) = serde_json::from_slice::<Cluster>(record) else {
             return;
         };
@@ -82,12 +98,29 @@ impl Bench {
     /// When a store that went back has begun no new life yet: since when.
     pub(super) fn check_life(&mut self, what: impl FnOnce() -> String) {
         let over = self.lives.over;
-        let is_kept = over.is_none_or(|since| self.log.is_within(Some(since), STALE));
+        let is_recent = over.is_none_or(|since| self.log.is_within(Some(since), STALE));
+        let is_kept = is_recent || self.is_told_by_nobody();
         self.log.check(
             "nothing is ordered between the store's loss and its next life (S6)",
             is_kept,
             what,
         );
+    }
+
+    /// Whether who orders can know nothing of the loss: it was started afterwards, whoever was there before is heard of no
+    /// more, and on no engine that answers stands a container whose labels are ahead of the right to order (rule S6).
+    fn is_told_by_nobody(&self) -> bool {
+        let Some((term, holder)) = self.store.holder("shards/000") else {
+            return false;
+        };
+        let is_new = self.lives.heard.get(holder) > self.lives.over.as_ref();
+        let is_alone =
+            self.lives.witness.is_none() || self.log.is_within(self.lives.witness, STALE);
+        let is_ahead = |made: &Made| {
+            made.incarnation > self.lives.latest || (made.term != term && made.revision > term)
+        };
+        let tells = |made: &Made| self.answers(&made.engine) && is_ahead(made);
+        is_new && is_alone && !self.containers.values().any(tells)
     }
 
     pub(super) fn check_cluster(&mut self, new: &Cluster) {

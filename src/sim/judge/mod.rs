@@ -71,6 +71,8 @@ struct Made {
     hash: String,
     incarnation: Incarnation,
     term: Revision,
+    /// The store's revision that who ordered it had seen.
+    revision: Revision,
     runs: bool,
 }
 
@@ -219,6 +221,7 @@ fn made(engine: &str, container: &Container) -> Option<Made> {
         hash: label("hash")?.clone(),
         incarnation: Incarnation(u64::try_from(number("incarnation")?).ok()?),
         term: Revision(number("term")?),
+        revision: Revision(number("store-revision")?),
         runs: false,
     })
 }

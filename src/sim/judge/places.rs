@@ -39,6 +39,11 @@ impl Places {
 }
 
 impl Bench {
+    /// Whether the node of this engine is called ready.
+    pub(super) fn answers(&self, engine: &str) -> bool {
+        state(&self.store, &NodeName::from(engine)) == Some(NodeState::Ready)
+    }
+
     /// A node cannot be reached any more, or can be again.
     pub(in crate::sim) fn set_cut(&mut self, node: &str, is_cut: bool) {
         let now = self.log.now;

@@ -149,6 +149,7 @@ fn is_of_one(fence: &str, txn: &Txn) -> bool {
 impl Bench {
     /// A manager sends a transaction.
     pub(in crate::sim) fn sends(&mut self, manager: &str, txn: &Txn) {
+        self.lives.speaks(manager, self.log.now);
         let rule = "every write compares the key that gives the right to it (S4)";
         for (key, owners) in written(txn) {
             let mut fences = fences(txn);

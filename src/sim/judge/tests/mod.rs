@@ -176,6 +176,7 @@ fn container(task: &str, incarnation: u64) -> Container {
         ("hash", "h1"),
         ("incarnation", &incarnation.to_string()),
         ("term", "7"),
+        ("store-revision", "7"),
     ];
     let labels = labels.map(|(key, value)| (format!("dev.skep.{key}"), value.to_owned()));
     Container {
@@ -235,6 +236,60 @@ fn another_cluster_and_a_life_that_returns_are_seen() {
     court.breaks("never returns");
     court.put("cluster", &cluster("other", 6));
     court.breaks("keeps its id");
+}
+
+/// A cluster whose store went back far, a minute ago; nobody has begun another life.
+fn set_back() -> Court {
+    let mut court = Court::new();
+    court.revision += 50;
+    court.put("status/nodes/n1/node", &json!({}));
+    court.kvs.remove("/skep/status/nodes/n1/node");
+    court.show(true);
+    court.at(60);
+    court
+}
+
+#[test]
+fn who_cannot_know_that_the_store_went_back_may_order() {
+    let campaign = txn(None, "election/service/0000000000000001");
+    let orders = |court: &mut Court, task| court.happens("n1", task, Happening::Created);
+    // m2 came afterwards, and nothing tells it.
+    let mut court = set_back();
+    court.put("shards/000", &holder("m2"));
+    court.bench.sends("m2", &campaign);
+    orders(&mut court, "a");
+    court.is_fine();
+    // A container of another term, which is ahead of the right that m2 has.
+    court.delete("shards/000");
+    court.revision = 1;
+    court.put("shards/000", &holder("m2"));
+    orders(&mut court, "b");
+    court.breaks("next life");
+    // Where its node does not answer, nobody reads its labels.
+    court.health("n1", "down");
+    orders(&mut court, "c");
+    court
+        .bench
+        .log
+        .broken
+        .retain(|broken| broken.rule.contains("next life"));
+    court.is_fine();
+
+    // m1 was there before, and is there still.
+    let mut court = Court::new();
+    court.bench.sends("m1", &campaign);
+    court.at(1);
+    court.revision += 50;
+    court.put("status/nodes/n1/node", &json!({}));
+    court.kvs.remove("/skep/status/nodes/n1/node");
+    court.show(true);
+    court.at(2);
+    court.put("shards/000", &holder("m2"));
+    court.bench.sends("m2", &campaign);
+    court.bench.sends("m1", &campaign);
+    court.at(60);
+    orders(&mut court, "a");
+    court.breaks("next life");
 }
 
 #[test]
