@@ -2,8 +2,10 @@
 //!
 //! Each controller writes its own key, `status/<plural>/[<ns>/]<name>/<controller>`; readers merge them.
 
+use super::allocation::Vni;
 use super::key::Key;
 use super::name::Scoped;
+use super::subnet::Cidr;
 use super::task::{Slot, Stamp};
 use super::time::Timestamp;
 use super::uid::{ContainerId, TaskId, Uid, is_identifier};
@@ -138,6 +140,23 @@ pub struct Found {
     pub unclaimed: Vec<Unclaimed>,
     /// How many there are in all.
     pub total: u32,
+    /// The engine's networks that were made in other lives of the store, which may have lost what their numbers were.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<FoundNetwork>,
+}
+
+/// A network of ours that an engine has from another life of the store.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FoundNetwork {
+    /// What the engine calls it.
+    pub name: String,
+    /// The life in which it was made.
+    pub incarnation: Incarnation,
+    /// Its number on the wire.
+    pub vni: Vni,
+    /// Its subnet.
+    pub subnet: Cidr,
 }
 
 impl Found {

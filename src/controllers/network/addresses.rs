@@ -4,6 +4,9 @@
 //! It is searched from a place that the owner's identity gives: who stopped a moment ago may still be spoken to by what has
 //! not heard of it (caches of names, connection tracking), so its address is not the next one's.
 //!
+//! Where the store lost the addresses of tasks that run on, those are taken over from what is seen of the tasks, before anybody
+//! is given another one (rule S6).
+//!
 //! A task has its address from the moment at which its record is there, before it is bound, and until its container was
 //! seen stopped or its node is forgotten (rule C6). A service has its own for as long as it asks for it.
 
@@ -19,7 +22,7 @@ use crate::runtime::plan::{Plan, Step};
 use crate::runtime::runs::Runs;
 use crate::runtime::view;
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Gives out and takes back the addresses of a network. One that is gone loses them with its numbers.
 pub(super) fn plan(cache: &Cache, name: &Scoped) -> Plan {
@@ -62,6 +65,26 @@ fn claim(
     }
     let space = Space::Addresses(network.clone());
     let mut taken = cache.allocations.taken(&space).cloned().unwrap_or_default();
+    let mut lacking = lacking;
+    // While one is yet to be looked at, any address may be its own.
+    let mut waits = false;
+    lacking.retain(|owner| match adopted(cache, owner, hosts) {
+        Adopted::No => true,
+        Adopted::Unseen => {
+            waits = true;
+            false
+        }
+        Adopted::At(number) if !taken.is_free(number, number) => true,
+        Adopted::At(number) => {
+            taken.take(number, number);
+            let item = Item::Address(network.clone(), Ipv4Addr::from(number));
+            plan.push(claims(&[item], owner));
+            false
+        }
+    });
+    if waits {
+        return;
+    }
     for owner in lacking {
         let Some(number) = search(&taken, hosts, &owner) else {
             return;
@@ -69,6 +92,38 @@ fn claim(
         taken.take(number, number);
         let item = Item::Address(network.clone(), Ipv4Addr::from(number));
         plan.push(claims(&[item], &owner));
+    }
+}
+
+/// What is known of the address of a task that was adopted.
+enum Adopted {
+    /// It was not, or it has none here.
+    No,
+    /// Its container is about to be looked at.
+    Unseen,
+    /// Its container has this one.
+    At(u32),
+}
+
+fn adopted(cache: &Cache, owner: &Owner, (first, last): (u32, u32)) -> Adopted {
+    let Owner::Task { task, .. } = owner else {
+        return Adopted::No;
+    };
+    let Some((facets, _, task)) = joins::task(cache, task) else {
+        return Adopted::No;
+    };
+    match (&task.adopted_from, facets.status()) {
+        (None, _) => Adopted::No,
+        (Some(_), None) => Adopted::Unseen,
+        (Some(_), Some(status)) => {
+            let addresses = status.addresses.iter();
+            let mut numbers = addresses.filter_map(|address| match address {
+                IpAddr::V4(address) => Some(u32::from(*address)),
+                IpAddr::V6(_) => None,
+            });
+            let inside = numbers.find(|number| (first..=last).contains(number));
+            inside.map_or(Adopted::No, Adopted::At)
+        }
     }
 }
 

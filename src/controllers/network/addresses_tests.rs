@@ -4,7 +4,7 @@ use super::*;
 use crate::api::allocation::Owner;
 use crate::api::name::Scoped;
 use crate::api::status::{NodeState, Truth};
-use crate::api::task::{Desired, TaskState};
+use crate::api::task::{Desired, Task, TaskState};
 use crate::api::uid::TaskId;
 use crate::controllers::fixture::World;
 use crate::controllers::service::Service;
@@ -120,6 +120,76 @@ fn a_service_and_each_of_its_tasks_have_an_address_in_each_network_that_they_nam
     assert_eq!(given(&world, "front"), "1+5");
     assert_eq!(given(&world, "back"), "2+4");
     assert_eq!(given(&world, "default"), "1+2", "the namespace's own");
+}
+
+#[test]
+fn s6_addresses_that_a_wiped_store_lost_are_taken_over_from_what_runs() {
+    let mut world = world();
+    put_service(&mut world, "web", &spec(3, "front"));
+    settle(&mut world, &on());
+    let record = world.cache.networks[&name("front")].clone();
+    let mut before: BTreeMap<TaskId, Ipv4Addr> = BTreeMap::new();
+    for (address, given) in world.cache.allocations.addresses(&record.uid) {
+        if let Owner::Task { task, .. } = &given.owner {
+            before.insert(task.clone(), address);
+        }
+    }
+    // Each has the next one's, so that nobody's is what it would be given.
+    let addresses: Vec<Ipv4Addr> = before.values().copied().collect();
+    let shifted = addresses.iter().cycle().skip(1);
+    let before: BTreeMap<TaskId, Ipv4Addr> = before.into_keys().zip(shifted.copied()).collect();
+    let all: Vec<Ipv4Addr> = world
+        .cache
+        .allocations
+        .addresses(&record.uid)
+        .map(|(address, _)| address)
+        .collect();
+    for address in all {
+        world.delete(&Key::Allocation(Item::Address(record.uid.clone(), address)));
+    }
+    for task in world.tasks() {
+        let adopted = Task {
+            adopted_from: Some("n1".into()),
+            ..task.clone()
+        };
+        world.put(&Key::Task(name("web"), task.id.clone()), &adopted);
+        world.bind(&task.id, "n1");
+    }
+    let ids: Vec<TaskId> = before.keys().cloned().collect();
+    for (index, task) in ids.iter().enumerate() {
+        settle(&mut world, &on());
+        assert_eq!(given(&world, "front"), format!("0+{index}"), "no other's");
+        let status = Key::TaskStatus("n1".into(), task.clone());
+        world.observe_with(task, TaskState::Running, |status| {
+            status.addresses = vec![before[task].into()];
+        });
+        assert!(world.wakes(&on(), &status));
+    }
+    settle(&mut world, &on());
+    assert_eq!(given(&world, "front"), "1+3");
+    for (address, given) in world.cache.allocations.addresses(&record.uid) {
+        if let Owner::Task { task, .. } = &given.owner {
+            assert_eq!(before[task], address, "it keeps what it runs with");
+        }
+    }
+}
+
+#[test]
+fn a_network_in_use_that_is_put_once_more_is_of_the_new_key() {
+    let mut world = world();
+    put_service(&mut world, "web", &spec(1, "front"));
+    settle(&mut world, &on());
+    let front = ObjectKey::network(&name("front"));
+    let before = world.cache.networks[&name("front")].clone();
+    world.delete(&Key::User(front.clone()));
+    settle(&mut world, &on());
+    put_network(&mut world, "front", "{}");
+    settle(&mut world, &on());
+    let record = &world.cache.networks[&name("front")];
+    assert_eq!(record.uid, before.uid, "it was never gone");
+    let written = world.cache.users[&front].create_revision;
+    assert_ne!(before.value.create_revision, written);
+    assert_eq!(record.value.create_revision, written);
 }
 
 #[test]

@@ -7,6 +7,8 @@
 //! *A VNI* is searched from a place that the network's uid gives. So what a deleted network had is not had again soon, while
 //! a node that was cut off may still send with it, and the same network gets the same number from a store that lost it.
 //! *A subnet* is the one asked for, or the lowest free one of the pool.
+//! Where the store lost both, *engines still have them*: a network of that name, made in another life of the store, in which
+//! containers run. Its numbers are taken over, and are given to nobody else (rule S6).
 //! *A node's index* stands in packet marks, connection tracking and next hops of all other nodes for as long as connections
 //! live. One that was released therefore stays in the store as nobody's and is given out again only once no index is left that
 //! never was anybody's, the one released longest ago first. That needs no clock and no answer from nodes that may be away; a
@@ -16,7 +18,9 @@ use crate::api::accepted::AcceptedNetwork;
 use crate::api::allocation::{Allocation, Item, NodeIndex, Owner, Vni};
 use crate::api::key::Key;
 use crate::api::network::NetworkSpec;
+use crate::api::status::FoundNetwork;
 use crate::api::subnet::Cidr;
+use crate::api::task::service_name;
 use crate::api::uid::Uid;
 use crate::planted::{Bug, planted};
 use crate::runtime::allocations::{Allocations, Space, place};
@@ -73,6 +77,8 @@ pub(super) struct Draft<'a> {
     pool: Cidr,
     /// Where engines are: an overlay around one of them would cut it off.
     hosts: BTreeMap<u32, String>,
+    /// What networks have that were made in other lives of the store, by what engines call them.
+    held: BTreeMap<String, (Vni, Cidr)>,
     taken: BTreeMap<Space, Runs>,
     claims: BTreeMap<Item, Owner>,
 }
@@ -84,6 +90,7 @@ impl<'a> Draft<'a> {
             allocations: &cache.allocations,
             pool,
             hosts: hosts(cache),
+            held: held(cache),
             taken: BTreeMap::new(),
             claims: BTreeMap::new(),
         }
@@ -98,6 +105,13 @@ impl<'a> Draft<'a> {
     ) -> Result<Vec<Item>, Refused> {
         let (vni, subnet) = self.allocations.numbers_of(owner);
         let mut items = Vec::new();
+        if let (None, None, Some((vni, subnet))) = (vni, subnet, self.kept(owner, spec)) {
+            items.extend([Item::Subnet(subnet), Item::Vni(vni)]);
+            for item in &items {
+                self.claim(item, owner);
+            }
+            return Ok(items);
+        }
         if subnet.is_none() {
             items.push(Item::Subnet(self.subnet(spec)?));
         }
@@ -108,6 +122,42 @@ impl<'a> Draft<'a> {
             self.claim(item, owner);
         }
         Ok(items)
+    }
+
+    /// The numbers that a network had before the store lost them, if nobody else has them by now and no other subnet is asked
+    /// for.
+    fn kept(&mut self, owner: &Owner, spec: &NetworkSpec) -> Option<(Vni, Cidr)> {
+        let Owner::Network { name, .. } = owner else {
+            return None;
+        };
+        let (vni, subnet) = *self.held.get(&service_name(name))?;
+        let asked = asked(spec).ok()?;
+        let (first, last) = subnet.range();
+        let (own_vni, own_subnet) = self.allocations.numbers_of(owner);
+        let is_free = asked.is_none_or(|asked| asked == subnet)
+            && (own_subnet == Some(subnet) || self.runs(&Space::Subnets).is_free(first, last))
+            && (own_vni == Some(vni) || self.runs(&Space::Vnis).is_free(vni.0, vni.0));
+        is_free.then_some((vni, subnet))
+    }
+
+    /// What a network has to get in place of numbers that an older backup brought back, and which: its engines have a younger
+    /// network of its name, and keep it while anybody is in it.
+    fn instead(&mut self, owner: &Owner, spec: &NetworkSpec) -> Vec<(Item, Item)> {
+        let (Some(vni), Some(subnet)) = self.allocations.numbers_of(owner) else {
+            return Vec::new();
+        };
+        let Some((kept_vni, kept_subnet)) = self.kept(owner, spec) else {
+            return Vec::new();
+        };
+        let pairs = [
+            (Item::Vni(vni), Item::Vni(kept_vni)),
+            (Item::Subnet(subnet), Item::Subnet(kept_subnet)),
+        ];
+        let changed: Vec<_> = pairs.into_iter().filter(|(old, new)| old != new).collect();
+        for (_, new) in &changed {
+            self.claim(new, owner);
+        }
+        changed
     }
 
     fn claim(&mut self, item: &Item, owner: &Owner) {
@@ -124,7 +174,9 @@ impl<'a> Draft<'a> {
 
     fn vni(&mut self, uid: &Uid) -> Result<Vni, Refused> {
         let start = Vni::FIRST + spread(uid.as_str()) % (Vni::MOST - Vni::FIRST + 1);
-        let runs = self.runs(&Space::Vnis);
+        let held: Vec<Vni> = self.held.values().map(|(vni, _)| *vni).collect();
+        let mut runs = self.runs(&Space::Vnis).clone();
+        held.iter().for_each(|vni| runs.take(vni.0, vni.0));
         let after = runs.next_free(start, Vni::MOST, 1);
         let found = after.or_else(|| runs.next_free(Vni::FIRST, start, 1));
         let none = || {
@@ -201,9 +253,12 @@ impl<'a> Draft<'a> {
         while let Some(at) =
             from.and_then(|from| self.runs(&Space::Subnets).next_free(from, last, size))
         {
-            if self.hosts.range(at..=at + (size - 1)).next().is_none() {
-                let address = Ipv4Addr::from(at);
-                return Ok(Cidr { address, length });
+            let address = Ipv4Addr::from(at);
+            let subnet = Cidr { address, length };
+            let mut held = self.held.values();
+            let is_held = held.any(|(_, held)| held.overlaps(subnet));
+            if !is_held && self.hosts.range(at..=at + (size - 1)).next().is_none() {
+                return Ok(subnet);
             }
             from = at.checked_add(size);
         }
@@ -241,6 +296,24 @@ impl<'a> Draft<'a> {
             });
         released.min().map(|(_, index)| index)
     }
+}
+
+/// What networks of ours have on engines that the store knows nothing of any more: of several of one name the one of the
+/// latest life, and of those the one that most engines have.
+fn held(cache: &Cache) -> BTreeMap<String, (Vni, Cidr)> {
+    let found = cache
+        .statuses
+        .values()
+        .filter_map(|status| status.value.found.as_ref());
+    let mut counts: BTreeMap<&FoundNetwork, u32> = BTreeMap::new();
+    for network in found.flat_map(|found| &found.networks) {
+        *counts.entry(network).or_default() += 1;
+    }
+    let mut all: Vec<(&FoundNetwork, u32)> = counts.into_iter().collect();
+    all.sort_by_key(|(network, count)| (network.incarnation, *count));
+    let numbers =
+        |(network, _): (&FoundNetwork, u32)| (network.name.clone(), (network.vni, network.subnet));
+    all.into_iter().map(numbers).collect()
 }
 
 /// The addresses of nodes, as far as they are known.
@@ -329,9 +402,16 @@ pub(super) fn plan(cache: &Cache, pool: Cidr) -> Plan {
     let mut draft = Draft::new(cache, pool);
     for (name, record) in &cache.networks {
         let owner = owner(name, &record.uid);
-        if record.deleted_at.is_none()
-            && let Ok(items) = draft.network(&owner, &record.uid, &record.spec)
-        {
+        if record.deleted_at.is_some() {
+            continue;
+        }
+        let instead = draft.instead(&owner, &record.spec);
+        let (old, new): (Vec<Item>, Vec<Item>) = instead.into_iter().unzip();
+        plan.push(old.into_iter().fold(claims(&new, &owner), |step, old| {
+            let key = Key::Allocation(old);
+            step.if_unchanged(cache, key.clone()).delete(key)
+        }));
+        if let Ok(items) = draft.network(&owner, &record.uid, &record.spec) {
             plan.push(claims(&items, &owner));
         }
     }

@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::api::accepted::Accepted;
-use crate::api::allocation::{Allocation, Item, NodeIndex, Owner};
+use crate::api::allocation::{Allocation, Item, NodeIndex, Owner, Vni};
 use crate::api::cluster::Cluster;
 use crate::api::manifest::{Spec, parse_value};
 use crate::api::name::{NodeName, Scoped};
-use crate::api::status::{EngineStatus, Status, Truth};
+use crate::api::status::{EngineStatus, Found, FoundNetwork, Status, Truth};
 use crate::api::time::Timestamp;
 use crate::api::uid::Uid;
 use crate::api::unit::{Generation, Incarnation, Revision};
@@ -117,6 +117,71 @@ fn check(values: &[&str], expected: &[&str]) {
         assert!(told.starts_with(expected), "{told} is not {expected}");
     }
     assert_eq!(told.len(), expected.len());
+}
+
+/// What an engine has from another life of the store.
+fn find(world: &mut World, node: &str, networks: &[(&str, u64, u32, &str)]) {
+    let found = |(name, life, vni, subnet): &(&str, u64, u32, &str)| FoundNetwork {
+        name: (*name).to_owned(),
+        incarnation: Incarnation(*life),
+        vni: Vni(*vni),
+        subnet: subnet.parse().unwrap(),
+    };
+    let status = Status {
+        found: Some(Found {
+            networks: networks.iter().map(found).collect(),
+            ..Found::default()
+        }),
+        ..Status::default()
+    };
+    let object = ObjectKey::node(&NodeName::from(node));
+    world.put(Key::Status(object, view::TASK.into()), &status);
+}
+
+fn vni(world: &World, name: &str) -> Vni {
+    let record = &world.cache.networks[&Scoped::new("shop", name)];
+    let owner = ipam::owner(&Scoped::new("shop", name), &record.uid);
+    world
+        .cache
+        .allocations
+        .numbers_of(&owner)
+        .0
+        .expect("a number")
+}
+
+#[test]
+fn s6_what_a_wiped_store_lost_of_a_network_is_taken_over_from_engines() {
+    let mut world = world();
+    let kept = ("shop_kept", 1, 70_000, "10.64.0.0/24");
+    let older = ("shop_kept", 0, 70_001, "10.64.2.0/24");
+    let moved = ("shop_moved", 1, 70_002, "10.64.1.0/24");
+    find(&mut world, "n1", &[kept, moved]);
+    find(&mut world, "n2", &[kept]);
+    find(&mut world, "n3", &[older]);
+    // In the order of their names the new one comes first, and is given nothing that runs.
+    for (name, value) in [
+        ("a", "{}"),
+        ("kept", "{}"),
+        ("moved", "{subnets: [10.9.0.0/24]}"),
+    ] {
+        put(&mut world, name, value);
+    }
+    world.settle(&small());
+    assert_eq!(told(&world, "kept"), "10.64.0.0/24");
+    assert_eq!(vni(&world, "kept"), Vni(70_000));
+    assert_eq!(told(&world, "moved"), "10.9.0.0/24", "another is asked for");
+    assert_ne!(vni(&world, "moved"), Vni(70_002));
+    assert_eq!(
+        told(&world, "a"),
+        "10.64.2.0/24",
+        "the first that is nobody's"
+    );
+    // An older backup has other numbers than what runs by now.
+    let younger = ("shop_kept", 2, 70_003, "10.64.3.0/24");
+    find(&mut world, "n1", &[younger]);
+    world.settle(&small());
+    assert_eq!(told(&world, "kept"), "10.64.3.0/24");
+    assert_eq!(vni(&world, "kept"), Vni(70_003));
 }
 
 #[test]

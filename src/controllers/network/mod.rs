@@ -16,7 +16,8 @@
 //! `addresses.rs` gives out addresses and `ports.rs` published ports, where overlays are realised (`--networks`); `state.rs` says
 //! what the data plane of each node should be, and whoever drives the node's engine asks it (`controllers/task/agent`).
 //!
-//! Deliberately absent: taking over the numbers and addresses of what runs after the store lost them.
+//! - What the store lost is taken over from what runs (rule S6): numbers of networks from the labels of those that engines
+//!   have, addresses of tasks from their containers. A service's virtual address is given out anew.
 
 mod addresses;
 mod ipam;
@@ -282,13 +283,14 @@ fn addressed(key: &Key, cache: &Cache) -> Vec<Scoped> {
             Kind::Node => Vec::new(),
         },
         Key::Task(service, task) => of_task(service, task, cache),
-        // Until it is over a task keeps what it has.
-        Key::TaskStatus(_, id) => joins::task(cache, id)
-            .filter(|(facets, _, task)| joins::stage(facets, task) == joins::Stage::Over)
-            .map(|(_, service, _)| addresses::networks_with(cache, &joins::task_owner(service, id)))
-            .into_iter()
-            .flatten()
-            .collect(),
+        // Until it is over a task keeps what it has; the address of one that was adopted is seen on its container.
+        Key::TaskStatus(_, id) => match joins::task(cache, id) {
+            Some((facets, service, task)) if joins::stage(facets, task) == joins::Stage::Over => {
+                addresses::networks_with(cache, &joins::task_owner(service, id)).collect()
+            }
+            Some((_, service, task)) if task.adopted_from.is_some() => of_task(service, id, cache),
+            Some(_) | None => Vec::new(),
+        },
         Key::Allocation(item) => match item {
             Item::Address(uid, _) if cache.allocations.get(item).is_none() => cache
                 .allocations

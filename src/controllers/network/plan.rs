@@ -4,16 +4,17 @@ use super::ipam::Standing;
 use super::ports;
 use super::snapshot::{Network, Service, parse};
 use super::status;
-use crate::api::accepted::AcceptedNetwork;
+use crate::api::accepted::{Accepted, AcceptedNetwork};
 use crate::api::key::Key;
 use crate::api::name::ObjectKey;
 use crate::api::status::Status;
 use crate::api::uid::Ids;
 use crate::api::unit::Revision;
 use crate::planted::{Bug, planted};
-use crate::runtime::accept::{Context, Written, decide};
+use crate::runtime::accept::{Context, Record, Written, decide};
 use crate::runtime::cache::Stored;
 use crate::runtime::plan::{Plan, Step};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A network or a published port that got no number is looked at again after this long: the reason may be another by now, and of what made it so
@@ -40,16 +41,32 @@ pub(super) fn network(mut snapshot: Network<'_>, ids: &mut Ids) -> Plan {
     if let (Some(record), None) = (held, &written) {
         return hold(&snapshot, record);
     }
-    // What was deleted while tasks were in it was never gone: put once more it is the same one.
-    let mut same = None;
-    if let (Some(record), Some(written)) = (held, &written) {
-        same = Some(Stored {
-            create_revision: record.value.create_revision,
-            ..written.stored.clone()
-        });
+    // What was deleted while tasks were in it was never gone: put once more it is the same one, from then on of that key. One
+    // that nobody wrote is of none, whoever writes it later.
+    let is_unwritten = |revision: Revision| revision == Revision(0);
+    let (mut same, mut of_none) = (None, None);
+    if let (Some(record), Some(written)) = (held, &written)
+        && record.value.create_revision != written.stored.create_revision
+    {
+        let (old, new) = (record.value.create_revision, written.stored.create_revision);
+        if is_unwritten(old) || is_unwritten(new) {
+            of_none = Some(Stored {
+                create_revision: old,
+                ..written.stored.clone()
+            });
+        } else {
+            let value = Accepted {
+                create_revision: new,
+                ..record.value.as_ref().clone()
+            };
+            same = Some(Stored {
+                value: Arc::new(value),
+                ..record.clone()
+            });
+        }
     }
     let written = written.map(|written| Written {
-        stored: same.as_ref().unwrap_or(written.stored),
+        stored: of_none.as_ref().unwrap_or(written.stored),
         parsed: written.parsed,
     });
     let before = snapshot.status.map_or(&[][..], |status| &status.conditions);
@@ -58,7 +75,11 @@ pub(super) fn network(mut snapshot: Network<'_>, ids: &mut Ids) -> Plan {
         now: snapshot.now.wall,
         before,
     };
-    let acceptance = decide(written, snapshot.accepted, &context, ids);
+    let accepted = same.as_ref().or(snapshot.accepted);
+    let mut acceptance = decide(written, accepted, &context, ids);
+    if let (Some(_), Record::Kept(kept)) = (&same, &acceptance.record) {
+        acceptance.record = Record::Written(kept.as_ref().clone());
+    }
     acceptance.tell(snapshot.key, before, &mut plan);
 
     let record = Key::Accepted(snapshot.key.clone());

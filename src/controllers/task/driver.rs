@@ -11,7 +11,7 @@ use crate::api::cluster::Cluster;
 use crate::api::key::Key;
 use crate::api::name::{NodeName, ObjectKey};
 use crate::api::node::EngineSpec;
-use crate::api::status::Status;
+use crate::api::status::{Found, Status};
 use crate::api::uid::{ContainerId, TaskId, Uid};
 use crate::api::unit::Term;
 use crate::engine::{Connector, Engine, EngineEvent, Error, EventStream};
@@ -294,6 +294,10 @@ impl Connection {
         while let Some(inspected) = inspects.next().await {
             inspected?;
         }
+        if self.driver.feed.is_some() {
+            // What was given out may be known from them alone: they are a part of what is looked at first.
+            self.look_at_networks().await?;
+        }
         if let Some(cluster) = self.cluster() {
             self.view().look_for_rewind(&cluster, self.driver.term);
         }
@@ -393,6 +397,7 @@ impl Connection {
         let object = ObjectKey::node(&driver.node);
         let now = driver.context.clock.now().wall;
         let numbers = self.numbers();
+        let networks = self.plane().of_other_lives(cluster.incarnation);
         let step = driver.context.cache.read(|cache| {
             let found = self.view().found(cache, &cluster, &driver.node, now);
             let before = cache.status(&object, TASK);
@@ -400,7 +405,7 @@ impl Connection {
             let dataplane = self.plane().condition(&numbers, said, now);
             let status = Status {
                 uid: Some(driver.uid.clone()),
-                found: Some(found),
+                found: Some(Found { networks, ..found }),
                 conditions: dataplane.into_iter().collect(),
                 ..Status::default()
             };

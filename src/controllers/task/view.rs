@@ -219,6 +219,7 @@ impl EngineView {
             is_ahead: self.is_ahead(cluster.incarnation),
             unclaimed,
             total,
+            networks: Vec::new(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::store::Record;
 use super::{Bench, LAG, Made, STALE};
+use crate::api::allocation::Item;
 use crate::api::cluster::Cluster;
 use crate::api::key::Key;
 use crate::api::name::{Kind, ObjectKey};
@@ -181,10 +182,13 @@ impl Bench {
         if old.uid != new.uid {
             return;
         }
+        // A network that was deleted while tasks had addresses in it is the same one when it is put once more.
+        let in_use = |item: &Item| matches!(item, Item::Address(uid, _) if *uid == new.uid);
+        let is_in_use = object.kind == Kind::Network && self.store.allocations.keys().any(in_use);
         let (old, log) = (old.clone(), &mut self.log);
         let is_same_life = old.incarnation == new.incarnation;
         let rule = "what was deleted and made anew is another object (I2)";
-        let is_kept = !is_same_life || old.create_revision == new.create_revision;
+        let is_kept = !is_same_life || old.create_revision == new.create_revision || is_in_use;
         log.check(rule, is_kept, || {
             format!("{object} is made anew and keeps uid {}", new.uid)
         });

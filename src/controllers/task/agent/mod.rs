@@ -218,7 +218,7 @@ impl Connection {
     }
 
     /// By which right this manager gives orders.
-    fn authority(&self) -> Authority {
+    pub(super) fn authority(&self) -> Authority {
         let cluster = self.cluster();
         Authority {
             incarnation: cluster.map_or(Incarnation::default(), |cluster| cluster.incarnation),

@@ -6,9 +6,10 @@
 use super::feed::Numbers;
 use crate::api::allocation::Vni;
 use crate::api::name::Scoped;
-use crate::api::status::{Condition, Truth};
+use crate::api::status::{Condition, FoundNetwork, Truth};
 use crate::api::time::Timestamp;
 use crate::api::uid::TaskId;
+use crate::api::unit::Incarnation;
 use crate::dataplane::agent::Report;
 use crate::dataplane::state::State;
 use crate::runtime::view::DATAPLANE_READY;
@@ -28,6 +29,8 @@ pub struct Made {
     pub name: String,
     /// The subnet that it was made with.
     pub subnet: String,
+    /// The store's life in which it was made.
+    pub incarnation: Incarnation,
 }
 
 /// What is known of a node's data plane.
@@ -132,6 +135,20 @@ impl Plane {
     /// The networks that the engine has.
     pub fn made(&self) -> &BTreeMap<Vni, Made> {
         &self.made
+    }
+
+    /// Those that were made in another life of the store than this one.
+    pub fn of_other_lives(&self, incarnation: Incarnation) -> Vec<FoundNetwork> {
+        let others = self.made.iter().filter_map(|(vni, made)| {
+            let subnet = made.subnet.parse().ok()?;
+            (made.incarnation != incarnation).then(|| FoundNetwork {
+                name: made.name.clone(),
+                incarnation: made.incarnation,
+                vni: *vni,
+                subnet,
+            })
+        });
+        others.collect()
     }
 
     /// These are the networks that the engine has.
@@ -244,9 +261,18 @@ mod tests {
             id: "id".into(),
             name: "front".into(),
             subnet: "10.100.1.0/24".into(),
+            incarnation: Incarnation(1),
         };
         plane.set_made(vni, Some(made.clone()));
         assert_eq!(lacks(&plane), Ok(made));
+        assert_eq!(plane.of_other_lives(Incarnation(1)), []);
+        let kept = FoundNetwork {
+            name: "front".into(),
+            incarnation: Incarnation(1),
+            vni,
+            subnet: "10.100.1.0/24".parse().unwrap(),
+        };
+        assert_eq!(plane.of_other_lives(Incarnation(2)), [kept]);
         report.refused.insert(vni, "it overlaps eth0".into());
         plane.hear(&report, &state);
         assert!(lacks(&plane).unwrap_err().contains("overlaps eth0"));

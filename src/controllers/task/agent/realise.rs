@@ -7,7 +7,8 @@ use super::session::Session;
 use super::{ANSWER, Trouble};
 use crate::api::allocation::Vni;
 use crate::api::uid::ContainerId;
-use crate::controllers::task::container::{CLUSTER, network_name};
+use crate::api::unit::Incarnation;
+use crate::controllers::task::container::{CLUSTER, INCARNATION, network_name};
 use crate::controllers::task::driver::Connection;
 use crate::dataplane::agent::Order as AgentOrder;
 use crate::dataplane::kernel::bridge_name;
@@ -107,6 +108,13 @@ impl Connection {
         for (vni, made) in made {
             self.remove_network(vni, &made).await?;
         }
+        let life = self.authority().incarnation;
+        if !self.plane().of_other_lives(life).is_empty() {
+            // The store lost them, and containers are in them still: their ways stay until somebody puts the networks again,
+            // or the containers are gone (rule S6).
+            let why = "containers are in networks that an earlier life of the store knew";
+            return Err(Trouble::Other("NetworksHeld", why.into()));
+        }
         match self.under_its_name().await? {
             Next::Create | Next::Leave(_) => return Ok(()),
             Next::Start(_) | Next::Replace(_) | Next::Attach(_) => {}
@@ -142,6 +150,11 @@ impl Connection {
 
     /// Looks which networks of ours the engine has.
     pub(super) async fn list_networks(&self) -> Result<(), Trouble> {
+        Ok(self.look_at_networks().await?)
+    }
+
+    /// The same for who has the engine's errors to deal with.
+    pub(in crate::controllers::task) async fn look_at_networks(&self) -> Result<(), Error> {
         let found = self.engine.networks(CLUSTER).await?;
         let ours = found.into_iter().filter_map(|network| {
             let label = |name: &str| network.labels.get(name);
@@ -151,6 +164,10 @@ impl Connection {
                 subnet: label(SUBNET).cloned().unwrap_or_default(),
                 id: network.id.clone(),
                 name: network.name.clone(),
+                // Whoever made it may have been a version that does not say so.
+                incarnation: label(INCARNATION)
+                    .and_then(|text| text.parse().ok())
+                    .map_or(Incarnation::default(), Incarnation),
             };
             is_ours.then_some((Vni(vni), made))
         });
@@ -203,11 +220,17 @@ impl Connection {
             };
             self.check_right()?;
             let name = network_name(name);
-            let body = network_body(&name, vni, network, self.served().as_str());
+            let incarnation = self.authority().incarnation;
+            let body = network_body(&name, vni, network, self.served().as_str(), incarnation);
             match self.engine.create_network(&body).await {
                 Ok(id) => {
                     let subnet = network.subnet.to_string();
-                    let made = Made { id, name, subnet };
+                    let made = Made {
+                        id,
+                        name,
+                        subnet,
+                        incarnation,
+                    };
                     self.change_plane(|plane| plane.set_made(vni, Some(made)));
                 }
                 Err(error) => {
@@ -225,7 +248,13 @@ impl Connection {
 
 /// The body of `POST /networks/create`: the bridge is there already, and stays when the network goes. The engine has no
 /// address to give in it, so that nobody joins who was not given one by us.
-fn network_body(name: &str, vni: Vni, network: &Network, cluster: &str) -> Value {
+fn network_body(
+    name: &str,
+    vni: Vni,
+    network: &Network,
+    cluster: &str,
+    incarnation: Incarnation,
+) -> Value {
     json!({
         "Name": name,
         "CheckDuplicate": true,
@@ -244,6 +273,7 @@ fn network_body(name: &str, vni: Vni, network: &Network, cluster: &str) -> Value
             (CLUSTER): cluster,
             (VNI): vni.0.to_string(),
             (SUBNET): network.subnet.to_string(),
+            (INCARNATION): incarnation.to_string(),
         },
     })
 }

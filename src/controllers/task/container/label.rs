@@ -15,7 +15,8 @@ pub(super) const REVISION: &str = "dev.skep.revision";
 pub(super) const HASH: &str = "dev.skep.hash";
 pub(super) const NODE: &str = "dev.skep.node";
 pub(super) const STORE_REVISION: &str = "dev.skep.store-revision";
-pub(super) const INCARNATION: &str = "dev.skep.incarnation";
+/// The store's life in which a container or a network was made.
+pub const INCARNATION: &str = "dev.skep.incarnation";
 pub(super) const TERM: &str = "dev.skep.term";
 pub(super) const NAMESPACE: &str = "dev.skep.namespace";
 pub(super) const NAME: &str = "dev.skep.name";

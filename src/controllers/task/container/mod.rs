@@ -32,7 +32,7 @@ mod label;
 mod tests;
 
 pub use claim::{Claim, Ours, claim, stamp};
-pub use label::{CLUSTER, labels};
+pub use label::{CLUSTER, INCARNATION, labels};
 
 use super::networks::Endpoint;
 use crate::api::container::{Container, Healthcheck};
