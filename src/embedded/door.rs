@@ -57,7 +57,7 @@ fn condition(compare: &Compare) -> Condition {
     let (key, target) = match compare {
         Compare::NoneBelow(prefix) => {
             return Condition {
-                span: prefix_span(&prefix),
+                span: prefix_span(prefix),
                 target: Target::Create(0),
                 relation: Relation::Equal,
             };

@@ -311,13 +311,26 @@ impl Judge {
         ((is_cut || was_cut) && !waits) || (self.had_disaster && !is_known)
     }
 
+    /// Whether a container was given up on a node that cannot, or could not just now, be reached to stop it. A service that
+    /// waits for its node replaces it by none, but it may want fewer meanwhile.
+    fn is_out_of_reach(&self, other: &Seen) -> bool {
+        let is_cut = self.cut.get(&other.node).is_some_and(|causes| *causes > 0);
+        let back = self.back.get(&other.node);
+        let was_cut = back.is_some_and(|at| self.now.saturating_sub(*at) < BACK);
+        let task = other.task.as_ref();
+        (is_cut || was_cut) && task.is_some_and(|task| self.records.retired.contains(task))
+    }
+
     fn check_limit(&mut self, id: &ContainerId, seen: &Seen, service: &Uid) {
         let rule = "never more than wanted and surge run";
         self.count(rule);
         let running = self
             .containers
             .iter()
-            .filter(|(other, of)| *other == id || (of.runs && !self.is_excused(of, service)))
+            .filter(|(other, of)| {
+                let counts = || !self.is_excused(of, service) && !self.is_out_of_reach(of);
+                *other == id || (of.runs && counts())
+            })
             .filter(|(other, of)| {
                 of.service.as_ref() == Some(service) && !self.protected.contains(*other)
             })

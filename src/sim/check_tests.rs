@@ -6,6 +6,7 @@ use crate::api::time::Timestamp;
 use crate::api::unit::{LeaseId, Revision};
 use crate::engine::Container;
 use crate::store::KeyValue;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A container of this task in slot 1 of service `s`.
@@ -144,6 +145,49 @@ fn what_a_service_waits_for_is_told_from_what_it_gave_up_before() {
         start(&mut judge, "n2", "b");
         let is_fine = given_up_under == "replace";
         assert_eq!(judge.broken().is_empty(), is_fine, "{:?}", judge.broken());
+    }
+}
+
+/// A service that waits for lost nodes wants fewer: what is given up on one of those runs on until somebody can stop it.
+#[test]
+fn what_nobody_can_reach_to_stop_it_counts_for_no_limit() {
+    for is_cut in [true, false] {
+        let mut judge = Judge::new();
+        judge.set_time(Duration::from_secs(100));
+        let waits = |round| {
+            let mut service = service(round, "stop-first", 1);
+            let text = String::from_utf8(service.value).expect("a record");
+            let text = text.replace("\"container\":{", "\"onNodeLost\":\"wait\",\"container\":{");
+            let text = text.replace("\"template\":{", "\"replicas\":1,\"template\":{");
+            service.value = text.into_bytes();
+            service
+        };
+        let stored = |round, a: &str| {
+            let mut kvs = store(round, &[("a", a), ("b", "running")]);
+            for kv in kvs.iter_mut().filter(|kv| kv.key.ends_with("web/b")) {
+                let text = String::from_utf8(kv.value.clone()).expect("a record");
+                let text = text.replace("\"replica\":1", "\"replica\":2");
+                kv.value = text.into_bytes();
+            }
+            kvs.insert(0, waits(round));
+            kvs
+        };
+        judge.stored(stored(1, "running"), false);
+        start(&mut judge, "n1", "a");
+        if is_cut {
+            judge.set_cut("n1", true);
+        }
+        judge.stored(stored(2, "shutdown"), false);
+        let mut other = container("b");
+        let labels = Arc::make_mut(&mut other.labels);
+        labels.insert("dev.skep.slot".into(), "2".into());
+        judge.happened("n2", Happening::Created, &other);
+        judge.happened("n2", Happening::Started, &other);
+        let expected: &[&str] = match is_cut {
+            true => &[],
+            false => &["never more than wanted and surge run"],
+        };
+        assert_eq!(rules(&judge), expected, "{:?}", judge.broken());
     }
 }
 
