@@ -13,6 +13,10 @@ use std::time::Duration;
 /// A node that answered is not down before it has been silent for so long: half of the grace, because pings have gaps.
 const SILENCE: Duration = Duration::from_secs(5);
 
+/// A node that could be reached for less than this may have answered nobody: the next look may be a second away, and its way
+/// there and back takes 600 ms at most.
+const BREATH: Duration = Duration::from_millis(1_600);
+
 /// So long a manager that lost most of its engines holds its verdicts, less what the detection may take.
 const HOLD: Duration = Duration::from_secs(50);
 
@@ -53,6 +57,8 @@ impl Bench {
             .entry(node.to_owned())
             .or_insert((now, None));
         *cut = match (is_cut, cut.1) {
+            // Nobody was answered in between.
+            (true, Some(until)) if now - until < BREATH => (cut.0, None),
             (true, Some(_)) => (now, None),
             (true, None) => (cut.0, None),
             (false, _) => (cut.0, Some(now)),

@@ -524,6 +524,7 @@ fn a_node_that_is_down_too_soon_is_seen() {
     court.is_fine();
     court.health("n1", "ready");
     court.bench.set_cut("n1", false);
+    court.at(118);
     court.bench.set_uplink("m1", true);
     court.bench.set_cut("n1", true);
     court.at(130);
@@ -533,6 +534,27 @@ fn a_node_that_is_down_too_soon_is_seen() {
     court.delete("accepted/nodes/n2");
     court.health("n1", "down");
     court.is_fine();
+}
+
+/// Back for less than a look takes it has answered nobody.
+#[test]
+fn a_node_that_was_back_for_a_breath_only_was_silent_all_the_time() {
+    for (back, is_fine) in [(1, true), (3, false)] {
+        let mut court = Court::new();
+        court.put("election/health/0000000000000001", &holder("m1"));
+        court.at(100);
+        court.bench.set_cut("n1", true);
+        court.at(106);
+        court.bench.set_cut("n1", false);
+        court.at(106 + back);
+        court.bench.set_cut("n1", true);
+        court.at(110);
+        court.health("n1", "down");
+        match is_fine {
+            true => court.is_fine(),
+            false => court.breaks("after the grace"),
+        }
+    }
 }
 
 #[test]
