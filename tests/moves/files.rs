@@ -2,12 +2,14 @@
 
 use crate::embedded::Embedded;
 use crate::support::etcd::Etcd as Server;
+use crate::support::wait::until;
 use crate::world::{ID, Stores, cluster, cluster_of, content, fill, record};
 use skep::api::unit::Incarnation;
 use skep::embedded::local::Local;
 use skep::embedded::memory::Memory;
-use skep::embedded::store::{Options, Store};
+use skep::embedded::store::{OpenError, Options, Store};
 use std::path::Path;
+use std::time::Duration;
 
 /// What users wrote of the world's cluster.
 const WRITTEN: [&str; 3] = [
@@ -102,7 +104,16 @@ async fn directory(path: &Path) {
 }
 
 async fn look<T>(path: &Path, look: impl AsyncFnOnce(Local) -> T) -> T {
-    let (store, _) = Store::open(&path.join("store"), Options::default()).unwrap();
+    // A program that another test starts holds copies of all open files, locks with them, until it is loaded.
+    let store = until(
+        Duration::from_secs(5),
+        "the store is let go",
+        async || match Store::open(&path.join("store"), Options::default()) {
+            Err(OpenError::Journal(error)) if error.is_retryable() => None,
+            opened => Some(opened.unwrap().0),
+        },
+    )
+    .await;
     let seen = look(Local::new(store.clone())).await;
     store.stop().await;
     seen

@@ -123,14 +123,12 @@ impl Machine {
         let label = format!("label=dev.skep.cluster={text}");
         let mut found = Vec::new();
         for id in lines(&["ps", "--all", "--quiet", "--no-trunc", "--filter", &label]) {
-            let started = docker(&[
-                "inspect",
-                "--format",
-                "{{.State.StartedAt}} {{.State.Running}}",
-                &id,
-            ])
-            .await;
-            found.push(format!("{id} {started}"));
+            let format = "{{.State.StartedAt}} {{.State.Running}}";
+            // One that is being removed may be gone since the list.
+            match try_docker(&["inspect", "--format", format, &id]).await {
+                Ok(started) => found.push(format!("{id} {started}")),
+                Err(error) => assert!(error.contains("No such object"), "{error}"),
+            }
         }
         found
     }

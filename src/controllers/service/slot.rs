@@ -104,6 +104,9 @@ fn succeed(model: &Model<'_>, holder: &Member<'_>, successor: &Member<'_>) -> Ve
         return vec![remove(successor, reason)];
     }
     if successor.is_terminal() {
+        if model.is_outdated(successor) {
+            return vec![shut_down(successor, end_reason(successor))];
+        }
         return match model.is_due(successor) {
             true => try_again(model, successor),
             false => Vec::new(),
@@ -153,6 +156,8 @@ fn pair(model: &Model<'_>, old: &[&Member<'_>], new: &Member<'_>) -> Vec<Action>
     let is_halted = is_change && new.task.revision == model.current && model.is_paused;
     match (has_failed, new.is_terminal()) {
         (true, _) if is_halted => vec![shut_down(new, end_reason(new))],
+        // Its failures say nothing of the current revision, whose turn in this slot comes as it would have without it.
+        (true, true) if model.is_outdated(new) => vec![shut_down(new, end_reason(new))],
         (true, true) => try_again(model, new),
         (true, false) | (false, _) => Vec::new(),
     }

@@ -573,6 +573,25 @@ fn a_failed_new_task_halts_the_change() {
 }
 
 #[test]
+fn what_fails_of_one_revision_does_not_halt_the_change_to_the_next() {
+    let mut web = Web::running(TWO);
+    web.put(START_FIRST);
+    web.schedule();
+    // The failure and the next template are seen at once.
+    let id = web.task(1).id;
+    web.0.observe(&id, TaskState::Failed);
+    web.put(&START_FIRST.replace("nginx:2", "nginx:3"));
+    web.is("Progressing", Truth::True, "Updating");
+    for _ in 0..3 {
+        web.go();
+        web.wait(60);
+    }
+    web.is("Progressing", Truth::False, "Complete");
+    let is_of_it = |task: &Task| task.revision == RevisionNumber(3);
+    assert!(is_of_it(&web.task(1)) && is_of_it(&web.task(2)));
+}
+
+#[test]
 fn an_unhealthy_new_task_halts_the_change_too() {
     let mut web = Web::running(TWO);
     web.put(START_FIRST);
