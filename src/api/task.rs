@@ -115,6 +115,17 @@ pub fn service_name(service: &Scoped) -> String {
     }
 }
 
+/// A network as engines know it: `front`, outside the default namespace `shop_front`; what engines call networks of their own
+/// has its namespace in front there, too.
+pub fn network_name(network: &Scoped) -> String {
+    match network.name.as_str() {
+        "bridge" | "default" | "host" | "none" => {
+            format!("{}_{}", network.namespace, network.name)
+        }
+        _ => service_name(network),
+    }
+}
+
 /// Where a task runs and what it holds there, at `bindings/<node>/<task-id>`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

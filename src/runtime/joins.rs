@@ -7,7 +7,7 @@
 
 use super::cache::{Cache, Facets, Stored};
 use crate::api::accepted::AcceptedService;
-use crate::api::allocation::{Owner, Vni};
+use crate::api::allocation::{Item, Owner, Vni};
 use crate::api::name::{NodeName, Scoped};
 use crate::api::service::{Attachment, EndpointMode};
 use crate::api::task::{Desired, Task, TaskState};
@@ -116,6 +116,12 @@ pub fn gets_traffic(facets: &Facets, task: &Task) -> bool {
 pub fn is_seen_at(facets: &Facets, address: Ipv4Addr) -> bool {
     let status = facets.status();
     status.is_some_and(|status| status.addresses.contains(&IpAddr::V4(address)))
+}
+
+/// Whether a task was seen at any of the addresses that it was given.
+pub fn is_inside(cache: &Cache, service: &Scoped, facets: &Facets, task: &TaskId) -> bool {
+    let mut given = cache.allocations.of(&task_owner(service, task));
+    given.any(|item| matches!(item, Item::Address(_, address) if is_seen_at(facets, *address)))
 }
 
 /// A task of which an allocation speaks, if its record is there.

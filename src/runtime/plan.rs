@@ -56,7 +56,8 @@ pub enum Expect {
     Missing(Key),
     /// The key was last written at this revision.
     Unchanged(Key, Revision),
-    /// No key begins with this, which ends in `/`; without the prefix of all keys.
+    /// No key begins with this, which ends in `/`; without the prefix of all keys. Not for keys that the same controller
+    /// writes: a transaction compares all before its first write, and a write of one below it may be in the same.
     NoneBelow(String),
 }
 

@@ -25,6 +25,13 @@ pub const MANAGER_GONE: &str = "ManagerGone";
 /// it says, there is an agent.
 pub const DATAPLANE_READY: &str = "DataplaneReady";
 
+/// Whether a node's agent has said that it programs what it is told.
+pub fn is_programmed(cache: &Cache, node: &NodeName) -> bool {
+    let status = cache.status(&ObjectKey::node(node), TASK);
+    let said = status.and_then(|status| status.condition(DATAPLANE_READY));
+    said.is_some_and(|said| said.status == Truth::True)
+}
+
 /// A node as planners see it.
 #[derive(Clone, Debug)]
 pub struct NodeView<'a> {

@@ -68,7 +68,7 @@ impl SimContainer {
                 addresses: Vec::new(),
                 ports: Vec::new(),
             },
-            body: text(body),
+            body: body.to_string().into(),
             has_health_check: has_health_check(body),
             endpoints: endpoints(body),
             is_agent: body["Cmd"][0] == "agent",
@@ -104,15 +104,6 @@ impl SimContainer {
         self.seen.ports.clear();
         self.seen.addresses.clear();
     }
-}
-
-fn text(body: &Value) -> Box<str> {
-    /// Most bodies fit.
-    const ROOM: usize = 4096;
-    let mut text = Vec::with_capacity(ROOM);
-    serde_json::to_writer(&mut text, body).expect("a value can be written");
-    let text = String::from_utf8(text).expect("JSON is text");
-    text.into_boxed_str()
 }
 
 fn has_health_check(body: &Value) -> bool {

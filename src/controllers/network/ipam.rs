@@ -17,10 +17,11 @@
 use crate::api::accepted::AcceptedNetwork;
 use crate::api::allocation::{Allocation, Item, NodeIndex, Owner, Vni};
 use crate::api::key::Key;
+use crate::api::name::ObjectKey;
 use crate::api::network::NetworkSpec;
 use crate::api::status::FoundNetwork;
 use crate::api::subnet::Cidr;
-use crate::api::task::service_name;
+use crate::api::task::network_name;
 use crate::api::uid::Uid;
 use crate::planted::{Bug, planted};
 use crate::runtime::allocations::{Allocations, Space, place};
@@ -29,7 +30,7 @@ pub(super) use crate::runtime::joins::network_owner as owner;
 use crate::runtime::plan::{Plan, Step};
 use crate::runtime::runs::Runs;
 use crate::runtime::view;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// What the pool is carved into: room for 253 tasks and services, as Swarm's networks have.
@@ -130,7 +131,7 @@ impl<'a> Draft<'a> {
         let Owner::Network { name, .. } = owner else {
             return None;
         };
-        let (vni, subnet) = *self.held.get(&service_name(name))?;
+        let (vni, subnet) = *self.held.get(&network_name(name))?;
         let asked = asked(spec).ok()?;
         let (first, last) = subnet.range();
         let (own_vni, own_subnet) = self.allocations.numbers_of(owner);
@@ -174,11 +175,17 @@ impl<'a> Draft<'a> {
 
     fn vni(&mut self, uid: &Uid) -> Result<Vni, Refused> {
         let start = Vni::FIRST + spread(uid.as_str()) % (Vni::MOST - Vni::FIRST + 1);
-        let held: Vec<Vni> = self.held.values().map(|(vni, _)| *vni).collect();
-        let mut runs = self.runs(&Space::Vnis).clone();
-        held.iter().for_each(|vni| runs.take(vni.0, vni.0));
-        let after = runs.next_free(start, Vni::MOST, 1);
-        let found = after.or_else(|| runs.next_free(Vni::FIRST, start, 1));
+        let held: BTreeSet<u32> = self.held.values().map(|(vni, _)| vni.0).collect();
+        let runs = self.runs(&Space::Vnis);
+        let find = |mut from: u32, to: u32| {
+            loop {
+                match runs.next_free(from, to, 1) {
+                    Some(at) if held.contains(&at) => from = at + 1,
+                    found => return found,
+                }
+            }
+        };
+        let found = find(start, Vni::MOST).or_else(|| find(Vni::FIRST, start));
         let none = || {
             let message = "every number of VXLAN is taken: delete networks";
             Refused::new("VnisExhausted", message.into())
@@ -301,10 +308,10 @@ impl<'a> Draft<'a> {
 /// What networks of ours have on engines that the store knows nothing of any more: of several of one name the one of the
 /// latest life, and of those the one that most engines have.
 fn held(cache: &Cache) -> BTreeMap<String, (Vni, Cidr)> {
-    let found = cache
-        .statuses
-        .values()
-        .filter_map(|status| status.value.found.as_ref());
+    let found = cache.nodes.keys().filter_map(|node| {
+        let status = cache.status(&ObjectKey::node(node), view::TASK)?;
+        status.found.as_ref()
+    });
     let mut counts: BTreeMap<&FoundNetwork, u32> = BTreeMap::new();
     for network in found.flat_map(|found| &found.networks) {
         *counts.entry(network).or_default() += 1;

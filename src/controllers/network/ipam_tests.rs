@@ -134,6 +134,7 @@ fn find(world: &mut World, node: &str, networks: &[(&str, u64, u32, &str)]) {
         }),
         ..Status::default()
     };
+    accept_node(world, node, node, "{engine: \"tcp://192.0.2.7:2375\"}");
     let object = ObjectKey::node(&NodeName::from(node));
     world.put(Key::Status(object, view::TASK.into()), &status);
 }
@@ -182,6 +183,21 @@ fn s6_what_a_wiped_store_lost_of_a_network_is_taken_over_from_engines() {
     world.settle(&small());
     assert_eq!(told(&world, "kept"), "10.64.3.0/24");
     assert_eq!(vni(&world, "kept"), Vni(70_003));
+}
+
+/// Engines have a network called `default` of their own.
+#[test]
+fn s6_also_the_network_of_the_default_namespace_is_taken_over() {
+    let mut world = world();
+    let kept = ("default_default", 1, 70_000, "10.64.5.0/24");
+    find(&mut world, "n1", &[kept]);
+    world.raw("networks/default/default", "{}".into());
+    world.settle(&small());
+    let name = Scoped::new("default", "default");
+    let owner = ipam::owner(&name, &world.cache.networks[&name].uid);
+    let numbers = world.cache.allocations.numbers_of(&owner);
+    let expected = (Some(Vni(70_000)), kept.3.parse().ok());
+    assert_eq!(numbers, expected);
 }
 
 #[test]

@@ -5,12 +5,12 @@ use super::ipam::{self, Standing};
 use super::ports;
 use super::status::CONTROLLER;
 use crate::api::accepted::{AcceptedNetwork, AcceptedService};
-use crate::api::allocation::{Item, Owner};
+use crate::api::allocation::Owner;
 use crate::api::manifest::{Spec, parse_value};
 use crate::api::name::{ObjectKey, Scoped};
 use crate::api::network::NetworkSpec;
 use crate::api::service::Annotated;
-use crate::api::status::{Status, Truth};
+use crate::api::status::Status;
 use crate::api::task::Task;
 use crate::api::unit::{Incarnation, LeaseId, Revision};
 use crate::runtime::accept::{Refused, Written};
@@ -137,7 +137,11 @@ pub(super) fn service<'a>(
         ports: ledger.map(|service| ports::standing(cache, &key.scoped(), service)),
         lacking: ledger.map(|service| lacking(cache, &key.scoped(), service)),
         outside: ledger.map_or(0, |service| outside(cache, &key.scoped(), service)),
-        is_programmed: ledger.is_some() && is_programmed(cache),
+        is_programmed: ledger.is_some()
+            && cache
+                .nodes
+                .keys()
+                .any(|node| view::is_programmed(cache, node)),
         status: cache.status(key, CONTROLLER),
         now,
     }
@@ -154,23 +158,9 @@ fn outside(cache: &Cache, name: &Scoped, service: &AcceptedService) -> usize {
         };
         let serves = joins::gets_traffic(facets, task);
         let asks = !joins::of_task(cache, task).is_empty();
-        let mut given = cache.allocations.of(&joins::task_owner(name, &task.id));
-        let is_inside = given.any(
-            |item| matches!(item, Item::Address(_, address) if joins::is_seen_at(facets, *address)),
-        );
-        serves && asks && !is_inside
+        serves && asks && !joins::is_inside(cache, name, facets, &task.id)
     };
     tasks.filter(is_outside).count()
-}
-
-/// Whether there is a node whose agent programs what it is told.
-fn is_programmed(cache: &Cache) -> bool {
-    let mut nodes = cache.nodes.keys();
-    nodes.any(|node| {
-        let status = cache.status(&ObjectKey::node(node), view::TASK);
-        let said = status.and_then(|status| status.condition(view::DATAPLANE_READY));
-        said.is_some_and(|said| said.status == Truth::True)
-    })
 }
 
 /// What the networks lack that a service joins.

@@ -283,8 +283,8 @@ struct Ward {
 impl Ward {
     /// The engine behind a socket is where this process is.
     fn place(&self, node: &AcceptedNode, status: &mut Status) {
-        let is_socket = node.spec.engine.url.starts_with("unix://");
-        if let Some(engine) = status.engine.as_mut().filter(|_| is_socket) {
+        let engine = status.engine.as_mut();
+        if let Some(engine) = engine.filter(|_| is_socket(&node.spec)) {
             engine.address = engine.address.or(self.settings.address);
         }
     }

@@ -104,10 +104,7 @@ fn succeed(model: &Model<'_>, holder: &Member<'_>, successor: &Member<'_>) -> Ve
         return vec![remove(successor, reason)];
     }
     if successor.is_terminal() {
-        if model.is_outdated(successor) {
-            return vec![shut_down(successor, end_reason(successor))];
-        }
-        return match model.is_due(successor) {
+        return match model.is_due(successor) || model.is_outdated(successor) {
             true => try_again(model, successor),
             false => Vec::new(),
         };
@@ -156,8 +153,6 @@ fn pair(model: &Model<'_>, old: &[&Member<'_>], new: &Member<'_>) -> Vec<Action>
     let is_halted = is_change && new.task.revision == model.current && model.is_paused;
     match (has_failed, new.is_terminal()) {
         (true, _) if is_halted => vec![shut_down(new, end_reason(new))],
-        // Its failures say nothing of the current revision, whose turn in this slot comes as it would have without it.
-        (true, true) if model.is_outdated(new) => vec![shut_down(new, end_reason(new))],
         (true, true) => try_again(model, new),
         (true, false) | (false, _) => Vec::new(),
     }
@@ -200,8 +195,12 @@ fn after_end(model: &Model<'_>, ended: &Member<'_>) -> Vec<Action> {
 }
 
 /// A successor that failed before it took over: another one after a wait, however the restart policy puts it, because
-/// the one that it takes over from still has to go.
+/// the one that it takes over from still has to go. One of an older revision is only given up: its failures say nothing of
+/// the current revision, whose turn in this slot comes as it would have without it.
 fn try_again(model: &Model<'_>, failed: &Member<'_>) -> Vec<Action> {
+    if model.is_outdated(failed) {
+        return vec![shut_down(failed, end_reason(failed))];
+    }
     let (failures, delay) = restart::again(&model.spec().template.restart, failed);
     let mut new = takeover(model, failed, Desired::Ready, "Restarted");
     new.replaces = failed.task.replaces.clone();

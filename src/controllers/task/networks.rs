@@ -8,12 +8,10 @@
 
 use super::agent::acknowledged::Acknowledged;
 use super::agent::plane::Plane;
-use super::container::network_name;
 use crate::api::allocation::Item;
-use crate::api::name::{ObjectKey, Scoped};
+use crate::api::name::Scoped;
 use crate::api::service::Attachment;
-use crate::api::status::Truth;
-use crate::api::task::{Desired, Task};
+use crate::api::task::{Desired, Task, network_name};
 use crate::runtime::cache::{Cache, Stored};
 use crate::runtime::{joins, view};
 use serde_json::{Value, json};
@@ -65,11 +63,8 @@ impl Callers {
         let Some(facets) = cache.facets(&task.id) else {
             return Self::None;
         };
-        let mut given = cache.allocations.of(&joins::task_owner(service, &task.id));
-        let is_on_overlay = given.any(
-            |item| matches!(item, Item::Address(_, address) if joins::is_seen_at(facets, *address)),
-        );
-        if task.desired <= Desired::Running || !is_on_overlay {
+        let is_to_stop = task.desired > Desired::Running;
+        if !is_to_stop || !joins::is_inside(cache, service, facets, &task.id) {
             return Self::None;
         }
         // The record says that it is to stop: in views from then on it gets nobody.
@@ -84,11 +79,7 @@ impl Callers {
 /// Whether the agent of a node programs something, and is not spoken to from here.
 fn has_others(cache: &Cache, acknowledged: &Acknowledged) -> bool {
     let mut others = cache.nodes.keys().filter(|node| !acknowledged.has(node));
-    others.any(|node| {
-        let status = cache.status(&ObjectKey::node(node), view::TASK);
-        let said = status.and_then(|status| status.condition(view::DATAPLANE_READY));
-        said.is_some_and(|said| said.status == Truth::True)
-    })
+    others.any(|node| view::is_programmed(cache, node))
 }
 
 impl Endpoint {

@@ -4,7 +4,7 @@
 //! order at a time, and a new plan after each, so that a crash between any two leaves a state that this same function
 //! goes on from.
 
-use super::container::{self, ContainerInput};
+use super::container::{self, Claim, ContainerInput};
 use super::networks::{Callers, Endpoint, Networks};
 use super::note;
 use super::snapshot::{Image, Seen, Snapshot};
@@ -390,9 +390,13 @@ fn start_failed(
 
 /// Whether the container was ordered under the fence that is in force: only then may it be started.
 fn is_of_this_term(snapshot: &Snapshot<'_>, container: &Container) -> bool {
-    container::stamp(container).is_some_and(|stamp| {
-        stamp.incarnation == snapshot.stamp.incarnation && stamp.term == snapshot.stamp.term
-    })
+    match container::claim(container, &snapshot.cluster.id) {
+        Claim::Ours(ours) => {
+            ours.stamp.incarnation == snapshot.stamp.incarnation
+                && ours.stamp.term == snapshot.stamp.term
+        }
+        Claim::ForeignCluster { .. } | Claim::Imposter { .. } | Claim::NotOurs => false,
+    }
 }
 
 /// Desired `shutdown`: stop; the container stays as history.

@@ -72,16 +72,14 @@ pub fn claim(container: &Container, cluster: &Uid) -> Claim {
     }
 }
 
-/// When the order to make a container of ours was given, without a look at the rest of its labels.
-pub fn stamp(container: &Container) -> Option<Stamp> {
-    stamp_of(&ours(&container.labels)).ok()
-}
-
 /// Labels that begin as ours do, in order. A dozen are asked for one after the other, and there are hardly more.
 type Labels<'a> = [(&'a String, &'a String)];
 
 fn read(labels: &BTreeMap<String, String>, name: &str) -> Result<Ours, String> {
-    let labels = &ours(labels)[..];
+    let from = (Bound::Included(label::PREFIX), Bound::Unbounded);
+    let ours = labels.range::<str, _>(from);
+    let ours = ours.take_while(|(name, _)| name.starts_with(label::PREFIX));
+    let labels = &ours.collect::<Vec<_>>()[..];
     let task = text(labels, label::TASK)?;
     if !is_identifier(task) {
         return Err(format!("label {} is no task id: `{task}`", label::TASK));
@@ -105,22 +103,11 @@ fn read(labels: &BTreeMap<String, String>, name: &str) -> Result<Ours, String> {
         revision: RevisionNumber(number(labels, label::REVISION)?),
         hash: text(labels, label::HASH)?.to_owned(),
         node: text(labels, label::NODE)?.into(),
-        stamp: stamp_of(labels)?,
-    })
-}
-
-fn ours(labels: &BTreeMap<String, String>) -> Vec<(&String, &String)> {
-    let from = (Bound::Included(label::PREFIX), Bound::Unbounded);
-    let ours = labels.range::<str, _>(from);
-    ours.take_while(|(name, _)| name.starts_with(label::PREFIX))
-        .collect()
-}
-
-fn stamp_of(labels: &Labels<'_>) -> Result<Stamp, String> {
-    Ok(Stamp {
-        incarnation: Incarnation(number(labels, label::INCARNATION)?),
-        term: Term(number(labels, label::TERM)?),
-        revision: Revision(number(labels, label::STORE_REVISION)?),
+        stamp: Stamp {
+            incarnation: Incarnation(number(labels, label::INCARNATION)?),
+            term: Term(number(labels, label::TERM)?),
+            revision: Revision(number(labels, label::STORE_REVISION)?),
+        },
     })
 }
 

@@ -22,7 +22,8 @@
 //! - The engine's restart policy is `no` (rule C7): a rebooted node revives nothing that was replaced.
 //! - Labels of ours win over those of the template.
 //!
-//! With `networks: []` a task joins nothing; where overlays are not realised, all others join the engine's `bridge`. Deliberately absent: `pullPolicy` is the planner's; secrets and configs are refused at validation.
+//! With `networks: []` a task joins nothing; where overlays are not realised, all others join the engine's `bridge`.
+//! Deliberately absent: `pullPolicy` is the planner's; secrets and configs are refused at validation.
 
 mod claim;
 mod host;
@@ -31,7 +32,7 @@ mod label;
 #[cfg(test)]
 mod tests;
 
-pub use claim::{Claim, Ours, claim, stamp};
+pub use claim::{Claim, Ours, claim};
 pub use label::{CLUSTER, INCARNATION, labels};
 
 use super::networks::Endpoint;
@@ -39,7 +40,7 @@ use crate::api::container::{Container, Healthcheck};
 use crate::api::name::{NodeName, Scoped};
 use crate::api::service::ServicePort;
 pub use crate::api::task::container_name as name;
-use crate::api::task::{Binding, ServiceRevision, Stamp, Task, service_name};
+use crate::api::task::{Binding, ServiceRevision, Stamp, Task};
 use crate::api::uid::Uid;
 use crate::api::unit::Period;
 use serde_json::{Map, Value, json};
@@ -65,17 +66,6 @@ pub struct ContainerInput<'a> {
     pub stamp: Stamp,
     /// The overlays that it joins; the first is that of its creation, and engines before API 1.44 take no more then.
     pub endpoints: &'a [Endpoint],
-}
-
-/// The engine's name for an overlay: `front`, outside the default namespace `shop_front`; what engines call networks of
-/// their own has its namespace in front there, too.
-pub fn network_name(network: &Scoped) -> String {
-    match network.name.as_str() {
-        "bridge" | "default" | "host" | "none" => {
-            format!("{}_{}", network.namespace, network.name)
-        }
-        _ => service_name(network),
-    }
 }
 
 /// The body of `POST /containers/create`.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::api::task::Slot;
+use crate::api::task::{Slot, network_name};
 use crate::api::time::Timestamp;
 use crate::api::uid::TaskId;
 use crate::api::unit::{Incarnation, Revision, RevisionNumber, Term};
