@@ -1,4 +1,4 @@
-//! The benchmarks: `make bench`, or `cargo bench --bench bench -- latency throughput pairs store up` for some of them.
+//! The benchmarks: `make bench`, or `cargo bench --bench bench -- latency throughput pairs store up network` for some of them.
 //!
 //! Each measures skep and the bare calls that it cannot do without, interleaved in one run, and shows the ratio: absolute
 //! times of a shared machine mean nothing a day later. Results are a table on the terminal and `target/bench/NAME.json`.
@@ -8,6 +8,7 @@
 mod support;
 
 mod latency;
+mod network;
 mod pairs;
 mod report;
 mod store;
@@ -16,7 +17,7 @@ mod up;
 mod world;
 
 /// The benchmarks by name.
-const ALL: [&str; 5] = ["latency", "throughput", "pairs", "store", "up"];
+const ALL: [&str; 6] = ["latency", "throughput", "pairs", "store", "up", "network"];
 
 fn main() {
     let arguments = std::env::args().skip(1);
@@ -39,6 +40,7 @@ fn main() {
                 "throughput" => vec![throughput::run().await],
                 "pairs" => vec![pairs::run().await],
                 "store" => store::run().await,
+                "network" => network::run().await,
                 _ => vec![up::run().await],
             }
         });
