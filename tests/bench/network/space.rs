@@ -3,7 +3,7 @@
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 /// A network namespace of somebody else's.
@@ -21,7 +21,8 @@ impl Space {
 
     /// The one of a process as the process of a container numbers it: a container within that container.
     pub(super) fn inside(container: &str, process: &str) -> Self {
-        let file = format!("/proc/{container}/root/proc/{process}/ns/net").into();
+        let inside = Path::new("/proc").join(container).join("root");
+        let file = inside.join(format!("proc/{process}/ns/net"));
         Self { file }
     }
 
