@@ -183,6 +183,9 @@ pub struct Unclaimed {
     pub running: bool,
     /// When it was first seen so, by this holder's clock.
     pub since: Timestamp,
+    /// The addresses that it has while it runs: its engine gives them to nobody else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<IpAddr>,
     /// What its labels say; none where they cannot be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<Claim>,

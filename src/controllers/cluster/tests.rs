@@ -164,6 +164,7 @@ fn container(cluster: &str) -> Unclaimed {
         kind: UnclaimedKind::ForeignCluster,
         running: true,
         since: Timestamp(0),
+        addresses: Vec::new(),
         claim: Some(Claim {
             cluster: cluster.into(),
             task: TaskId::from("x"),

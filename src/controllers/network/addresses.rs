@@ -13,7 +13,7 @@
 use super::ipam::{claims, owner, spread};
 use crate::api::allocation::{Item, Owner};
 use crate::api::key::Key;
-use crate::api::name::Scoped;
+use crate::api::name::{ObjectKey, Scoped};
 use crate::api::uid::Uid;
 use crate::runtime::allocations::Space;
 use crate::runtime::cache::Cache;
@@ -23,6 +23,10 @@ use crate::runtime::runs::Runs;
 use crate::runtime::view;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+/// A network that is full, also of what nobody claims, is looked at again after this long: of its going nothing leads here.
+const FULL: Duration = Duration::from_secs(15);
 
 /// Gives out and takes back the addresses of a network. One that is gone loses them with its numbers.
 pub(super) fn plan(cache: &Cache, name: &Scoped) -> Plan {
@@ -66,6 +70,7 @@ fn claim(
     let space = Space::Addresses(network.clone());
     let mut taken = cache.allocations.taken(&space).cloned().unwrap_or_default();
     let mut lacking = lacking;
+    let unclaimed = unclaimed(cache, hosts);
     // While one is yet to be looked at, any address may be its own.
     let mut waits = false;
     lacking.retain(|owner| match adopted(cache, owner, hosts) {
@@ -85,14 +90,38 @@ fn claim(
     if waits {
         return;
     }
+    for number in &unclaimed {
+        taken.take(*number, *number);
+    }
     for owner in lacking {
         let Some(number) = search(&taken, hosts, &owner) else {
+            if !unclaimed.is_empty() {
+                plan.look_again(FULL);
+            }
             return;
         };
         taken.take(number, number);
         let item = Item::Address(network.clone(), Ipv4Addr::from(number));
         plan.push(claims(&[item], &owner));
     }
+}
+
+/// What containers have that follow from no record: their engines give it to nobody else, and no key says so.
+fn unclaimed(cache: &Cache, (first, last): (u32, u32)) -> BTreeSet<u32> {
+    let found = cache.nodes.keys().filter_map(|node| {
+        let status = cache.status(&ObjectKey::node(node), view::TASK)?;
+        status.found.as_ref()
+    });
+    let addresses = found
+        .flat_map(|found| &found.unclaimed)
+        .flat_map(|unclaimed| &unclaimed.addresses);
+    let numbers = addresses.filter_map(|address| match address {
+        IpAddr::V4(address) => Some(u32::from(*address)),
+        IpAddr::V6(_) => None,
+    });
+    numbers
+        .filter(|number| (first..=last).contains(number))
+        .collect()
 }
 
 /// What is known of the address of a task that was adopted.

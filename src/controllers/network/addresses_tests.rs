@@ -3,7 +3,7 @@
 use super::*;
 use crate::api::allocation::Owner;
 use crate::api::name::Scoped;
-use crate::api::status::{NodeState, Truth};
+use crate::api::status::{Found, NodeState, Truth, Unclaimed, UnclaimedKind};
 use crate::api::task::{Desired, Task, TaskState};
 use crate::api::uid::TaskId;
 use crate::controllers::fixture::World;
@@ -12,6 +12,7 @@ use crate::dataplane::delta::{Way, way};
 use crate::dataplane::state::State;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 fn on() -> Network {
     Network(Settings {
@@ -172,6 +173,43 @@ fn s6_addresses_that_a_wiped_store_lost_are_taken_over_from_what_runs() {
             assert_eq!(before[task], address, "it keeps what it runs with");
         }
     }
+}
+
+#[test]
+fn s6_what_a_container_has_that_nobody_claims_is_given_to_nobody_else() {
+    let mut world = World::new();
+    world.node("n1", NodeState::Ready, |_| {});
+    put_network(&mut world, "front", "{subnets: [10.9.0.0/29]}");
+    let held = [2, 3, 4].map(|last| Ipv4Addr::new(10, 9, 0, last));
+    let container = Unclaimed {
+        container: "c".into(),
+        name: "web.1.lost".into(),
+        kind: UnclaimedKind::Lost,
+        running: true,
+        since: world.now.wall,
+        addresses: held.map(IpAddr::V4).into(),
+        claim: None,
+    };
+    let mut found = Found {
+        incarnation: world.cache.cluster.as_ref().unwrap().incarnation,
+        unclaimed: vec![container],
+        total: 1,
+        ..Found::default()
+    };
+    world.found("n1", found.clone());
+    put_service(&mut world, "web", &spec(2, "front"));
+    settle(&mut world, &on());
+    assert_eq!(given(&world, "front"), "1+1", "five addresses, three held");
+    let record = world.cache.networks[&name("front")].clone();
+    for (address, given) in world.cache.allocations.addresses(&record.uid) {
+        assert!(!held.contains(&address), "{address} to {}", given.owner);
+    }
+    let plan = addresses::plan(&world.cache, &name("front"));
+    assert!(plan.look_again.is_some(), "what waits is looked at again");
+    found.unclaimed.clear();
+    world.found("n1", found);
+    settle(&mut world, &on());
+    assert_eq!(given(&world, "front"), "1+2");
 }
 
 #[test]

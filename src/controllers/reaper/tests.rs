@@ -341,6 +341,7 @@ fn container(number: usize, kind: UnclaimedKind, incarnation: u64) -> Unclaimed 
         kind,
         running: true,
         since: Timestamp(0),
+        addresses: Vec::new(),
         claim: Some(Claim {
             cluster: Uid::from("c"),
             task: id(number),

@@ -479,6 +479,7 @@ fn unbound(world: &mut World, node: &str, task: &str, running: bool, revision: i
         kind: UnclaimedKind::Unbound,
         running,
         since: world.now.wall,
+        addresses: Vec::new(),
         claim: Some(claim),
     };
     let found = Found {

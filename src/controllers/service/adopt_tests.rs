@@ -24,6 +24,7 @@ fn lost(
         kind: UnclaimedKind::Lost,
         running: true,
         since: Timestamp(0),
+        addresses: Vec::new(),
         claim: Some(Claim {
             cluster: Uid::from("cluster"),
             task: TaskId::from(task),

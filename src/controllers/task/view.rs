@@ -287,6 +287,13 @@ impl EngineView {
             kind,
             running: container.state == ContainerState::Running,
             since: now,
+            addresses: match container.state {
+                ContainerState::Running => container.addresses.clone(),
+                ContainerState::Created
+                | ContainerState::Exited
+                | ContainerState::Removing
+                | ContainerState::Dead => Vec::new(),
+            },
             claim,
         })
     }
