@@ -5,9 +5,11 @@
 //! decoded by the deserializer itself and never from a copy.
 
 use super::container::{Container, FileReference, Mount};
-use super::de::TEXT;
+use super::de::{TEXT, from_node};
 use super::node::EngineSpec;
+use super::port_range::{self, PortRange};
 use super::service::{Attachment, ServicePort};
+use super::yaml::{Node, Value};
 use super::{shell, shorthand};
 use serde::de::{
     self, DeserializeOwned, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer,
@@ -242,7 +244,7 @@ impl Short for EngineSpec {
     }
 }
 
-impl Short for ServicePort {
+impl Short for ServicePort<PortRange> {
     const EXPECTED: &'static str = "a port such as \"8080:80\", or a mapping with `target`";
 
     fn from_text(text: &str) -> Result<Self, String> {
@@ -290,8 +292,57 @@ pub(super) fn engine<'de, D: Deserializer<'de>>(d: D) -> Result<EngineSpec, D::E
     Either::deserialize(d).map(|either| either.0)
 }
 
+/// What is written as one port: a range is several.
+struct Ports(Vec<ServicePort>);
+
+impl<'de> Deserialize<'de> for Ports {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let written: Either<ServicePort<PortRange>> = Either::deserialize(d)?;
+        port_range::each(written.0)
+            .map(Self)
+            .map_err(de::Error::custom)
+    }
+}
+
 pub(super) fn ports<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<ServicePort>, D::Error> {
-    list(d)
+    struct Lines;
+    impl<'de> Visitor<'de> for Lines {
+        type Value = Vec<ServicePort>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list")
+        }
+
+        fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+            Ok(Vec::new())
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut lines: A) -> Result<Self::Value, A::Error> {
+            let (mut ports, mut of_ranges) = (Vec::new(), 0);
+            while let Some(Ports(line)) = lines.next_element()? {
+                of_ranges += if line.len() > 1 { line.len() } else { 0 };
+                if of_ranges > port_range::MOST {
+                    let message = format!("ranges of more than {} ports in all", port_range::MOST);
+                    return Err(de::Error::custom(message));
+                }
+                ports.extend(line);
+            }
+            Ok(ports)
+        }
+    }
+    d.deserialize_seq(Lines)
+}
+
+/// For each port of a list the line in which it is written, as `ports[LINE]`: a range is one.
+pub fn port_lines(ports: Option<&Node>) -> Vec<usize> {
+    let Some(Value::Sequence(lines)) = ports.map(|ports| &ports.value) else {
+        return Vec::new();
+    };
+    let counts = lines
+        .iter()
+        .map(|line| from_node::<Ports>(line).map_or(1, |ports| ports.0.len()));
+    let of_line = |(line, count)| std::iter::repeat_n(line, count);
+    counts.enumerate().flat_map(of_line).collect()
 }
 
 pub(super) fn mounts<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Mount>, D::Error> {

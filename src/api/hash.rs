@@ -138,7 +138,12 @@ mod tests {
             .as_array()
             .expect("ports")
             .iter()
-            .map(|text| super::super::shorthand::port(text.as_str().expect("text")).expect("port"))
+            .flat_map(|text| {
+                let written = super::super::shorthand::port(text.as_str().expect("text"));
+                written
+                    .and_then(super::super::port_range::each)
+                    .expect("port")
+            })
             .collect();
         let filled = template_hash(&template, &ports);
         assert_eq!(

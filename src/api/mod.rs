@@ -25,6 +25,7 @@ pub mod nearest;
 pub mod network;
 pub mod node;
 pub mod path;
+pub mod port_range;
 pub mod published;
 pub mod service;
 pub mod shell;

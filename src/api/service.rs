@@ -257,17 +257,19 @@ pub enum FailureAction {
 }
 
 /// A port that clients reach a service by; as a string `[host:][published:]target[/protocol]`.
+///
+/// Its numbers are `P`: one port each, or as people write them, [ranges](super::port_range).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ServicePort {
+pub struct ServicePort<P = Port> {
     /// A name for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The port inside the container.
-    pub target: Port,
+    pub target: P,
     /// The port that clients use; left out: a free one is taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub published: Option<Port>,
+    pub published: Option<P>,
     /// The protocol.
     #[serde(default)]
     pub protocol: Protocol,

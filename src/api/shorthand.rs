@@ -1,21 +1,21 @@
 //! Short texts for ports and mounts: pure functions from the text to the long form.
 
 use super::container::{BindOptions, Mount, MountKind, VolumeOptions};
+use super::port_range::PortRange;
 use super::service::{PortMode, Protocol, ServicePort};
-use super::unit::Port;
 use std::net::IpAddr;
 
-/// Reads `[host:|ADDRESS:][published:]target[/protocol]`.
+/// Reads `[host:|ADDRESS:][published:]target[/protocol]`; either may be a range, `8080-8082:80-82`.
 ///
 /// `host:` opens the port on the task's node only, an address on that address of it; without both the port is open on
 /// every node.
 ///
 /// # Errors
-/// The text is no such port; ranges are refused.
-pub fn port(text: &str) -> Result<ServicePort, String> {
+/// The text is no such port.
+pub fn port(text: &str) -> Result<ServicePort<PortRange>, String> {
     let wrong = || {
         format!(
-            "`{text}` is no port: write \"80\", \"8080:80\", \"8080:80/udp\" or \"host:8080:80\""
+            "`{text}` is no port: write \"80\", \"8080:80\", \"8080:80/udp\", \"8080-8082:80-82\" or \"host:8080:80\""
         )
     };
     let (numbers, protocol) = match text.rsplit_once('/') {
@@ -23,13 +23,7 @@ pub fn port(text: &str) -> Result<ServicePort, String> {
         None => (text, Protocol::Tcp),
     };
     let (mode, host_ip, numbers) = host(numbers).ok_or_else(wrong)?;
-    if numbers.contains('-') {
-        return Err(format!("`{text}` is a range: list each port of it"));
-    }
-    let number = |text: &str| match text.parse::<u16>() {
-        Ok(number) if number > 0 && text.bytes().all(|b| b.is_ascii_digit()) => Ok(Port(number)),
-        Ok(_) | Err(_) => Err(wrong()),
-    };
+    let number = |text: &str| PortRange::parse(text).ok_or_else(wrong);
     let (published, target) = match numbers.split_once(':') {
         Some((published, target)) => (Some(number(published)?), number(target)?),
         None => (None, number(numbers)?),
@@ -127,11 +121,15 @@ fn apply(option: &str, mount: &mut Mount) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::port_range::each;
 
     #[test]
     fn ports_read_as_docker_writes_them() {
         let check = |text: &str, long: &str| {
-            let port = port(text).expect(text);
+            let ports = each(port(text).expect(text)).expect(text);
+            let [port] = ports.as_slice() else {
+                panic!("{text} is {} ports", ports.len());
+            };
             let published = port
                 .published
                 .map_or("-".to_owned(), |port| port.to_string());
@@ -159,7 +157,9 @@ mod tests {
             "70000",
             "a:b",
             "80/xyz",
-            "8000-8010:80",
+            "8010-8000:80",
+            "8000-:80",
+            "0-3:80",
             "1:2:3",
             "+80",
             "host:",
@@ -167,6 +167,35 @@ mod tests {
         ] {
             assert!(port(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_range_is_each_port_of_it() {
+        let check = |text: &str, expected: &str| {
+            let ports = port(text).and_then(each);
+            let show = |port: &ServicePort| {
+                let published = port.published.map_or("*".into(), |port| port.to_string());
+                format!("{published}:{}/{}", port.target, port.protocol.as_str())
+            };
+            let shown = ports.map(|ports| ports.iter().map(show).collect::<Vec<_>>().join(" "));
+            assert_eq!(shown.unwrap_or_else(|why| why), expected, "{text}");
+        };
+        check("8080-8082:80-82", "8080:80/tcp 8081:81/tcp 8082:82/tcp");
+        check(
+            "30000-30002:80/udp",
+            "30000:80/udp 30001:80/udp 30002:80/udp",
+        );
+        check("80-81", "*:80/tcp *:81/tcp");
+        check("127.0.0.1:1-2:1-2", "1:1/tcp 2:2/tcp");
+        check("80-80:443", "80:443/tcp");
+        check(
+            "8080-8082:80-81",
+            "3 published ports cannot lead to 2 ports: write as many, or one that all lead to",
+        );
+        check(
+            "8080:80-81",
+            "1 published ports cannot lead to 2 ports: write as many, or one that all lead to",
+        );
     }
 
     #[test]

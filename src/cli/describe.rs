@@ -339,7 +339,7 @@ fn task(cache: &Cache, task: &Named<'_>, events: &[Event], now: Timestamp) -> St
     let record = task.view.task;
     let status = task.view.status;
     let text = |value: Option<String>| or_none(value.unwrap_or_default());
-    let ports = status.map(|status| status.ports.iter().map(tasks::port).collect::<Vec<_>>());
+    let ports = status.map(|status| tasks::ports(&status.ports));
     let fields = [
         ("Task", record.id.to_string()),
         ("Service", task.service.to_string()),

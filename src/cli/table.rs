@@ -6,6 +6,7 @@ use super::tasks::{self, Named};
 use crate::api::allocation::Owner;
 use crate::api::cluster::Event;
 use crate::api::name::{Kind, NodeName, ObjectKey};
+use crate::api::port_range::{Shown, compact};
 use crate::api::service::{Mode, PortMode, ServicePort, ServiceSpec};
 use crate::api::status::{ReplicaCounts, Truth, UpdateState};
 use crate::api::time::Timestamp;
@@ -215,7 +216,7 @@ pub(super) fn task_row(task: &Named<'_>, now: Timestamp, shape: Shape) -> Vec<St
     ]);
     if shape.wide {
         let container = status.and_then(|status| status.container.as_ref());
-        let ports = status.map(|status| list(status.ports.iter().map(tasks::port)));
+        let ports = status.map(|status| tasks::ports(&status.ports).join(","));
         let addresses = status.map(|s| list(s.addresses.iter().map(ToString::to_string)));
         row.extend([
             or_none(
@@ -368,12 +369,12 @@ pub(super) fn ports(cache: &Cache, key: &ObjectKey, spec: Option<&ServiceSpec>) 
         same.find_map(|(_, key)| key.map(|key| key.port))
     };
     let ports = spec.into_iter().flat_map(|spec| &spec.ports);
-    list(ports.map(|wanted| port(wanted, wanted.published.or_else(|| number(wanted)))))
+    let shown = ports.map(|wanted| port(wanted, wanted.published.or_else(|| number(wanted))));
+    compact(shown).join(",")
 }
 
 /// `8080->80/tcp`, with `(host)` for ports of the task's node, and the address where it is one only.
-fn port(port: &ServicePort, published: Option<Port>) -> String {
-    let published = published.map_or("*".into(), |port| port.to_string());
+fn port(port: &ServicePort, published: Option<Port>) -> Shown {
     let address = match port.host_ip {
         Some(IpAddr::V4(address)) => format!("{address}:"),
         Some(IpAddr::V6(address)) => format!("[{address}]:"),
@@ -383,11 +384,12 @@ fn port(port: &ServicePort, published: Option<Port>) -> String {
         PortMode::Host => " (host)",
         PortMode::Ingress => "",
     };
-    format!(
-        "{address}{published}->{}/{}{mode}",
-        port.target,
-        port.protocol.as_str()
-    )
+    Shown {
+        before: address,
+        published,
+        target: Some(port.target),
+        behind: format!("/{}{mode}", port.protocol.as_str()),
+    }
 }
 
 /// `a=b,c=d`.

@@ -8,6 +8,7 @@ mod collect;
 #[cfg(test)]
 mod tests;
 
+use crate::api::decode::port_lines;
 use crate::api::decode::{self, Text};
 use crate::api::name::{DEFAULT_NAMESPACE, Kind, ObjectKey, is_node_name, is_object_name};
 use crate::api::network::NetworkSpec;
@@ -482,7 +483,8 @@ impl<'a> Document<'a> {
         let (spec, refused) = match kind {
             Kind::Service => {
                 let mut spec: ServiceSpec = decode_all(node, &base, problems)?;
-                let refused = validate::service(&spec);
+                let lines = port_lines(node.entry("ports").map(|entry| &entry.value));
+                let refused = validate::service(&spec, &lines);
                 default::fill(&mut spec);
                 (Spec::Service(Box::new(spec)), refused)
             }

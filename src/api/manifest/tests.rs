@@ -174,12 +174,34 @@ fn problems_say_where_and_what() {
     check(
         "template: {container: i}\nports: [\"80x\"]",
         &[
-            ":2:9: ports[0]: `80x` is no port: write \"80\", \"8080:80\", \"8080:80/udp\" or \"host:8080:80\"",
+            ":2:9: ports[0]: `80x` is no port: write \"80\", \"8080:80\", \"8080:80/udp\", \"8080-8082:80-82\" or \"host:8080:80\"",
         ],
     );
     check(
         "template: {container: i}\nports: [8080:80, 8080:81]",
         &[":2:18: ports[1].published: 8080/tcp is published by ports[0] too"],
+    );
+    check(
+        "template: {container: i}\nports: [8080-8082:80, 9000:90, 9000:91]",
+        &[":2:32: ports[2].published: 9000/tcp is published by ports[1] too"],
+    );
+    check(
+        "template: {container: i}\nports: [{target: 80-82, published: 8080-8081}]",
+        &[
+            ":2:9: ports[0]: 2 published ports cannot lead to 3 ports: write as many, or one that all lead to",
+        ],
+    );
+    check(
+        "template: {container: i}\nports: [{target: 80-82, name: http}]",
+        &[":2:9: ports[0]: a name belongs to one port, and this is a range: leave `name` out"],
+    );
+    check(
+        "template: {container: i}\nports: [1000-1999:80, 3000:80, 4000-4001:80]",
+        &[":2:8: ports: ranges of more than 1000 ports in all"],
+    );
+    check(
+        "template: {container: i}\nports: [{target: x}]",
+        &[":2:18: ports[0].target: `x` is no port: write 80, or a range such as \"80-82\""],
     );
     check(
         "[]",

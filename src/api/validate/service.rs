@@ -11,13 +11,13 @@ use std::collections::{BTreeMap, BTreeSet};
 /// How many tasks a service may have: far above what one cluster runs, far below what an index counts.
 const MAX_REPLICAS: u32 = 100_000;
 
-/// All that is wrong with a service.
-pub fn service(spec: &ServiceSpec) -> Vec<Refusal> {
+/// All that is wrong with a service. `lines` says where each of its ports is written, where ranges are among them.
+pub fn service(spec: &ServiceSpec, lines: &[usize]) -> Vec<Refusal> {
     let mut found = Found::default();
     mode(spec, &mut found);
     template(&spec.template, &mut found);
     roll_out(spec, &mut found);
-    ports(spec, &mut found);
+    ports(spec, lines, &mut found);
     found.0
 }
 
@@ -103,10 +103,11 @@ fn roll_out(spec: &ServiceSpec, found: &mut Found) {
     }
 }
 
-fn ports(spec: &ServiceSpec, found: &mut Found) {
+fn ports(spec: &ServiceSpec, lines: &[usize], found: &mut Found) {
+    let line = |index: usize| lines.get(index).copied().unwrap_or(index);
     let mut names: BTreeMap<&str, usize> = BTreeMap::new();
     for (index, port) in spec.ports.iter().enumerate() {
-        let path = Path::of("ports").index(index);
+        let path = Path::of("ports").index(line(index));
         port_alone(port, &path, found);
         if let Some(first) = port
             .name
@@ -115,7 +116,7 @@ fn ports(spec: &ServiceSpec, found: &mut Found) {
         {
             found.refuse(
                 path.key("name"),
-                format!("is the name of ports[{first}] too"),
+                format!("is the name of ports[{}] too", line(first)),
             );
         }
         let rival = spec.ports[..index]
@@ -123,6 +124,7 @@ fn ports(spec: &ServiceSpec, found: &mut Found) {
             .position(|other| collide(other, port));
         if let (Some(first), Some(published)) = (rival, port.published) {
             let protocol = port.protocol.as_str();
+            let first = line(first);
             let message = format!("{published}/{protocol} is published by ports[{first}] too");
             found.refuse(path.key("published"), message);
         }

@@ -10,7 +10,10 @@ fn lines(refusals: Vec<Refusal>) -> Vec<String> {
 
 fn refused(kind: &str, value: Value) -> Vec<String> {
     match kind {
-        "service" => lines(service(&serde_json::from_value(value).expect("a service"))),
+        "service" => lines(service(
+            &serde_json::from_value(value).expect("a service"),
+            &[],
+        )),
         "node" => lines(node(&serde_json::from_value(value).expect("a node"))),
         _ => lines(network(&serde_json::from_value(value).expect("a network"))),
     }

@@ -17,6 +17,7 @@ use crate::api::accepted::AcceptedService;
 use crate::api::allocation::{Allocation, Item, Owner};
 use crate::api::key::Key;
 use crate::api::name::Scoped;
+use crate::api::port_range::{Shown, compact};
 use crate::api::published::PublishedKey;
 use crate::api::service::{PortMode, Protocol, ServicePort};
 use crate::api::unit::Port;
@@ -184,10 +185,17 @@ impl<'a> Ledger<'a> {
 
 /// `8080/tcp`, `192.0.2.1:53/udp`.
 pub(super) fn shown(key: PublishedKey) -> String {
-    let protocol = key.protocol.as_str();
-    match key.address {
-        Some(address) => format!("{address}:{}/{protocol}", key.port),
-        None => format!("{}/{protocol}", key.port),
+    compact([to_show(key)]).concat()
+}
+
+/// The same among others.
+pub(super) fn to_show(key: PublishedKey) -> Shown {
+    let address = key.address.map(|address| format!("{address}:"));
+    Shown {
+        before: address.unwrap_or_default(),
+        published: Some(key.port),
+        target: None,
+        behind: format!("/{}", key.protocol.as_str()),
     }
 }
 

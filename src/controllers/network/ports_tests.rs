@@ -160,6 +160,19 @@ fn a_port_on_one_address_is_not_wider_and_meets_the_one_on_all() {
     assert!(told(&world, "a").contains("asks for SCTP"));
 }
 
+#[test]
+fn each_port_of_a_range_is_its_services_and_a_range_is_told_as_one() {
+    let world = check(
+        &[("a", "\"8080-8082:80-82\""), ("b", "\"8082-8083:80\"")],
+        "8080/tcp=a, 8081/tcp=a, 8082/tcp=a, 8083/tcp=b",
+    );
+    assert!(told(&world, "a").starts_with(&format!("{CLOSED}8080-8082/tcp stay closed")));
+    assert_eq!(
+        told(&world, "b"),
+        "PortTaken: 8082/tcp is published by service shop/a"
+    );
+}
+
 /// The numbers that a service was given, in the order of its ports.
 fn numbers(world: &World, of: &str) -> Vec<u16> {
     let record = &world.cache.services[&name(of)];

@@ -6,6 +6,7 @@ use super::snapshot::Service;
 use crate::api::accepted::{AcceptedNetwork, AcceptedService};
 use crate::api::name::Scoped;
 use crate::api::network::NetworkSpec;
+use crate::api::port_range::compact;
 use crate::api::service::{
     Attachment, EndpointMode, PortMode, ServicePort, ServiceSpec, SessionAffinity,
 };
@@ -277,10 +278,10 @@ fn ports(
     }
     let has = |given: &[ports::Standing]| -> Vec<String> {
         let has = given.iter().filter_map(|standing| match standing {
-            ports::Standing::Has(key) => Some(ports::shown(*key)),
+            ports::Standing::Has(key) => Some(*key),
             ports::Standing::Pending | ports::Standing::Refused(_) => None,
         });
-        has.collect()
+        compact(has.map(ports::to_show))
     };
     let ingress = given.map_or_else(|| written(spec), has);
     let is_sticky = spec.session_affinity == SessionAffinity::ClientIp;
