@@ -55,6 +55,11 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<(), Error> {
                     texts.extend(revisions(&cache, &args.namespace, &name, now)?);
                 }
             }
+            Resource::Endpoints => {
+                return Err(Error::Usage(
+                    "`skep get endpoints -o yaml` shows all there is of these".into(),
+                ));
+            }
             Resource::Event => {
                 return Err(Error::Usage(
                     "`skep events` shows all there is of these".into(),

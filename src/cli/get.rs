@@ -1,5 +1,6 @@
-//! `skep get`: lists objects, tasks, revisions and events from one consistent snapshot; `-w` goes on with what changes.
+//! `skep get`: lists objects, tasks, revisions, endpoints and events from one consistent snapshot; `-w` goes on with what changes.
 
+use super::endpoints::{self, Endpoints};
 use super::error::Error;
 use super::events;
 use super::kinds::{self, Resource, Target};
@@ -156,6 +157,7 @@ impl View<'_> {
             Resource::Object(kind) => self.objects(kind, &target.names),
             Resource::Task => self.tasks(&target.names),
             Resource::Revision => self.revisions(&target.names),
+            Resource::Endpoints => Ok(self.endpoints(&target.names)),
             Resource::Event => Err(Error::Usage("get events by themselves".into())),
         }
     }
@@ -257,6 +259,32 @@ impl View<'_> {
         }
     }
 
+    fn endpoints(&self, names: &[String]) -> Listing {
+        let shape = self.shape();
+        let services = self.cache.services.iter();
+        let found: Vec<Endpoints<'_>> = services
+            .filter(|(name, _)| self.is_here(&name.namespace))
+            .filter(|(name, _)| names.is_empty() || names.iter().any(|wanted| name.name == *wanted))
+            .map(|(name, service)| Endpoints::of(self.cache, name, service))
+            .filter(|endpoints| self.is_selected(&endpoints.object()))
+            .collect();
+        let items = found.iter().map(|endpoints| Item {
+            name: endpoints.called(),
+            row: endpoints.row(self.now, shape),
+            value: endpoints.value(),
+        });
+        let is_missing = |name: &&String| {
+            self.selector.is_empty() && !found.iter().any(|one| one.object().name == **name)
+        };
+        let missing = names.iter().filter(is_missing);
+        let missing = missing.map(|name| format!("service {}/{name}", self.args.namespace));
+        Listing {
+            header: endpoints::header(shape),
+            missing: missing.collect(),
+            items: items.collect(),
+        }
+    }
+
     fn is_here(&self, namespace: &str) -> bool {
         self.namespace().is_none_or(|wanted| wanted == namespace)
     }
@@ -329,7 +357,7 @@ fn tables(
     if filled.is_empty() && !args.watch && !is_missing {
         let has_namespace = |target: &Target| match target.resource {
             Resource::Object(kind) => kind.is_namespaced(),
-            Resource::Task | Resource::Event | Resource::Revision => true,
+            Resource::Task | Resource::Event | Resource::Revision | Resource::Endpoints => true,
         };
         let place = match !args.all_namespaces && targets.iter().any(has_namespace) {
             true => format!(" in namespace {}", args.namespace),

@@ -14,6 +14,8 @@ pub(super) enum Resource {
     Event,
     /// Templates of services.
     Revision,
+    /// Where services are reached.
+    Endpoints,
 }
 
 /// A kind's words: plural first, and what `api-resources` says of it.
@@ -29,7 +31,7 @@ pub(super) struct Words {
 }
 
 /// Every kind, in the order of `api-resources`.
-pub(super) const ALL: [Words; 6] = [
+pub(super) const ALL: [Words; 7] = [
     Words {
         resource: Resource::Object(Kind::Service),
         words: &["services", "service", "svc"],
@@ -59,6 +61,12 @@ pub(super) const ALL: [Words; 6] = [
         words: &["revisions", "revision", "rev"],
         writer: "service",
         key: "revisions/<service-uid>/<n>",
+    },
+    Words {
+        resource: Resource::Endpoints,
+        words: &["endpoints", "endpoint", "ep"],
+        writer: "(derived)",
+        key: "-",
     },
     Words {
         resource: Resource::Event,

@@ -23,6 +23,7 @@ mod delete;
 mod describe;
 mod diff;
 pub mod down;
+mod endpoints;
 mod error;
 mod events;
 mod exec;

@@ -7,6 +7,7 @@ use crate::api::allocation::Owner;
 use crate::api::cluster::Event;
 use crate::api::name::{Kind, NodeName, ObjectKey};
 use crate::api::port_range::{Shown, compact};
+use crate::api::published::PublishedKey;
 use crate::api::service::{Mode, PortMode, ServicePort, ServiceSpec};
 use crate::api::status::{ReplicaCounts, Truth, UpdateState};
 use crate::api::time::Timestamp;
@@ -370,6 +371,13 @@ pub(super) fn ports(cache: &Cache, key: &ObjectKey, spec: Option<&ServiceSpec>) 
     };
     let ports = spec.into_iter().flat_map(|spec| &spec.ports);
     let shown = ports.map(|wanted| port(wanted, wanted.published.or_else(|| number(wanted))));
+    compact(shown).join(",")
+}
+
+/// Ports of mode ingress with the numbers that they were given.
+pub(super) fn published(given: &[(&ServicePort, Option<PublishedKey>)]) -> String {
+    let ports = given.iter();
+    let shown = ports.map(|(wanted, key)| port(wanted, key.map(|key| key.port)));
     compact(shown).join(",")
 }
 

@@ -11,6 +11,7 @@ use crate::api::status::{EngineStatus, Found, NodeState, Truth};
 use crate::api::task::{Desired, Task, TaskState, TaskStatus};
 use crate::api::uid::{TaskId, Uid};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 /// The controller that writes what an engine says: `status/nodes/<name>/health`.
 pub const HEALTH: &str = "health";
@@ -61,6 +62,12 @@ impl NodeView<'_> {
             Some(_) => Availability::Drain,
             None => self.accepted.spec.availability,
         }
+    }
+
+    /// Where others reach it: what its object says, else what was found.
+    pub fn address(&self) -> Option<IpAddr> {
+        let found = self.engine.and_then(|engine| engine.address);
+        self.accepted.spec.address.or(found)
     }
 
     /// Whether it takes new tasks.

@@ -97,6 +97,85 @@ async fn ports_that_were_left_out_are_shown_with_what_they_were_given() {
     assert!(line.is_some_and(|line| line.ends_with(expected)), "{told}");
 }
 
+/// A service on a network, with a task that serves, one that is unwell, and one without a node.
+async fn networked() -> World {
+    let world = World::new();
+    world.put("networks/default/front", "{}");
+    world.accept("networks/default/front", 1);
+    let value = "{template: {container: nginx, networks: [front]}, ports: [\"8080:80\"]}";
+    world.put("services/default/web", value);
+    world.accept("services/default/web", 1);
+    world.node("n1");
+    let owned = |owner: Value| json!({ "owner": owner });
+    let named = |kind: &str, name: &str| json!({"kind": kind, "namespace": "default", "name": name, "uid": UID});
+    world.put_json(
+        "allocations/vnis/00070000",
+        &owned(named("Network", "front")),
+    );
+    world.put_json(
+        "allocations/ports/tcp/08080",
+        &owned(named("Service", "web")),
+    );
+    let address = |at: &str| format!("allocations/addresses/{UID}/{at}");
+    world.put_json(&address("10.64.0.2"), &owned(named("Service", "web")));
+    for (id, slot) in [("t1", 1), ("t2", 2)] {
+        world.task(id, slot, "n1").await;
+        let of_task = json!({"kind": "Task", "namespace": "default", "name": "web", "task": id});
+        world.put_json(&address(&format!("10.64.0.{}", slot + 2)), &owned(of_task));
+        let health = if slot == 1 { "healthy" } else { "unhealthy" };
+        let status = json!({
+            "task": id, "service": UID, "node": UID, "state": "running", "health": health,
+            "addresses": [format!("10.64.0.{}", slot + 2)], "since": "2026-01-02T03:04:05.000Z",
+        });
+        world.put_json(&format!("status/tasks/n1/{id}"), &status);
+    }
+    let waiting = json!({
+        "id": "t3", "service": UID, "revision": 1, "slot": {"replica": 3}, "desired": "running",
+        "createdAt": "2026-01-02T03:04:05.000Z",
+    });
+    world.put_json("tasks/default/web/t3", &waiting);
+    world
+}
+
+#[tokio::test]
+async fn endpoints_say_where_a_service_is_reached_and_who_gets_no_traffic() {
+    let world = networked().await;
+    let wide = world.ok("get endpoints -o wide").await;
+    assert_eq!(
+        without_age(&wide, 3),
+        [
+            "NAME | VIRTUAL ADDRESS | ENDPOINTS | PUBLISHED | WITHOUT TRAFFIC",
+            "web | 10.64.0.2 | 10.64.0.3:80 | 8080->80/tcp | 2 t2: unhealthy, 3 t3: pending",
+        ]
+    );
+    let value: Value = serde_json::from_str(&world.ok("get ep web -o json").await).unwrap();
+    assert_eq!(
+        value["endpoints"][0]["addresses"],
+        json!([{"network": "front", "address": "10.64.0.3"}])
+    );
+    let serving: Vec<_> = (0..3)
+        .map(|at| value["endpoints"][at]["serving"].clone())
+        .collect();
+    assert_eq!(serving, [true, false, false]);
+    assert_eq!(value["published"][0]["published"], 8080);
+    assert_eq!(
+        world.ok("get endpoints -o name").await,
+        "endpoints/default/web\n"
+    );
+    let said = world.skep("get endpoints nothing").await;
+    assert_eq!(said.code, 1);
+    assert_eq!(said.err, "error: there is no service default/nothing\n");
+}
+
+#[tokio::test]
+async fn ports_of_tasks_on_their_nodes_are_endpoints_as_well() {
+    let world = shop().await;
+    let health = json!({"uid": UID, "engine": {"state": "ready", "address": "192.0.2.7"}});
+    world.put_json("status/nodes/n1/health", &health);
+    let shown = world.ok("get endpoints web").await;
+    assert!(shown.contains("192.0.2.7:32768"), "{shown}");
+}
+
 #[tokio::test]
 async fn selectors_namespaces_and_names_narrow() {
     let world = shop().await;

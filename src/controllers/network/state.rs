@@ -134,14 +134,12 @@ impl Overlays {
                 name: node.name.clone(),
                 uid: node.uid().clone(),
             };
-            let found = node.engine.and_then(|engine| engine.address);
-            let address = node.accepted.spec.address.or(found);
             let index = cache.allocations.of(&owner).find_map(|item| match item {
                 Item::Node(index) => Some(*index),
                 Item::Vni(_) | Item::Subnet(_) | Item::Port(_) | Item::Address(..) => None,
             });
             // Routers are told apart by their nodes' addresses: of twins only the first is one.
-            if let (Some(index), Some(IpAddr::V4(address))) = (index, address)
+            if let (Some(index), Some(IpAddr::V4(address))) = (index, node.address())
                 && addresses.insert(address)
             {
                 self.indexes.insert(node.name, index);
