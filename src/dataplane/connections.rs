@@ -4,6 +4,7 @@ use super::constants::{MARK, MARK_MASK};
 use super::state::{PublishedKey, State};
 use crate::api::service::Protocol;
 use crate::api::unit::Port;
+use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 
 /// A tracked connection, as far as it matters.
@@ -23,6 +24,26 @@ pub struct Connection {
     pub mark: u32,
     /// What the kernel knows it by, as it said it.
     pub handle: Vec<u8>,
+}
+
+/// How many connections a kernel tracks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tracked {
+    /// Those that there are.
+    pub count: u64,
+    /// As many as there may be: beyond, the first packets of new ones are dropped.
+    pub limit: u64,
+}
+
+impl Tracked {
+    /// The same with its count cut to two digits: one more or less is no news.
+    pub fn to_two_digits(self) -> Self {
+        let digits = self.count.checked_ilog10().unwrap_or(0);
+        let unit = 10_u64.pow(digits.saturating_sub(1));
+        let count = self.count / unit * unit;
+        Self { count, ..self }
+    }
 }
 
 /// Whether a connection has to be cut for its client to get an answer.
@@ -58,4 +79,16 @@ fn is_published(connection: &Connection, state: &State) -> bool {
     };
     let is_own = to == state.address() || to.is_loopback();
     has(&key(Some(to))) || (is_own && has(&key(None)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_is_said_to_two_digits() {
+        let said = |count| Tracked { count, limit: 9 }.to_two_digits().count;
+        let counts = [0, 7, 42, 99, 100, 1_234, 262_144];
+        assert_eq!(counts.map(said), [0, 7, 42, 99, 100, 1_200, 260_000]);
+    }
 }

@@ -99,6 +99,43 @@ pub static DATAPLANE_DRIFT: Family = counter(
     &["kind"],
     "What others changed in nodes' data planes and agents mended, by kind",
 );
+/// How long a change of endpoints takes.
+pub static NETWORK_PROGRAMMING: Family = seconds(
+    "skep_network_programming_duration_seconds",
+    &[],
+    CALL,
+    "From a change of endpoints, networks or members that this manager saw until the last of its nodes had programmed it",
+);
+/// Questions to resolvers.
+pub static DNS_QUERIES: Family = counter(
+    "skep_dns_queries_total",
+    &["kind"],
+    "Questions of tasks to the resolvers of nodes, by kind of record",
+);
+/// What came of questions about names that are not ours.
+pub static DNS_OUTCOMES: Family = counter(
+    "skep_dns_outcomes_total",
+    &["outcome"],
+    "Questions that nodes did not answer from what they know, by outcome: forwarded, failed or refused",
+);
+/// Connections that a node's kernel tracks.
+pub static CONNECTIONS: Family = gauge(
+    "skep_dataplane_connections",
+    &["node"],
+    "Connections that the node's kernel tracks, to two digits",
+);
+/// How many it can track.
+pub static CONNECTIONS_LIMIT: Family = gauge(
+    "skep_dataplane_connections_limit",
+    &["node"],
+    "Connections that the node's kernel can track: beyond it new ones are dropped",
+);
+/// Addresses that are left.
+pub static ADDRESSES_FREE: Family = gauge(
+    "skep_network_addresses_free",
+    &["namespace", "network"],
+    "Addresses of a network that are left for tasks and services",
+);
 /// Planners that panicked.
 pub static RECONCILE_PANICS: Family = counter(
     "controller_runtime_reconcile_panics_total",
@@ -355,6 +392,12 @@ pub static ALL: &[&Family] = &[
     &RECONCILE_ERRORS,
     &RECONCILE_TERMINAL_ERRORS,
     &DATAPLANE_DRIFT,
+    &NETWORK_PROGRAMMING,
+    &DNS_QUERIES,
+    &DNS_OUTCOMES,
+    &CONNECTIONS,
+    &CONNECTIONS_LIMIT,
+    &ADDRESSES_FREE,
     &RECONCILE_PANICS,
     &RECONCILE_TIME,
     &MAX_WORKERS,

@@ -115,6 +115,14 @@ impl Metrics {
         }
     }
 
+    /// Forgets one series of a gauge: what it spoke of is gone.
+    pub fn forget(&self, family: &'static Family, labels: &[&str]) {
+        if let Some(gauge) = self.gauges.get(family.name) {
+            // One that was never set is no series.
+            let _ = gauge.remove_label_values(labels);
+        }
+    }
+
     /// Records a time.
     pub fn observe(&self, family: &'static Family, labels: &[&str], time: Duration) {
         if let Some(one) = self.histogram(family, labels) {

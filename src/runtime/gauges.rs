@@ -6,6 +6,7 @@
 
 use super::accept::{ACCEPTED, REASON_DELETED, REASON_TERMINATING};
 use super::cache::Cache;
+use super::joins;
 use super::view;
 use crate::api::accepted::Accepted;
 use crate::api::name::{Kind, ObjectKey};
@@ -31,7 +32,7 @@ pub struct Sample {
 }
 
 /// The gauges that this module shows.
-pub static FAMILIES: [&Family; 17] = [
+pub static FAMILIES: [&Family; 18] = [
     &list::NODES,
     &list::NODE_STATE,
     &list::NODE_UNSCHEDULABLE,
@@ -46,6 +47,7 @@ pub static FAMILIES: [&Family; 17] = [
     &list::CONDITION,
     &list::NOT_ACCEPTED,
     &list::PENDING_REASON,
+    &list::ADDRESSES_FREE,
     &list::UNREADABLE,
     &list::UNKNOWN_KEYS,
     &list::ADOPTING,
@@ -68,6 +70,7 @@ pub fn gauges(cache: &Cache) -> Vec<Sample> {
     nodes(cache, &mut samples);
     tasks(cache, &mut samples);
     services(cache, &mut samples);
+    networks(cache, &mut samples);
     generations(cache, &mut samples);
     conditions(cache, &mut samples);
     store(cache, &mut samples);
@@ -145,6 +148,18 @@ fn services(cache: &Cache, samples: &mut Samples) {
         for (filter, refused) in filters {
             let labels = [labels[0], labels[1], filter];
             samples.add(&list::PENDING_REASON, labels, refused.into());
+        }
+    }
+}
+
+fn networks(cache: &Cache, samples: &mut Samples) {
+    for (name, record) in &cache.networks {
+        let owner = joins::network_owner(name, &record.uid);
+        let (_, subnet) = cache.allocations.numbers_of(&owner);
+        if let Some(subnet) = subnet {
+            let free = cache.allocations.free_addresses(&record.uid, subnet);
+            let labels = [name.namespace.as_str(), name.name.as_str()];
+            samples.add(&list::ADDRESSES_FREE, labels, free as f64);
         }
     }
 }

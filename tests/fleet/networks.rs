@@ -1,11 +1,13 @@
 //! Overlay networks between real tasks on engines of several versions.
 
 use crate::see::Seen;
+use crate::store::http_get;
 use crate::support::fleet::Transport;
 use crate::support::node::Node;
 use crate::support::wait::until;
 use crate::world::{SOON, World};
 use skep::api::allocation::{Allocation, Owner};
+use skep::api::cluster::Manager;
 use skep::api::task::TaskState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -133,6 +135,32 @@ impl World {
         .await;
     }
 
+    /// Waits until the manager shows what agents have reported by now.
+    async fn agents_are_measured(&self) {
+        let record: Manager = self.record("managers/m1").await.expect("it is registered");
+        let address = record.metrics.expect("it serves metrics");
+        let above = |text: &str, series: &str, least: f64| {
+            let mut lines = text.lines();
+            let value = lines.find_map(|line| line.strip_prefix(series)?.trim().parse().ok());
+            value.is_some_and(|value: f64| value > least)
+        };
+        let node = &self.fleet.nodes[0].name;
+        let tracked = format!("skep_dataplane_connections_limit{{node=\"{node}\"}}");
+        let series = [
+            "skep_network_programming_duration_seconds_count",
+            "skep_dns_queries_total{kind=\"a\"}",
+            "skep_dns_outcomes_total{outcome=\"forwarded\"}",
+            &tracked,
+        ];
+        for one in series {
+            until(SOON, one, async || {
+                let text = http_get(&address, "/metrics").await?;
+                above(&text, one, 0.0).then_some(())
+            })
+            .await;
+        }
+    }
+
     /// Waits until calls to a virtual address or a name are answered by tasks on all of these nodes.
     async fn balances(&self, from: &Place, address: impl Display, nodes: usize) {
         let what = format!("{} reaches {nodes} nodes through {address}", from.node);
@@ -211,6 +239,9 @@ async fn tasks_on_engines_of_several_versions_reach_each_other_and_leave_no_trac
             .await;
     }
     world.passed("tasks find services, their tasks and what is outside by name on every node");
+
+    world.agents_are_measured().await;
+    world.passed("metrics tell how long changes took, what was asked, and what nodes track");
 
     let apart = world.places("apart").await;
     world.finds(&apart[0], "web", &[]).await;

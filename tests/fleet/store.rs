@@ -228,7 +228,7 @@ async fn forgotten(world: &mut World, nine: &Running) {
 }
 
 /// One GET without a library: status line, headers and body as text.
-async fn http_get(address: &str, path: &str) -> Option<String> {
+pub(crate) async fn http_get(address: &str, path: &str) -> Option<String> {
     let ask = async {
         let mut stream = tokio::net::TcpStream::connect(address).await.ok()?;
         let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");

@@ -20,8 +20,16 @@ const IMAGE: &str = "app:1";
 /// What the process sets from what only it knows, beside the manager (`tests/observe/scraped.rs` looks at these).
 const OF_THE_PROCESS: [&Family; 2] = [&list::STORE_CONNECTED, &list::CACHE_REVISION];
 
-/// What agents report where overlays are realised, behind `--networks`: no agent runs here, and nothing shows this one yet.
-const OF_AGENTS: [&Family; 1] = [&list::DATAPLANE_DRIFT];
+/// What agents report where overlays are realised, behind `--networks`: no agent runs here (`tests/fleet/networks.rs` looks
+/// at some of them on real nodes).
+const OF_AGENTS: [&Family; 6] = [
+    &list::DATAPLANE_DRIFT,
+    &list::NETWORK_PROGRAMMING,
+    &list::DNS_QUERIES,
+    &list::DNS_OUTCOMES,
+    &list::CONNECTIONS,
+    &list::CONNECTIONS_LIMIT,
+];
 
 /// A manager over a store in memory and simulated engines.
 struct Observed {
@@ -121,6 +129,10 @@ async fn every_metric_of_the_list_is_fed() {
             .shows(&format!("skep_service_{suffix}{service} 3"))
             .await;
     }
+    world.put("networks/default/front", "{subnets: [10.9.0.0/24]}");
+    world
+        .shows(r#"skep_network_addresses_free{namespace="default",network="front"} 253"#)
+        .await;
     world.shows(r#"skep_tasks{state="running"} 3"#).await;
     world
         .shows(r#"skep_schedule_attempts_total{result="scheduled"} 3"#)

@@ -12,7 +12,7 @@ mod tests;
 
 pub use directory::{Directory, Error as DirectoryError};
 
-use super::connections::is_stale;
+use super::connections::{Tracked, is_stale};
 use super::dns::counts::NamesReport;
 use super::host::{self, Host};
 use super::kernel::Kernel;
@@ -70,6 +70,9 @@ pub struct Report {
     /// Whether all that was ours has been taken away.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub removed: bool,
+    /// How many connections the kernel tracks.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub connections: Option<Tracked>,
     /// What was asked by name, and where names are not served.
     #[serde(skip_serializing_if = "NamesReport::is_empty", default)]
     pub names: NamesReport,
@@ -195,6 +198,7 @@ impl<H: Host> Agent<H> {
     pub fn audit(&mut self) {
         let is_drift = self.state.as_ref().map(|state| state.revision) == self.report.programmed;
         let done = self.converge(is_drift);
+        self.report.connections = self.host.tracked().map(Tracked::to_two_digits);
         self.conclude(done);
     }
 

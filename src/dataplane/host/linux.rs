@@ -1,7 +1,7 @@
 //! The kernel that this process runs on, in the network namespace that it was opened in.
 
 use super::{Error, Host};
-use crate::dataplane::connections::Connection;
+use crate::dataplane::connections::{Connection, Tracked};
 use crate::dataplane::constants::{MARK, MARK_MASK, RULE_BEHIND, RULE_PAST, TABLE};
 use crate::dataplane::kernel::{
     Action, Forwarding, Kernel, Link, LinkKind, Other, Route, Rule, is_ours,
@@ -369,6 +369,17 @@ impl Host for Linux {
                 found.extend(conntrack::connection(body));
             })?;
         Ok(found)
+    }
+
+    fn tracked(&mut self) -> Option<Tracked> {
+        let read = |name: &str| {
+            let text = std::fs::read_to_string(file(&format!("net/netfilter/{name}"))).ok()?;
+            text.trim().parse().ok()
+        };
+        Some(Tracked {
+            count: read("nf_conntrack_count")?,
+            limit: read("nf_conntrack_max")?,
+        })
     }
 
     fn cut(&mut self, connection: &Connection) -> Result<(), Error> {

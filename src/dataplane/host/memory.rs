@@ -4,7 +4,7 @@
 //! on a link that is not there, and nothing that is there can be made again.
 
 use super::{Error, Host};
-use crate::dataplane::connections::Connection;
+use crate::dataplane::connections::{Connection, Tracked};
 use crate::dataplane::kernel::{Kernel, Link, Place};
 use crate::dataplane::netlink;
 use crate::dataplane::nftables::diff::{Change, Step};
@@ -112,6 +112,13 @@ impl Host for Memory {
 
     fn connections(&mut self) -> Result<Vec<Connection>, Error> {
         Ok(self.tracked.clone())
+    }
+
+    fn tracked(&mut self) -> Option<Tracked> {
+        Some(Tracked {
+            count: self.tracked.len() as u64,
+            limit: 262_144,
+        })
     }
 
     fn cut(&mut self, connection: &Connection) -> Result<(), Error> {

@@ -14,7 +14,7 @@ pub use events::Events;
 pub use linux::Linux;
 pub use memory::Memory;
 
-use super::connections::Connection;
+use super::connections::{Connection, Tracked};
 use super::kernel::Kernel;
 use super::plan::Operation;
 
@@ -37,6 +37,9 @@ pub trait Host: Send {
     /// # Errors
     /// They could not be read.
     fn connections(&mut self) -> Result<Vec<Connection>, Error>;
+
+    /// How many connections it tracks; nothing: it does not say.
+    fn tracked(&mut self) -> Option<Tracked>;
 
     /// Forgets a connection; one that is gone already is no error.
     ///

@@ -8,6 +8,7 @@ use crate::api::name::NodeName;
 use crate::api::unit::Revision;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 /// What agents have programmed.
 #[derive(Debug, Default)]
@@ -18,6 +19,8 @@ struct Board {
     of: BTreeMap<NodeName, Revision>,
     /// How many nodes are at each, so that the least is found at once.
     counts: BTreeMap<Revision, usize>,
+    /// When the views were seen that changed something on a node and are not programmed everywhere yet (time since boot).
+    pending: BTreeMap<Revision, Duration>,
 }
 
 impl Board {
@@ -37,6 +40,17 @@ impl Board {
                 self.counts.remove(&before);
             }
         }
+    }
+
+    /// When the views were seen that all nodes show now, each said once.
+    fn take_done(&mut self) -> Vec<Duration> {
+        let Some(least) = self.counts.keys().next() else {
+            return Vec::new();
+        };
+        let later = self.pending.split_off(&Revision(least.0 + 1));
+        std::mem::replace(&mut self.pending, later)
+            .into_values()
+            .collect()
     }
 }
 
@@ -73,9 +87,17 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The node's kernel shows what follows from this view of the store.
-    pub(super) fn tell(&self, revision: Revision) {
-        self.acknowledged.board().set(&self.node, Some(revision));
+    /// The node is sent a change that follows from this view of the store, which was seen at this time since boot.
+    pub(super) fn send(&self, view: Revision, seen: Duration) {
+        let mut board = self.acknowledged.board();
+        board.pending.entry(view).or_insert(seen);
+    }
+
+    /// The node's kernel shows what follows from this view of the store; when those changes were seen that all nodes show now.
+    pub(super) fn tell(&self, view: Revision) -> Vec<Duration> {
+        let mut board = self.acknowledged.board();
+        board.set(&self.node, Some(view));
+        board.take_done()
     }
 }
 
@@ -106,5 +128,27 @@ mod tests {
         assert!(!all.has(&"n1".into()) && all.has(&"n2".into()));
         drop(two);
         assert_eq!(all.least(), None);
+    }
+
+    #[test]
+    fn a_change_is_over_once_the_last_node_shows_it() {
+        let all = Arc::new(Acknowledged::default());
+        let (one, two) = (all.place(&"n1".into()), all.place(&"n2".into()));
+        let at = Duration::from_secs;
+        one.tell(Revision(1));
+        two.tell(Revision(1));
+        one.send(Revision(3), at(10));
+        two.send(Revision(3), at(10));
+        one.send(Revision(5), at(20));
+        let none = Vec::<Duration>::new();
+        assert_eq!(one.tell(Revision(5)), none);
+        assert_eq!(two.tell(Revision(3)), [at(10)]);
+        assert_eq!(two.tell(Revision(5)), [at(20)]);
+        assert_eq!(two.tell(Revision(5)), none, "it is said once");
+        // Who cannot be reached is not waited for.
+        one.send(Revision(7), at(30));
+        assert_eq!(one.tell(Revision(7)), none);
+        drop(two);
+        assert_eq!(one.tell(Revision(7)), [at(30)]);
     }
 }

@@ -34,6 +34,8 @@ pub type Numbers = BTreeMap<Vni, Scoped>;
 pub(in crate::controllers::task) struct States {
     /// The view of the store that it follows from.
     pub(in crate::controllers::task) revision: Revision,
+    /// When the first change that led to it was seen: time since boot.
+    pub(in crate::controllers::task) seen: Duration,
     /// Networks by their numbers; without one no node needs an agent.
     pub(in crate::controllers::task) numbers: Arc<Numbers>,
     /// A node's part.
@@ -52,11 +54,13 @@ pub(in crate::controllers::task) async fn run(
     let cache = &context.cache;
     let changes = Changes::of(cache, matters);
     cache.filled().await;
+    let mut seen = context.clock.now().since_boot;
     loop {
         let states = cache.read(|cache| {
             let numbers = joins::by_number(cache).into_iter();
             (!view::is_adopting(cache)).then(|| States {
                 revision: cache.revision,
+                seen,
                 numbers: Arc::new(numbers.map(|(vni, name)| (vni, name.clone())).collect()),
                 of: compute(cache),
             })
@@ -65,6 +69,7 @@ pub(in crate::controllers::task) async fn run(
             told.send_replace(Some(states));
         }
         changes.next().await;
+        seen = context.clock.now().since_boot;
         tokio::time::sleep(GATHER).await;
     }
 }

@@ -26,11 +26,12 @@ pub mod container;
 pub mod feed;
 pub mod plane;
 mod realise;
+mod reported;
 mod session;
 
 use super::driver::{Connection, Ended};
 use crate::api::unit::{Incarnation, Revision};
-use crate::dataplane::agent::{Authority, Order, Report};
+use crate::dataplane::agent::{Authority, Order};
 use crate::dataplane::delta::{Way, way};
 use crate::dataplane::state::State;
 use crate::engine::Error;
@@ -39,8 +40,8 @@ use crate::runtime::backoff::Backoff;
 use crate::runtime::cache::Cache;
 use feed::{Feed, States};
 use plane::Plane;
+use reported::Reported;
 use session::Session;
-use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
@@ -70,8 +71,8 @@ impl From<Error> for Trouble {
 enum Wish {
     /// No agent.
     Nothing,
-    /// One with this state.
-    State(Box<State>),
+    /// One with this state, by a view that was seen at this time since boot.
+    State(Box<State>, Duration),
     /// One, if it were known with which.
     Unknown,
 }
@@ -109,7 +110,7 @@ impl Connection {
                     plane.fail("NoAddress", why.into());
                 });
             }
-            Some(Wish::State(state)) => {
+            Some(Wish::State(state, _)) => {
                 self.change_plane(|plane| plane.want(true));
                 return self.serve(*state, feed, backoff).await;
             }
@@ -135,7 +136,7 @@ impl Connection {
             return Some(Wish::Nothing);
         }
         Some(match (states.of)(&self.driver.node) {
-            Some(state) => Wish::State(Box::new(state)),
+            Some(state) => Wish::State(Box::new(state), states.seen),
             None => Wish::Unknown,
         })
     }
@@ -167,14 +168,14 @@ impl Connection {
         session
             .send(&Order::State(Box::new((*sent).clone())))
             .await?;
-        let mut drift = None;
+        let mut reported = Reported::new(&self.driver.context.metrics, &self.driver.node);
         let mut overdue = Some(Box::pin(sleep(ANSWER)));
         loop {
             tokio::select! {
                 biased;
                 report = session.next() => {
                     let report = report?;
-                    self.count_drift(&mut drift, &report);
+                    reported.hear(&report);
                     if report.needs_state {
                         session.send(&Order::State(Box::new((*sent).clone()))).await?;
                         continue;
@@ -182,7 +183,7 @@ impl Connection {
                     self.change_plane(|plane| plane.hear(&report, &sent));
                     let is_programmed = report.programmed == Some(sent.revision);
                     if is_programmed {
-                        place.tell(seen);
+                        self.note_programmed(&place.tell(seen));
                         backoff.reset();
                         self.make_networks(&sent).await?;
                     }
@@ -196,17 +197,18 @@ impl Connection {
                 }
                 // The sender is the manager's: it ends after this.
                 Ok(()) = feed.changed(), if overdue.is_none() => {
-                    let Some(Wish::State(next)) = self.wish(feed) else {
+                    let Some(Wish::State(next, changed)) = self.wish(feed) else {
                         return Ok(());
                     };
                     seen = view_of(&next);
                     if let Some(order) = order(&sent, &next) {
                         sent = Arc::new(*next);
+                        place.send(seen, changed);
                         self.retire_networks(&sent).await?;
                         session.send(&order).await?;
                         overdue = Some(Box::pin(sleep(ANSWER)));
                     } else if self.plane().is_at(&sent) {
-                        place.tell(seen);
+                        self.note_programmed(&place.tell(seen));
                     }
                 }
                 () = until(&mut overdue) => {
@@ -226,21 +228,15 @@ impl Connection {
         }
     }
 
-    /// Counts what the agent mended since it said something last.
-    fn count_drift(&self, last: &mut Option<BTreeMap<String, u64>>, report: &Report) {
-        let before = last.replace(report.drift.clone());
-        // What was counted before this session nobody knows.
-        let Some(before) = before else {
-            return;
-        };
-        for (kind, count) in &report.drift {
-            let known = before.get(kind).copied().unwrap_or(0);
-            // Below what is known: it started again, and counts from nothing.
-            let more = count.checked_sub(known).unwrap_or(*count);
-            if more > 0 {
-                let metrics = &self.driver.context.metrics;
-                metrics.add(&list::DATAPLANE_DRIFT, &[kind], more);
-            }
+    /// Notes how long changes took that all nodes show now, by when they were seen.
+    fn note_programmed(&self, seen: &[Duration]) {
+        let context = &self.driver.context;
+        let now = context.clock.now().since_boot;
+        for seen in seen {
+            let took = now.saturating_sub(*seen);
+            context
+                .metrics
+                .observe(&list::NETWORK_PROGRAMMING, &[], took);
         }
     }
 
