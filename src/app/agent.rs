@@ -2,6 +2,7 @@
 
 use super::agent_socket;
 use super::arguments::AgentArgs;
+use super::probe;
 use crate::dataplane::agent::{Agent, Directory, Order, Report, explain};
 use crate::dataplane::dns::server::Server;
 use crate::dataplane::host::{Events, Host, Linux};
@@ -29,6 +30,9 @@ pub(super) const WAITING: usize = 16;
 pub(super) async fn run(args: AgentArgs, ended: impl Future<Output = ()>) -> Result<(), String> {
     if let Some(socket) = &args.attach {
         return agent_socket::attach(socket).await;
+    }
+    if args.probe {
+        return probe::run().await;
     }
     let directory = Directory::open(&args.directory).map_err(|error| explain(&error))?;
     let host = Linux::open().map_err(|error| explain(&error))?;

@@ -7,6 +7,7 @@ pub mod arguments;
 mod hosted;
 mod logs;
 pub mod manager;
+mod probe;
 pub mod process;
 mod single;
 pub mod state;

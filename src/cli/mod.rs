@@ -32,6 +32,7 @@ mod get;
 mod help;
 mod kinds;
 mod logs;
+mod netcheck;
 mod node;
 mod object;
 mod print;
@@ -116,6 +117,8 @@ pub enum Command {
     Events(events::Args),
     /// Shows managers, nodes, services, and what is stuck and why
     Status(status::Args),
+    /// Tries from every node whether tasks, names and ports are reached, and names the broken hop
+    Netcheck(netcheck::Args),
     /// Adds, drains, activates, pauses and removes nodes
     Node(node::Args),
     /// Lists containers without a record; --yes removes those of this cluster
@@ -244,6 +247,7 @@ async fn dispatch(
         },
         Command::Events(args) => events::run(&open().await?, args).await,
         Command::Status(args) => status::run(&open().await?, args).await,
+        Command::Netcheck(args) => netcheck::run(&open().await?, args).await,
         Command::Node(args) => node::run(&open().await?, args).await,
         Command::Reap(args) => reap::run(&open().await?, args).await,
     }

@@ -13,6 +13,7 @@
 //! | 5 | messages to the kernel | `netlink/route.rs`, `nftables/encode.rs` |
 //! | 6 | what is programmed, mended, refused | `agent/` |
 //! | 7 | what tasks ask by name | `dns/` |
+//! | 8 | whether it leads where it should | `probe.rs` (`skep netcheck`) |
 //!
 //! Pure are all files but `agent/`, `host/`, `netlink/socket.rs`, `dns/forward.rs` and `dns/server.rs`.
 //!
@@ -49,6 +50,7 @@ pub mod kernel;
 mod netlink;
 pub mod nftables;
 pub mod plan;
+pub mod probe;
 pub mod state;
 #[cfg(test)]
 pub(crate) mod state_tests;

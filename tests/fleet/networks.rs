@@ -161,6 +161,29 @@ impl World {
         }
     }
 
+    /// Tries everything, and once more while a node drops what another one sends in VXLAN.
+    async fn netcheck_names_what_is_broken(&self) {
+        let (code, said) = self.skep(&["netcheck"]).await;
+        assert_eq!(code, 0, "{said}");
+        assert!(said.contains("nothing is broken"), "{said}");
+        let (from, to) = (&self.fleet.nodes[0], &self.fleet.nodes[1]);
+        let rule = format!("INPUT -s {} -p udp --dport 4789 -j DROP", from.address);
+        to.exec(&format!("iptables -w -I {rule}")).await;
+        let (code, said) = self.skep(&["netcheck", "--patience", "1s"]).await;
+        to.exec(&format!("iptables -w -D {rule}")).await;
+        assert_eq!(code, 1, "{said}");
+        let hop = format!(
+            "{} reaches {} at {}, and VXLAN between them is lost",
+            from.name, to.name, to.address
+        );
+        assert!(said.contains(&hop), "{said}");
+        let third = &self.fleet.nodes[2].name;
+        let row = said.lines().find(|line| line.starts_with(third.as_str()));
+        assert!(row.is_some_and(|row| !row.contains("BROKEN")), "{said}");
+        let (code, said) = self.skep(&["netcheck", "-o", "json"]).await;
+        assert_eq!(code, 0, "{said}");
+    }
+
     /// Waits until calls to a virtual address or a name are answered by tasks on all of these nodes.
     async fn balances(&self, from: &Place, address: impl Display, nodes: usize) {
         let what = format!("{} reaches {nodes} nodes through {address}", from.node);
@@ -242,6 +265,9 @@ async fn tasks_on_engines_of_several_versions_reach_each_other_and_leave_no_trac
 
     world.agents_are_measured().await;
     world.passed("metrics tell how long changes took, what was asked, and what nodes track");
+
+    world.netcheck_names_what_is_broken().await;
+    world.passed("netcheck finds everything well, and names the nodes between which VXLAN is lost");
 
     let apart = world.places("apart").await;
     world.finds(&apart[0], "web", &[]).await;

@@ -1,0 +1,323 @@
+//! What is tried from which node, computed from the same states that agents program. Pure.
+
+use crate::api::allocation::{Item, NodeIndex};
+use crate::api::name::{NodeName, ObjectKey, Scoped};
+use crate::api::published::PublishedKey;
+use crate::api::service::{Locality, Protocol};
+use crate::api::status::NodeState;
+use crate::api::unit::Port;
+use crate::controllers::network::state::Overlays;
+use crate::dataplane::dns::names::ServiceNames;
+use crate::dataplane::probe::Probe;
+use crate::dataplane::state::{State, Vni};
+use crate::runtime::cache::Cache;
+use crate::runtime::{joins, view};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+/// The port of a task where no other is known. Nobody has to listen: that a kernel refuses is an answer as well.
+const DISCARD: Port = Port(9);
+
+/// A node, and why nothing can be tried from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Member {
+    pub(super) name: NodeName,
+    pub(super) address: Option<Ipv4Addr>,
+    pub(super) trouble: Option<String>,
+}
+
+/// What a check is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Subject {
+    /// Whether another node is there at all, outside of any overlay.
+    Node(NodeName),
+    /// A task on a node, in an overlay.
+    Task(NodeName, Ipv4Addr),
+    /// The virtual address of a service.
+    Virtual(String, Ipv4Addr),
+    /// The name of a service.
+    Name(String),
+    /// A published port of a service, asked at a node.
+    Port(String, PublishedKey, NodeName),
+}
+
+/// What has to come of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Expected {
+    /// An answer, whatever it says.
+    Answer,
+    /// A refusal: there is nobody.
+    Refusal,
+    /// These addresses.
+    Addresses(BTreeSet<Ipv4Addr>),
+}
+
+/// One thing to try from one node.
+#[derive(Clone, Debug)]
+pub(super) struct Check {
+    pub(super) from: NodeName,
+    pub(super) subject: Subject,
+    /// The network that it goes through; none: what lies under all of them.
+    pub(super) network: Option<Scoped>,
+    /// The nodes of the tasks that may answer.
+    pub(super) through: BTreeSet<NodeName>,
+    pub(super) probe: Probe,
+    pub(super) expected: Expected,
+}
+
+/// All that is tried.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Plan {
+    pub(super) members: Vec<Member>,
+    pub(super) checks: Vec<Check>,
+    /// Published ports of UDP, which nobody has to answer.
+    pub(super) left_out: BTreeSet<PublishedKey>,
+}
+
+/// What is tried in a cluster.
+pub(super) fn plan(cache: &Cache) -> Plan {
+    let overlays = Overlays::of(cache);
+    let networks = joins::by_number(cache);
+    let members: Vec<Member> = view::nodes(cache)
+        .iter()
+        .map(|node| member(cache, node))
+        .collect();
+    let mut plan = Plan::default();
+    for (at, member) in members.iter().enumerate() {
+        let state = overlays.state(&member.name);
+        let Some(state) = state.filter(|_| member.trouble.is_none()) else {
+            continue;
+        };
+        let around = members.iter().cycle().skip(at + 1).take(members.len() - 1);
+        let next = around.clone().find(|other| other.address.is_some());
+        let viewer = Viewer {
+            cache,
+            networks: &networks,
+            members: &members,
+            from: member,
+            next,
+            state: &state,
+        };
+        viewer.add_nodes(&mut plan);
+        viewer.add_tasks(&mut plan);
+        viewer.add_services(&mut plan);
+        viewer.add_ports(&mut plan);
+    }
+    plan.members = members;
+    plan
+}
+
+fn member(cache: &Cache, node: &view::NodeView<'_>) -> Member {
+    let status = cache.status(&ObjectKey::node(&node.name), view::TASK);
+    let said = status.and_then(|status| status.condition(view::DATAPLANE_READY));
+    let trouble = match (node.state, said) {
+        (NodeState::Down | NodeState::Unknown, _) => Some(format!(
+            "the node is {}: {}",
+            node.state.as_str(),
+            node.reason
+        )),
+        (NodeState::Ready, None) => Some("it has no agent, and needs none".into()),
+        (NodeState::Ready, Some(_)) if view::is_programmed(cache, &node.name) => None,
+        (NodeState::Ready, Some(said)) => Some(format!("{}: {}", said.reason, said.message)),
+    };
+    let address = node.address().and_then(|address| match address {
+        std::net::IpAddr::V4(address) => Some(address),
+        std::net::IpAddr::V6(_) => None,
+    });
+    Member {
+        name: node.name.clone(),
+        address,
+        trouble,
+    }
+}
+
+/// What is looked at from one node.
+struct Viewer<'a> {
+    cache: &'a Cache,
+    networks: &'a BTreeMap<Vni, &'a Scoped>,
+    members: &'a [Member],
+    from: &'a Member,
+    /// The node after it, for what is asked at another.
+    next: Option<&'a Member>,
+    state: &'a State,
+}
+
+impl Viewer<'_> {
+    fn check(&self, subject: Subject, probe: Probe, expected: Expected) -> Check {
+        Check {
+            from: self.from.name.clone(),
+            subject,
+            network: None,
+            through: BTreeSet::new(),
+            probe,
+            expected,
+        }
+    }
+
+    fn add_nodes(&self, plan: &mut Plan) {
+        for other in self
+            .members
+            .iter()
+            .filter(|other| other.name != self.from.name)
+        {
+            let Some(address) = other.address else {
+                continue;
+            };
+            // Nobody listens there for TCP: where nothing drops it, the kernel itself refuses.
+            let probe = connect(address, self.state.vxlan_port);
+            let subject = Subject::Node(other.name.clone());
+            plan.checks
+                .push(self.check(subject, probe, Expected::Answer));
+        }
+    }
+
+    /// In each network a task on each node that has one.
+    fn add_tasks(&self, plan: &mut Plan) {
+        for (vni, network) in &self.state.networks {
+            let mut seen: BTreeSet<NodeIndex> = BTreeSet::new();
+            for (service, names) in &self.state.names.services {
+                let tasks = names.tasks.values();
+                for address in tasks.filter_map(|task| task.addresses.get(vni)) {
+                    let Some(index) = network.tasks.get(address) else {
+                        continue;
+                    };
+                    let Some(node) = self.node(*index).filter(|_| seen.insert(*index)) else {
+                        continue;
+                    };
+                    let subject = Subject::Task(node.clone(), *address);
+                    let probe = connect(*address, self.port(service));
+                    plan.checks.push(Check {
+                        network: self.network(*vni),
+                        through: [node].into(),
+                        ..self.check(subject, probe, Expected::Answer)
+                    });
+                }
+            }
+        }
+    }
+
+    /// Virtual addresses and names.
+    fn add_services(&self, plan: &mut Plan) {
+        for (service, names) in &self.state.names.services {
+            for (vni, virtual_address) in &names.networks {
+                if let Some(address) = virtual_address {
+                    plan.checks.push(self.of_virtual(service, *vni, *address));
+                }
+                let Some(network) = self.state.networks.get(vni) else {
+                    continue;
+                };
+                let expected = addresses(names, *vni, *virtual_address);
+                let probe = Probe::Resolve(network.gateway, service.clone());
+                let subject = Subject::Name(service.clone());
+                plan.checks.push(Check {
+                    network: self.network(*vni),
+                    ..self.check(subject, probe, Expected::Addresses(expected))
+                });
+            }
+        }
+    }
+
+    fn of_virtual(&self, service: &str, vni: Vni, address: Ipv4Addr) -> Check {
+        let behind = self.state.virtual_addresses.get(&address);
+        let backends = behind
+            .map(|behind| behind.backends.clone())
+            .unwrap_or_default();
+        let subject = Subject::Virtual(service.to_owned(), address);
+        let probe = connect(address, self.port(service));
+        Check {
+            network: self.network(vni),
+            through: self.places(&backends),
+            ..self.check(subject, probe, somebody(&backends))
+        }
+    }
+
+    /// Published ports at this node and at the one after it.
+    fn add_ports(&self, plan: &mut Plan) {
+        for (key, port) in &self.state.ports {
+            if key.protocol != Protocol::Tcp {
+                plan.left_out.insert(*key);
+                continue;
+            }
+            let given = self.cache.allocations.get(&Item::Port(*key));
+            let service = given.map(|given| given.owner.object().scoped());
+            let service = service.map_or_else(String::new, |name| called(&name));
+            for at in [Some(self.from), self.next].into_iter().flatten() {
+                let Some(address) = at
+                    .address
+                    .filter(|at| key.address.is_none_or(|to| to == *at))
+                else {
+                    continue;
+                };
+                let is_there = |task: &&Ipv4Addr| {
+                    port.locality != Locality::Local
+                        || self.place(**task).as_ref() == Some(&at.name)
+                };
+                let backends = port.backends.iter().filter(is_there).copied().collect();
+                let subject = Subject::Port(service.clone(), *key, at.name.clone());
+                let mut through = self.places(&backends);
+                through.insert(at.name.clone());
+                plan.checks.push(Check {
+                    through,
+                    ..self.check(subject, connect(address, key.port), somebody(&backends))
+                });
+            }
+        }
+    }
+
+    fn network(&self, vni: Vni) -> Option<Scoped> {
+        self.networks.get(&vni).map(|name| (*name).clone())
+    }
+
+    fn node(&self, index: NodeIndex) -> Option<NodeName> {
+        let address = self.state.members.get(&index)?;
+        let mut members = self.members.iter();
+        let member = members.find(|member| member.address == Some(*address))?;
+        Some(member.name.clone())
+    }
+
+    fn place(&self, task: Ipv4Addr) -> Option<NodeName> {
+        self.node(self.state.place(task)?)
+    }
+
+    fn places(&self, tasks: &BTreeSet<Ipv4Addr>) -> BTreeSet<NodeName> {
+        tasks.iter().filter_map(|task| self.place(*task)).collect()
+    }
+
+    /// A port that a service's tasks may listen on.
+    fn port(&self, service: &str) -> Port {
+        let mut services = self.cache.services.iter();
+        let spec = services.find(|(name, _)| called(name) == service);
+        let ports = spec
+            .into_iter()
+            .flat_map(|(_, service)| &service.spec.ports);
+        let mut tcp = ports.filter(|port| port.protocol == Protocol::Tcp);
+        tcp.next().map_or(DISCARD, |port| port.target)
+    }
+}
+
+/// `web.default`, as names have it.
+fn called(service: &Scoped) -> String {
+    format!("{}.{}", service.name, service.namespace)
+}
+
+fn connect(address: Ipv4Addr, port: Port) -> Probe {
+    Probe::Connect(SocketAddrV4::new(address, port.0))
+}
+
+fn somebody(backends: &BTreeSet<Ipv4Addr>) -> Expected {
+    match backends.is_empty() {
+        true => Expected::Refusal,
+        false => Expected::Answer,
+    }
+}
+
+/// What a service's name means in a network.
+fn addresses(names: &ServiceNames, vni: Vni, own: Option<Ipv4Addr>) -> BTreeSet<Ipv4Addr> {
+    let tasks = names.tasks.values();
+    match names.is_round_robin {
+        true => tasks
+            .filter_map(|task| task.addresses.get(&vni).copied())
+            .collect(),
+        false => own.into_iter().collect(),
+    }
+}
