@@ -72,8 +72,9 @@ async fn resolve(server: Ipv4Addr, name: &str, patience: Duration) -> Outcome {
 async fn ask(server: Ipv4Addr, name: &str, id: u16) -> Result<Outcome, String> {
     let question = question(name, id)?;
     let answer = async {
-        // From the gateway's own address, as nobody but the node itself can: it sees what the network's tasks see.
-        let socket = UdpSocket::bind((server, 0)).await?;
+        // From the loopback, as nobody but the node itself can: it is told what the network's tasks are. From the gateway's
+        // own address engines' rules would translate it to any of the node's.
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         socket.connect((server, 53)).await?;
         socket.send(&question).await?;
         let mut buffer = [0; 4_096];

@@ -6,13 +6,16 @@ use super::traffic;
 use skep::api::unit::Port;
 use skep::dataplane::agent::Report;
 use skep::dataplane::kernel::bridge_name;
+use skep::dataplane::probe::{Asked, Outcome};
 use skep::dataplane::state::{
     Network, NodeIndex, PublishedKey, PublishedPort, State, StateRevision, VXLAN_PORT,
     VirtualAddress, Vni,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
@@ -286,6 +289,21 @@ impl Node {
             "{}",
             String::from_utf8_lossy(&output.stderr)
         );
+    }
+
+    /// What the node finds when it tries something.
+    pub(crate) fn probe(&self, asked: &Asked) -> Vec<Outcome> {
+        let mut command = self.command(&["--probe"]);
+        let line = serde_json::to_string(asked).unwrap() + "\n";
+        let output = self.space.within(move || {
+            command.stdin(Stdio::piped()).stdout(Stdio::piped());
+            let mut child = command.spawn().unwrap();
+            let mut input = child.stdin.take().unwrap();
+            input.write_all(line.as_bytes()).unwrap();
+            drop(input);
+            child.wait_with_output().unwrap()
+        });
+        serde_json::from_slice(&output.stdout).unwrap()
     }
 
     /// What the agent said last.

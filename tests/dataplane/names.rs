@@ -7,6 +7,7 @@ use hickory_proto::rr::rdata::{A, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use skep::api::unit::Port;
 use skep::dataplane::dns::names::{Names, ServiceNames, TaskName};
+use skep::dataplane::probe::{Asked, Outcome, Probe};
 use skep::dataplane::state::Vni;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
@@ -261,6 +262,38 @@ fn who_asks_is_told_what_is_on_its_networks_on_every_node_over_udp_and_tcp() {
         report.names.queries.get("ptr") == Some(&2) && report.names.refused == 1
     });
     assert!(report.names.unserved.is_empty(), "{report:?}");
+}
+
+#[test]
+fn the_node_itself_tries_connections_and_names_and_says_what_came_of_it() {
+    let (cluster, _site) = shop();
+    let node = cluster.node(1);
+    let probes = vec![
+        Probe::Connect(at(inside(BLUE, 11), 80)),
+        Probe::Connect(at(inside(BLUE, 21), 80)),
+        Probe::Connect(at(inside(BLUE, 21), 81)),
+        Probe::Connect(at(inside(BLUE, 77), 80)),
+        Probe::Resolve(inside(BLUE, 1), "tasks.web.shop".into()),
+        Probe::Resolve(inside(BLUE, 1), "db".into()),
+        Probe::Resolve(inside(GREEN, 1), "db".into()),
+    ];
+    let asked = Asked {
+        patience_ms: 5_000,
+        probes,
+    };
+    let outcomes = node.probe(&asked);
+    let addresses = |all: &[Ipv4Addr]| Outcome::Addresses(all.iter().copied().collect());
+    assert_eq!(
+        outcomes[..3],
+        [Outcome::Connected, Outcome::Connected, Outcome::Refused]
+    );
+    assert!(!outcomes[3].is_reached(), "{:?}", outcomes[3]);
+    let expected = [
+        addresses(&[inside(BLUE, 11), inside(BLUE, 21)]),
+        addresses(&[]),
+        addresses(&[inside(GREEN, 12)]),
+    ];
+    assert_eq!(outcomes[4..], expected);
 }
 
 #[test]

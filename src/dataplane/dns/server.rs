@@ -191,12 +191,20 @@ fn listen(address: Ipv4Addr, shared: &Arc<Shared>) -> io::Result<Listener> {
     let tcp = std::net::TcpListener::bind((address, PORT))?;
     tcp.set_nonblocking(true)?;
     let tcp = TcpListener::from_std(tcp)?;
-    let datagrams = tokio::spawn(datagrams(udp, shared.clone()));
-    let streams = tokio::spawn(streams(tcp, shared.clone()));
+    let datagrams = tokio::spawn(datagrams(udp, address, shared.clone()));
+    let streams = tokio::spawn(streams(tcp, address, shared.clone()));
     Ok(Listener(datagrams.abort_handle(), streams.abort_handle()))
 }
 
-async fn datagrams(socket: Arc<UdpSocket>, shared: Arc<Shared>) {
+/// Who asks: from a loopback address it is the node itself, which is told what the gateway's network is (`skep netcheck`).
+fn seen_as(asker: SocketAddr, gateway: Ipv4Addr) -> IpAddr {
+    match asker.ip() {
+        address if address.is_loopback() => IpAddr::V4(gateway),
+        address => address,
+    }
+}
+
+async fn datagrams(socket: Arc<UdpSocket>, gateway: Ipv4Addr, shared: Arc<Shared>) {
     let mut waiting = JoinSet::new();
     let mut buffer = vec![0; DATAGRAM];
     loop {
@@ -208,7 +216,7 @@ async fn datagrams(socket: Arc<UdpSocket>, shared: Arc<Shared>) {
             continue;
         };
         let bytes = &buffer[..length];
-        match shared.decide(bytes, asker, Transport::Udp) {
+        match shared.decide(bytes, seen_as(asker, gateway), Transport::Udp) {
             Decision::Nothing => {}
             // Who does not take it asks again.
             Decision::Say(reply) => drop(socket.send_to(&reply, asker).await),
@@ -225,7 +233,7 @@ async fn datagrams(socket: Arc<UdpSocket>, shared: Arc<Shared>) {
     }
 }
 
-async fn streams(listener: TcpListener, shared: Arc<Shared>) {
+async fn streams(listener: TcpListener, gateway: Ipv4Addr, shared: Arc<Shared>) {
     let mut open = JoinSet::new();
     loop {
         while open.try_join_next().is_some() {}
@@ -237,7 +245,7 @@ async fn streams(listener: TcpListener, shared: Arc<Shared>) {
                 open.spawn(async move {
                     let _permit = permit;
                     // It ends however it ends: the asker sees it.
-                    drop(converse(stream, asker, &shared).await);
+                    drop(converse(stream, seen_as(asker, gateway), &shared).await);
                 });
             }
             // Too many, or no descriptor is left: those that are open end within seconds.
@@ -247,11 +255,7 @@ async fn streams(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-async fn converse(
-    mut stream: TcpStream,
-    asker: SocketAddr,
-    shared: &Arc<Shared>,
-) -> io::Result<()> {
+async fn converse(mut stream: TcpStream, asker: IpAddr, shared: &Arc<Shared>) -> io::Result<()> {
     for _ in 0..QUESTIONS {
         let bytes = timeout(IDLE, forward::read(&mut stream)).await??;
         let reply = match shared.decide(&bytes, asker, Transport::Tcp) {
@@ -304,7 +308,7 @@ impl Shared {
         known.clone()
     }
 
-    fn decide(self: &Arc<Self>, bytes: &[u8], asker: SocketAddr, transport: Transport) -> Decision {
+    fn decide(self: &Arc<Self>, bytes: &[u8], asker: IpAddr, transport: Transport) -> Decision {
         let request = match read(bytes) {
             Read::Request(request) => request,
             Read::Reply(reply) => {
@@ -319,12 +323,12 @@ impl Shared {
         self.counts.ask(Some(request.question.kind));
         let known = self.known();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let answer = match asker.ip() {
+        let answer = match asker {
             IpAddr::V4(asker) => answer(&known.book, asker, &request.question, turn),
             IpAddr::V6(_) => Answer::Refused,
         };
         match answer {
-            Answer::Forward => match self.take_turn(asker.ip()) {
+            Answer::Forward => match self.take_turn(asker) {
                 Some(turn) => Decision::Ask(request, turn),
                 None => {
                     self.counts.note(Outcome::Failed);
