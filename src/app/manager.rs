@@ -6,6 +6,7 @@
 use crate::api::cluster::Manager;
 use crate::api::uid::Uid;
 use crate::controllers::cluster::{ProcessMemory, Refusal};
+use crate::controllers::network::state::Overlays;
 use crate::controllers::{cluster, network, node, reaper, scheduler, service, task};
 use crate::engine::Connector;
 use crate::metrics::{Metrics, list};
@@ -18,7 +19,7 @@ use crate::runtime::shared::SharedCache;
 use crate::runtime::watcher::Watcher;
 use crate::spawn::part;
 use crate::store::{Kv, STORE_DEADLINE};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -198,11 +199,23 @@ fn start_controllers(
     }
 }
 
-/// How the state of each node follows from the store.
+/// How the state of each node follows from the store. A view that changes nothing for any node gives what the one before gave.
 fn overlays() -> task::Compute {
-    Arc::new(|cache| {
-        let overlays = network::state::Overlays::of(cache);
-        Arc::new(move |node| overlays.state(node))
+    let last: Mutex<Option<(Arc<Overlays>, task::StateOf)>> = Mutex::default();
+    Arc::new(move |cache| {
+        let mut last = last.lock().expect("no code panics while it holds the last");
+        let mut overlays = Overlays::of(cache);
+        if let Some((before, of)) = &*last {
+            overlays = overlays.sharing(before);
+            if overlays.is_same(before) {
+                return of.clone();
+            }
+        }
+        let overlays = Arc::new(overlays);
+        let own = overlays.clone();
+        let of: task::StateOf = Arc::new(move |node| own.state(node));
+        *last = Some((overlays, of.clone()));
+        of
     })
 }
 

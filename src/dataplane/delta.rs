@@ -51,6 +51,7 @@ fn networks(before: &State, after: &State, changes: &mut Vec<Change>) {
     }
     for (vni, new) in &after.networks {
         match before.networks.get(vni) {
+            Some(old) if old.is_same(new) => {}
             Some(old) if is_alike(old, new) => {
                 differ(&old.tasks, &new.tasks, changes, |address, node| {
                     Change::Task(*vni, address, node)
@@ -93,6 +94,7 @@ fn names(before: &Names, after: &Names, changes: &mut Vec<Change>) {
     }
     for (name, new) in &after.services {
         match before.services.get(name) {
+            Some(old) if old.is_same(new) => {}
             Some(old) if is_named_alike(old, new) => {
                 differ(&old.tasks, &new.tasks, changes, |container, task| {
                     Change::ServiceTask(name.clone(), container, task)
@@ -121,18 +123,27 @@ fn is_named_alike(one: &ServiceNames, other: &ServiceNames) -> bool {
         )
 }
 
+/// What differs between two maps, in one walk along both.
 fn differ<K: Ord + Clone, V: PartialEq + Clone>(
     before: &BTreeMap<K, V>,
     after: &BTreeMap<K, V>,
     changes: &mut Vec<Change>,
     change: impl Fn(K, Option<V>) -> Change,
 ) {
-    let gone = before.keys().filter(|key| !after.contains_key(key));
-    changes.extend(gone.map(|key| change(key.clone(), None)));
-    let put = after
-        .iter()
-        .filter(|(key, value)| before.get(key) != Some(value));
-    changes.extend(put.map(|(key, value)| change(key.clone(), Some(value.clone()))));
+    let mut put = Vec::new();
+    let mut old = before.iter().peekable();
+    for (key, value) in after {
+        while let Some((gone, _)) = old.next_if(|(known, _)| *known < key) {
+            changes.push(change(gone.clone(), None));
+        }
+        let known = old.next_if(|(known, _)| *known == key);
+        if known.map(|(_, known)| known) != Some(value) {
+            put.push(change(key.clone(), Some(value.clone())));
+        }
+    }
+    changes.extend(old.map(|(gone, _)| change(gone.clone(), None)));
+    // What is gone first: its address may be another's by now.
+    changes.append(&mut put);
 }
 
 #[cfg(test)]
@@ -191,12 +202,12 @@ mod tests {
             nodes: [NodeIndex(1)].into(),
             tasks,
         };
-        state.networks.insert(Vni(third.into()), network);
+        state.networks.insert(Vni(third.into()), network.into());
         let value = VirtualAddress {
             backends: backends.clone(),
             affinity: SessionAffinity::None,
         };
-        state.virtual_addresses.insert(address(2), value);
+        state.virtual_addresses.insert(address(2), value.into());
         let key = PublishedKey {
             protocol: Protocol::Tcp,
             address: None,
@@ -209,7 +220,7 @@ mod tests {
             locality: Locality::default(),
             affinity: SessionAffinity::None,
         };
-        state.ports.insert(key, value);
+        state.ports.insert(key, value.into());
         add_names(state, third, choices);
     }
 
@@ -231,7 +242,9 @@ mod tests {
         names.namespaces.insert(vni, format!("n{}", choices[1]));
         let all = state.networks.keys().copied().collect();
         names.askers.insert(address(10), all);
-        names.services.insert(format!("web{third}.shop"), service);
+        names
+            .services
+            .insert(format!("web{third}.shop"), service.into());
     }
 
     fn changes(before: &[u8], after: &[u8]) -> usize {

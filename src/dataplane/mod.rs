@@ -51,6 +51,7 @@ mod netlink;
 pub mod nftables;
 pub mod plan;
 pub mod probe;
+pub mod shared;
 pub mod state;
 #[cfg(test)]
 pub(crate) mod state_tests;

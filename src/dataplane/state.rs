@@ -5,6 +5,7 @@
 
 use super::address::Cidr;
 use super::dns::names::{Names, ServiceNames, TaskName};
+use super::shared::Shared;
 pub use crate::api::allocation::{NodeIndex, Vni};
 pub use crate::api::published::PublishedKey;
 use crate::api::service::{Locality, SessionAffinity, Source};
@@ -39,13 +40,13 @@ pub struct State {
     pub members: BTreeMap<NodeIndex, Ipv4Addr>,
     /// The overlays that this node has.
     #[serde(default)]
-    pub networks: BTreeMap<Vni, Network>,
+    pub networks: BTreeMap<Vni, Shared<Network>>,
     /// Virtual addresses of services.
     #[serde(default)]
-    pub virtual_addresses: BTreeMap<Ipv4Addr, VirtualAddress>,
+    pub virtual_addresses: BTreeMap<Ipv4Addr, Shared<VirtualAddress>>,
     /// Ports that every node answers on.
     #[serde(default)]
-    pub ports: BTreeMap<PublishedKey, PublishedPort>,
+    pub ports: BTreeMap<PublishedKey, Shared<PublishedPort>>,
     /// What services and tasks are called.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub names: Names,
@@ -128,19 +129,19 @@ pub enum Change {
     /// A node of the cluster.
     Member(NodeIndex, Option<Ipv4Addr>),
     /// A network, whole.
-    Network(Vni, Option<Network>),
+    Network(Vni, Option<Shared<Network>>),
     /// A task of a network.
     Task(Vni, Ipv4Addr, Option<NodeIndex>),
     /// A virtual address.
-    VirtualAddress(Ipv4Addr, Option<VirtualAddress>),
+    VirtualAddress(Ipv4Addr, Option<Shared<VirtualAddress>>),
     /// A published port.
-    Port(PublishedKey, Option<PublishedPort>),
+    Port(PublishedKey, Option<Shared<PublishedPort>>),
     /// The namespace of a network.
     Namespace(Vni, Option<String>),
     /// The networks of a task, by one of its addresses.
     Asker(Ipv4Addr, Option<BTreeSet<Vni>>),
     /// What a service and its tasks are called, whole.
-    Service(String, Option<ServiceNames>),
+    Service(String, Option<Shared<ServiceNames>>),
     /// What a task of a service is called, by the name of its container.
     ServiceTask(String, String, Option<TaskName>),
 }

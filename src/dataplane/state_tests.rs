@@ -119,7 +119,7 @@ fn what_contradicts_itself_is_refused() {
             let address = Ipv4Addr::new(10, 100, 1, 11);
             state
                 .virtual_addresses
-                .insert(address, VirtualAddress::default());
+                .insert(address, VirtualAddress::default().into());
         }),
         "network 4097: 10.100.1.11 is a virtual address too"
     );

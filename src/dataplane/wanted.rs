@@ -53,8 +53,8 @@ pub fn wanted(state: &State, found: &Kernel) -> Wanted {
 /// The networks whose subnets are somebody else's on this node. One that is there already stays: an address that somebody
 /// adds must not take a running network down.
 fn refusals(state: &State, found: &Kernel) -> BTreeMap<Vni, String> {
-    let is_there = |(vni, network): &(&Vni, &Network)| {
-        let bridge = bridge_name(**vni);
+    let is_there = |vni: Vni, network: &Network| {
+        let bridge = bridge_name(vni);
         found.addresses.contains(&(bridge, gateway(network)))
     };
     let clash = |network: &Network| {
@@ -69,7 +69,8 @@ fn refusals(state: &State, found: &Kernel) -> BTreeMap<Vni, String> {
         let by_member = member.map(|member| format!("{} holds the node {member}", network.subnet));
         by_link.or(by_member)
     };
-    let new = state.networks.iter().filter(|network| !is_there(network));
+    let networks = state.networks.iter();
+    let new = networks.filter(|(vni, network)| !is_there(**vni, network));
     new.filter_map(|(vni, network)| Some((*vni, clash(network)?)))
         .collect()
 }

@@ -185,7 +185,9 @@ impl Cluster {
             backends,
             ..VirtualAddress::default()
         };
-        self.wanted.virtual_addresses.insert(address, service);
+        self.wanted
+            .virtual_addresses
+            .insert(address, service.into());
         address
     }
 
@@ -199,7 +201,7 @@ impl Cluster {
             locality: Default::default(),
             affinity: Default::default(),
         };
-        self.wanted.ports.entry(key).or_insert(port)
+        self.wanted.ports.entry(key).or_insert(port.into())
     }
 
     /// Tells all agents what is wanted, and waits until they have it.
@@ -371,7 +373,7 @@ pub(crate) fn state(count: u16) -> State {
             .collect(),
         networks: [BLUE, GREEN]
             .into_iter()
-            .map(|vni| (vni, network(vni)))
+            .map(|vni| (vni, network(vni).into()))
             .collect(),
         virtual_addresses: BTreeMap::new(),
         ports: BTreeMap::new(),

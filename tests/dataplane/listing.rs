@@ -24,7 +24,9 @@ fn example() -> State {
     let mut service = |last, lasts: &[u8], affinity| {
         let backends = backends(lasts);
         let service = VirtualAddress { backends, affinity };
-        state.virtual_addresses.insert(inside(BLUE, last), service);
+        state
+            .virtual_addresses
+            .insert(inside(BLUE, last), service.into());
     };
     service(200, &[11, 12, 21], SessionAffinity::None);
     service(201, &[], SessionAffinity::None);
@@ -37,7 +39,7 @@ fn example() -> State {
             locality: Default::default(),
             affinity,
         };
-        state.ports.insert(key.parse().unwrap(), port);
+        state.ports.insert(key.parse().unwrap(), port.into());
     };
     port(
         "tcp/8080",
@@ -187,7 +189,9 @@ fn a_thousand_services_are_one_look_and_one_batch() {
             backends,
             affinity: SessionAffinity::None,
         };
-        state.virtual_addresses.insert(address(4, number), service);
+        state
+            .virtual_addresses
+            .insert(address(4, number), service.into());
     }
     let space = programmed(&state);
     let (tables, elements) = space.within(|| {

@@ -201,7 +201,11 @@ fn shop() -> (Cluster, Namespace) {
     let namespaces = [BLUE, GREEN].map(|vni| (vni, "shop".to_owned()));
     cluster.wanted.names = Names {
         namespaces: namespaces.into(),
-        services: [("web.shop".to_owned(), web), ("db.shop".to_owned(), db)].into(),
+        services: [
+            ("web.shop".to_owned(), web.into()),
+            ("db.shop".to_owned(), db.into()),
+        ]
+        .into(),
         ..Names::default()
     };
     cluster.settle();
@@ -373,7 +377,10 @@ fn names_come_and_go_with_networks_and_a_killed_agent_answers_again_from_its_dis
     // A network that goes takes its address along, and is served again once it is back.
     let green = cluster.wanted.networks.remove(&GREEN).unwrap();
     let names = cluster.wanted.names.clone();
-    cluster.wanted.names = names.of(|vni| *vni != GREEN);
+    cluster.wanted.names.namespaces.remove(&GREEN);
+    for service in cluster.wanted.names.services.values_mut() {
+        *service = service.of(|vni| *vni != GREEN).into();
+    }
     cluster.settle();
     let node = &cluster.node(1).space;
     let listeners = |node: &Namespace| node.run("cat /proc/net/udp /proc/net/tcp");

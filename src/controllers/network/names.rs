@@ -11,6 +11,7 @@ use crate::api::task::container_name;
 use crate::api::uid::Uid;
 use crate::api::unit::Port;
 use crate::dataplane::dns::names::{ServiceNames, TaskName};
+use crate::dataplane::shared::Shared;
 use crate::dataplane::state::Network;
 use crate::runtime::cache::{Cache, Stored};
 use crate::runtime::joins;
@@ -22,7 +23,7 @@ use std::net::Ipv4Addr;
 pub(super) struct Networks<'a> {
     pub(super) cache: &'a Cache,
     pub(super) vnis: &'a BTreeMap<Uid, Vni>,
-    pub(super) networks: &'a BTreeMap<Vni, Network>,
+    pub(super) networks: &'a BTreeMap<Vni, Shared<Network>>,
 }
 
 /// By each address of a task on several networks, all of those.

@@ -23,7 +23,8 @@ use crate::api::published::PublishedKey;
 use crate::api::service::ServicePort;
 use crate::api::task::HostPort;
 use crate::api::uid::Uid;
-use crate::dataplane::dns::names::Names;
+use crate::dataplane::dns::names::{Names, kept};
+use crate::dataplane::shared::Shared;
 use crate::dataplane::state::{
     Network, PublishedPort, State, StateRevision, VXLAN_PORT, VirtualAddress,
 };
@@ -43,11 +44,13 @@ pub struct Overlays {
     indexes: BTreeMap<NodeName, NodeIndex>,
     members: BTreeMap<NodeIndex, Ipv4Addr>,
     vnis: BTreeMap<Uid, Vni>,
-    networks: BTreeMap<Vni, Network>,
-    virtual_addresses: BTreeMap<Ipv4Addr, (Vni, VirtualAddress)>,
-    ports: BTreeMap<PublishedKey, PublishedPort>,
+    networks: BTreeMap<Vni, Shared<Network>>,
+    virtual_addresses: BTreeMap<Ipv4Addr, (Vni, Shared<VirtualAddress>)>,
+    ports: BTreeMap<PublishedKey, Shared<PublishedPort>>,
     /// What services are called; who asks stands apart.
     names: Names,
+    /// The networks that a service's names speak of.
+    spans: BTreeMap<String, BTreeSet<Vni>>,
     askers: BTreeMap<NodeName, Askers>,
     /// Ports that tasks have open on their own nodes.
     hosts: BTreeMap<NodeName, BTreeSet<HostPort>>,
@@ -76,12 +79,13 @@ impl Overlays {
     /// What a node should be; none while it has no index or nobody knows where others reach it.
     pub fn state(&self, node: &NodeName) -> Option<State> {
         let index = *self.indexes.get(node)?;
-        let has = |network: &Network| network.nodes.contains(&index);
+        let has = |network: &Shared<Network>| network.nodes.contains(&index);
         let networks = self.networks.iter().filter(|(_, network)| has(network));
-        let is_here = |vni: &Vni| self.networks.get(vni).is_some_and(has);
+        let here: BTreeSet<Vni> = networks.clone().map(|(vni, _)| *vni).collect();
+        let is_here = |vni: &Vni| here.contains(vni);
         let virtuals = self.virtual_addresses.iter();
         let virtuals = virtuals.filter(|(_, (vni, _))| is_here(vni));
-        let mut names = self.names.of(is_here);
+        let mut names = self.names_of(is_here);
         let askers = self.askers.get(node).into_iter().flatten();
         let here = |all: &BTreeSet<Vni>| all.iter().copied().filter(is_here).collect();
         names.askers = askers.map(|(address, all)| (*address, here(all))).collect();
@@ -108,6 +112,61 @@ impl Overlays {
             ports: ports.map(|(key, port)| (*key, port.clone())).collect(),
             names,
         })
+    }
+
+    /// The same, with what is equal to something of `before` held once: whoever compares states of both sees it at once.
+    #[must_use]
+    pub fn sharing(mut self, before: &Self) -> Self {
+        share(&mut self.networks, &before.networks);
+        share(&mut self.ports, &before.ports);
+        share(&mut self.names.services, &before.names.services);
+        for (address, (vni, value)) in &mut self.virtual_addresses {
+            if let Some((old_vni, old)) = before.virtual_addresses.get(address)
+                && (old_vni, old) == (vni, value)
+            {
+                value.clone_from(old);
+            }
+        }
+        self
+    }
+
+    /// Whether every node should be the same as by `other`; the views may be different ones.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let Self {
+            revision: _,
+            indexes,
+            members,
+            vnis,
+            networks,
+            virtual_addresses,
+            ports,
+            names,
+            spans: _,
+            askers,
+            hosts,
+        } = self;
+        (indexes, members, vnis, networks)
+            == (&other.indexes, &other.members, &other.vnis, &other.networks)
+            && (virtual_addresses, ports) == (&other.virtual_addresses, &other.ports)
+            && (names, askers, hosts) == (&other.names, &other.askers, &other.hosts)
+    }
+
+    /// What is called somehow in some networks.
+    fn names_of(&self, is_here: impl Fn(&Vni) -> bool) -> Names {
+        let services = self.names.services.iter().filter_map(|(name, service)| {
+            let spans = self.spans.get(name)?;
+            if !spans.is_empty() && spans.iter().all(&is_here) {
+                return Some((name.clone(), service.clone()));
+            }
+            let part = service.of(&is_here);
+            let is_known = !part.networks.is_empty() || !part.tasks.is_empty();
+            is_known.then(|| (name.clone(), part.into()))
+        });
+        Names {
+            namespaces: kept(&self.names.namespaces, &is_here),
+            askers: BTreeMap::new(),
+            services: services.collect(),
+        }
     }
 
     /// The ports that tasks have open on their own nodes, from the moment at which they are bound until they are over.
@@ -184,7 +243,7 @@ impl Overlays {
         let namespace = name.namespace.to_string();
         self.names.namespaces.insert(vni, namespace);
         self.vnis.insert(record.uid.clone(), vni);
-        self.networks.insert(vni, network);
+        self.networks.insert(vni, network.into());
     }
 
     fn add_service(&mut self, cache: &Cache, name: &Scoped, service: &Stored<AcceptedService>) {
@@ -200,7 +259,8 @@ impl Overlays {
             if self.networks[vni].subnet.holds(*address) {
                 let backends = backends.get(vni).cloned().unwrap_or_default();
                 let value = VirtualAddress { backends, affinity };
-                self.virtual_addresses.insert(*address, (*vni, value));
+                self.virtual_addresses
+                    .insert(*address, (*vni, value.into()));
             }
         }
         self.add_names(cache, name, service);
@@ -231,7 +291,9 @@ impl Overlays {
         for (node, askers) in networks.askers(name) {
             self.askers.entry(node).or_default().extend(askers);
         }
-        self.names.services.insert(key, names);
+        let spans = names.spoken_of().collect();
+        self.spans.insert(key.clone(), spans);
+        self.names.services.insert(key, names.into());
     }
 
     /// The addresses of a service's tasks that get traffic, by network.
@@ -280,11 +342,20 @@ impl Overlays {
             locality: port.locality,
             affinity: service.spec.session_affinity,
         };
-        self.ports.insert(key, value);
+        self.ports.insert(key, value.into());
         // Every node answers, so every node has the network that leads to the tasks.
         let everywhere = self.members.keys().copied();
         if let Some(network) = self.networks.get_mut(&vni) {
             network.nodes.extend(everywhere);
+        }
+    }
+}
+
+/// Has values that are equal to old ones be those.
+fn share<K: Ord, V: Eq>(new: &mut BTreeMap<K, Shared<V>>, old: &BTreeMap<K, Shared<V>>) {
+    for (key, value) in new {
+        if let Some(known) = old.get(key).filter(|known| *known == value) {
+            value.clone_from(known);
         }
     }
 }

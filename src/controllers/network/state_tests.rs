@@ -435,3 +435,38 @@ fn names_are_those_of_the_nodes_networks_and_of_tasks_that_serve() {
         "it is on its way out"
     );
 }
+
+#[test]
+fn what_a_view_does_not_change_is_held_once_by_all_nodes_and_views() {
+    let mut world = world();
+    let before = state::Overlays::of(&world.cache);
+    let again = state::Overlays::of(&world.cache).sharing(&before);
+    assert!(again.is_same(&before));
+    // A task of `web` serves that did not before.
+    let id = id(&world, "web.2");
+    world.observe(&id, TaskState::Running);
+    let after = state::Overlays::of(&world.cache).sharing(&before);
+    assert!(!after.is_same(&before));
+    let of = |overlays: &state::Overlays, node: &str| overlays.state(&node.into()).expect("a node");
+    let (old, new) = (of(&before, "n1"), of(&after, "n1"));
+    let other = of(&after, "n2");
+    for (vni, network) in &new.networks {
+        assert!(
+            network.is_same(&old.networks[vni]),
+            "tasks are where they were"
+        );
+        let there = other.networks.get(vni);
+        assert!(there.is_none_or(|there| there.is_same(network)));
+    }
+    let changed: Vec<&str> = new
+        .names
+        .services
+        .iter()
+        .filter(|(name, names)| !names.is_same(&old.names.services[*name]))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(changed, ["web.default"]);
+    let moved = new.virtual_addresses.iter();
+    let moved = moved.filter(|(address, value)| !value.is_same(&old.virtual_addresses[*address]));
+    assert_eq!(moved.count(), 2, "those of web in its two networks");
+}

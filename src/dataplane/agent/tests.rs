@@ -88,7 +88,9 @@ fn states() -> impl Strategy<Value = State> {
         };
         for (third, (tasks, internal)) in networks {
             let vni = Vni(4_000 + u32::from(third));
-            state.networks.insert(vni, network(third, tasks, internal));
+            state
+                .networks
+                .insert(vni, network(third, tasks, internal).into());
         }
         for (number, pick, how) in choices {
             choose(&mut state, number, pick, how);
@@ -148,7 +150,7 @@ fn choose(state: &mut State, number: u16, pick: u16, how: u8) {
         let service = VirtualAddress { backends, affinity };
         state
             .virtual_addresses
-            .insert(Ipv4Addr::new(a, b, c, last), service);
+            .insert(Ipv4Addr::new(a, b, c, last), service.into());
         return;
     }
     let address = (how == 5).then_some(member(1));
@@ -168,7 +170,7 @@ fn choose(state: &mut State, number: u16, pick: u16, how: u8) {
         locality: [Locality::Any, Locality::PreferLocal, Locality::Local][usize::from(number % 3)],
         affinity,
     };
-    state.ports.insert(key, port);
+    state.ports.insert(key, port.into());
 }
 
 proptest! {

@@ -2,6 +2,7 @@
 
 use crate::api::allocation::Vni;
 use crate::api::unit::Port;
+use crate::dataplane::shared::Shared;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -18,7 +19,7 @@ pub struct Names {
     pub askers: BTreeMap<Ipv4Addr, BTreeSet<Vni>>,
     /// Services, by `<name>.<namespace>`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub services: BTreeMap<String, ServiceNames>,
+    pub services: BTreeMap<String, Shared<ServiceNames>>,
 }
 
 /// What a service and its tasks are called.
@@ -54,52 +55,43 @@ pub struct TaskName {
 impl Names {
     /// The networks that are spoken of.
     pub fn networks(&self) -> BTreeSet<Vni> {
-        let services = self.services.values();
-        let of_services = services.flat_map(|service| {
-            let tasks = service.tasks.values();
-            let of_tasks = tasks.flat_map(|task| task.addresses.keys());
-            let named = service.networks.keys().chain(service.aliases.keys());
-            named.chain(of_tasks)
-        });
         let of_askers = self.askers.values().flatten();
-        let all = self.namespaces.keys().chain(of_askers).chain(of_services);
-        all.copied().collect()
-    }
-
-    /// What of it is about some networks only; without who asks, which each node has its own of.
-    #[must_use]
-    pub fn of(&self, is_there: impl Fn(&Vni) -> bool) -> Self {
-        let services = self.services.iter().filter_map(|(name, service)| {
-            let service = service.of(&is_there);
-            (!service.networks.is_empty() || !service.tasks.is_empty())
-                .then(|| (name.clone(), service))
-        });
-        Self {
-            namespaces: kept(&self.namespaces, &is_there),
-            askers: BTreeMap::new(),
-            services: services.collect(),
-        }
+        let all = self.namespaces.keys().chain(of_askers).copied();
+        let services = self.services.values();
+        all.chain(services.flat_map(|service| service.spoken_of()))
+            .collect()
     }
 }
 
 impl ServiceNames {
-    fn of(&self, is_there: &impl Fn(&Vni) -> bool) -> Self {
+    /// The networks that are spoken of, some of them again and again.
+    pub fn spoken_of(&self) -> impl Iterator<Item = Vni> {
+        let tasks = self.tasks.values();
+        let of_tasks = tasks.flat_map(|task| task.addresses.keys());
+        let named = self.networks.keys().chain(self.aliases.keys());
+        named.chain(of_tasks).copied()
+    }
+
+    /// What of it is about some networks only.
+    #[must_use]
+    pub fn of(&self, is_there: impl Fn(&Vni) -> bool) -> Self {
         let tasks = self.tasks.iter().filter_map(|(name, task)| {
-            let addresses = kept(&task.addresses, is_there);
+            let addresses = kept(&task.addresses, &is_there);
             let slot = task.slot.clone();
             (!addresses.is_empty()).then(|| (name.clone(), TaskName { slot, addresses }))
         });
         Self {
-            networks: kept(&self.networks, is_there),
+            networks: kept(&self.networks, &is_there),
             is_round_robin: self.is_round_robin,
-            aliases: kept(&self.aliases, is_there),
+            aliases: kept(&self.aliases, &is_there),
             ports: self.ports.clone(),
             tasks: tasks.collect(),
         }
     }
 }
 
-fn kept<V: Clone>(map: &BTreeMap<Vni, V>, is_there: &impl Fn(&Vni) -> bool) -> BTreeMap<Vni, V> {
+/// What of a map is about some networks only.
+pub fn kept<V: Clone>(map: &BTreeMap<Vni, V>, is_there: impl Fn(&Vni) -> bool) -> BTreeMap<Vni, V> {
     let kept = map.iter().filter(|(vni, _)| is_there(vni));
     kept.map(|(vni, value)| (*vni, value.clone())).collect()
 }

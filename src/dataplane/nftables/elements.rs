@@ -7,6 +7,7 @@ use crate::api::service::{Locality, Protocol, SessionAffinity, Source};
 use crate::dataplane::address::{Cidr, Mac, merge};
 use crate::dataplane::constants::{MARK, OWN_SOURCE};
 use crate::dataplane::kernel::bridge_name;
+use crate::dataplane::shared::Shared;
 use crate::dataplane::state::{
     Network, NodeIndex, PublishedKey, PublishedPort, State, VirtualAddress, Vni,
 };
@@ -80,7 +81,7 @@ fn link(name: &str) -> Vec<u8> {
     bytes
 }
 
-fn overlays(ip: &mut Table, own: NodeIndex, networks: &BTreeMap<Vni, Network>) {
+fn overlays(ip: &mut Table, own: NodeIndex, networks: &BTreeMap<Vni, Shared<Network>>) {
     for (vni, network) in networks {
         let bridge = link(&bridge_name(*vni));
         fill(

@@ -3,6 +3,7 @@
 use super::traffic::Server;
 use skep::api::service::SessionAffinity;
 use skep::api::unit::Port;
+use skep::dataplane::shared::Shared;
 use skep::dataplane::state::{
     Network, NodeIndex, PublishedPort, State, StateRevision, VirtualAddress, Vni,
 };
@@ -52,7 +53,7 @@ pub(super) fn base(node: usize, addresses: [Ipv4Addr; 2]) -> State {
         node: nodes[node - 1],
         vxlan_port: VXLAN_PORT,
         members: nodes.into_iter().zip(addresses).collect(),
-        networks: [(VNI, network)].into(),
+        networks: [(VNI, network.into())].into(),
         virtual_addresses: [
             (HERE, service([here])),
             (THERE, service([there])),
@@ -71,22 +72,22 @@ pub(super) fn base(node: usize, addresses: [Ipv4Addr; 2]) -> State {
 }
 
 /// What stands behind a virtual address.
-pub(super) fn service(backends: impl Into<BTreeSet<Ipv4Addr>>) -> VirtualAddress {
-    VirtualAddress {
+pub(super) fn service(backends: impl Into<BTreeSet<Ipv4Addr>>) -> Shared<VirtualAddress> {
+    Shared::from(VirtualAddress {
         backends: backends.into(),
         affinity: SessionAffinity::None,
-    }
+    })
 }
 
 /// A published port.
-pub(super) fn port(target: u16, backends: BTreeSet<Ipv4Addr>) -> PublishedPort {
-    PublishedPort {
+pub(super) fn port(target: u16, backends: BTreeSet<Ipv4Addr>) -> Shared<PublishedPort> {
+    Shared::from(PublishedPort {
         target: Port(target),
         backends,
         source: Default::default(),
         locality: Default::default(),
         affinity: SessionAffinity::None,
-    }
+    })
 }
 
 /// An address of the upper half of the subnet: of other services.
@@ -102,7 +103,7 @@ fn other_task(number: u32) -> Ipv4Addr {
 /// Adds services with so many backends each, all of them tasks of their own on the second node.
 pub(super) fn add_services(state: &mut State, services: u32, backends: u32) {
     let network = state.networks.get_mut(&VNI).expect("the overlay");
-    let mut all: BTreeMap<Ipv4Addr, VirtualAddress> = BTreeMap::new();
+    let mut all: BTreeMap<Ipv4Addr, Shared<VirtualAddress>> = BTreeMap::new();
     for number in 0..services {
         let tasks = (0..backends).map(|slot| other_task(number * backends + slot));
         let tasks: BTreeSet<Ipv4Addr> = tasks.collect();

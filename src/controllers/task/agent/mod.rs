@@ -38,7 +38,8 @@ use crate::engine::Error;
 use crate::metrics::list;
 use crate::runtime::backoff::Backoff;
 use crate::runtime::cache::Cache;
-use feed::{Feed, States};
+use acknowledged::Place;
+use feed::{Feed, StateOf, States};
 use plane::Plane;
 use reported::Reported;
 use session::Session;
@@ -67,12 +68,23 @@ impl From<Error> for Trouble {
     }
 }
 
+/// The view of the store that a state follows from.
+struct View {
+    revision: Revision,
+    /// When the first change that led to it was seen: time since boot.
+    seen: Duration,
+    /// How the states of nodes follow from it.
+    of: StateOf,
+}
+
 /// What the store asks of this node.
 enum Wish {
     /// No agent.
     Nothing,
-    /// One with this state, by a view that was seen at this time since boot.
-    State(Box<State>, Duration),
+    /// One with this state.
+    State(Box<State>, View),
+    /// The same as by the view before, by this one as well.
+    Same(Revision),
     /// One, if it were known with which.
     Unknown,
 }
@@ -95,9 +107,9 @@ impl Connection {
 
     /// Does what is wished until something else is.
     async fn tend(&self, feed: &mut Feed, backoff: &mut Backoff) -> Result<(), Trouble> {
-        let wish = self.wish(feed);
+        let wish = self.wish(feed, None);
         match wish {
-            None => {}
+            None | Some(Wish::Same(_)) => {}
             Some(Wish::Nothing) => {
                 self.take_away().await?;
                 self.change_plane(|plane| plane.want(false));
@@ -110,9 +122,9 @@ impl Connection {
                     plane.fail("NoAddress", why.into());
                 });
             }
-            Some(Wish::State(state, _)) => {
+            Some(Wish::State(state, view)) => {
                 self.change_plane(|plane| plane.want(true));
-                return self.serve(*state, feed, backoff).await;
+                return self.serve(*state, view, feed, backoff).await;
             }
         }
         // The sender is the manager's: it ends after this.
@@ -120,8 +132,8 @@ impl Connection {
         Ok(())
     }
 
-    /// What is asked of this node; nothing: not known yet.
-    fn wish(&self, feed: &mut Feed) -> Option<Wish> {
+    /// What is asked of this node, if it may be another than by what is `known`; nothing: not known yet.
+    fn wish(&self, feed: &mut Feed, known: Option<&StateOf>) -> Option<Wish> {
         let states = feed.borrow_and_update().clone()?;
         // Who has not seen its own claim knows less than the one before it.
         if states.revision.0 < self.driver.term.0 {
@@ -135,8 +147,16 @@ impl Connection {
         if states.numbers.is_empty() || is_leaving {
             return Some(Wish::Nothing);
         }
-        Some(match (states.of)(&self.driver.node) {
-            Some(state) => Wish::State(Box::new(state), states.seen),
+        if known.is_some_and(|known| Arc::ptr_eq(known, &states.of)) {
+            return Some(Wish::Same(states.revision));
+        }
+        let view = View {
+            revision: states.revision,
+            seen: states.seen,
+            of: states.of,
+        };
+        Some(match (view.of)(&self.driver.node) {
+            Some(state) => Wish::State(Box::new(state), view),
             None => Wish::Unknown,
         })
     }
@@ -154,13 +174,18 @@ impl Connection {
     async fn serve(
         &self,
         first: State,
+        view: View,
         feed: &mut Feed,
         backoff: &mut Backoff,
     ) -> Result<(), Trouble> {
         let container = self.agent().await?;
         self.list_networks().await?;
         let place = self.driver.acknowledged.place(&self.driver.node);
-        let mut seen = view_of(&first);
+        let View {
+            revision: mut seen,
+            mut of,
+            ..
+        } = view;
         let mut sent = Arc::new(first);
         self.retire_networks(&sent).await?;
         let authority = self.authority();
@@ -196,21 +221,25 @@ impl Connection {
                     self.make_networks(&sent).await?;
                 }
                 // The sender is the manager's: it ends after this.
-                Ok(()) = feed.changed(), if overdue.is_none() => {
-                    let Some(Wish::State(next, changed)) = self.wish(feed) else {
-                        return Ok(());
-                    };
-                    seen = view_of(&next);
-                    if let Some(order) = order(&sent, &next) {
-                        sent = Arc::new(*next);
-                        place.send(seen, changed);
-                        self.retire_networks(&sent).await?;
-                        session.send(&order).await?;
-                        overdue = Some(Box::pin(sleep(ANSWER)));
-                    } else if self.plane().is_at(&sent) {
-                        self.note_programmed(&place.tell(seen));
+                Ok(()) = feed.changed(), if overdue.is_none() => match self.wish(feed, Some(&of)) {
+                    Some(Wish::Same(revision)) => {
+                        seen = revision;
+                        self.acknowledge(&place, &sent, seen);
                     }
-                }
+                    Some(Wish::State(next, view)) => {
+                        (seen, of) = (view.revision, view.of);
+                        if let Some(order) = order(&sent, &next) {
+                            sent = Arc::new(*next);
+                            place.send(seen, view.seen);
+                            self.retire_networks(&sent).await?;
+                            session.send(&order).await?;
+                            overdue = Some(Box::pin(sleep(ANSWER)));
+                        } else {
+                            self.acknowledge(&place, &sent, seen);
+                        }
+                    }
+                    Some(Wish::Nothing | Wish::Unknown) | None => return Ok(()),
+                },
                 () = until(&mut overdue) => {
                     let why = format!("the agent has not answered for {ANSWER:?}");
                     return Err(Trouble::Other("AgentSilent", why));
@@ -225,6 +254,13 @@ impl Connection {
         Authority {
             incarnation: cluster.map_or(Incarnation::default(), |cluster| cluster.incarnation),
             term: self.driver.term,
+        }
+    }
+
+    /// Notes that a view asks for nothing but what was sent, where the kernel shows that.
+    fn acknowledge(&self, place: &Place, sent: &State, view: Revision) {
+        if self.plane().is_at(sent) {
+            self.note_programmed(&place.tell(view));
         }
     }
 
@@ -271,11 +307,6 @@ impl Connection {
         let states: Option<States> = states.flatten();
         states.map(|states| states.numbers).unwrap_or_default()
     }
-}
-
-/// The view of the store that a state follows from.
-fn view_of(state: &State) -> Revision {
-    Revision(i64::try_from(state.revision.0).unwrap_or(i64::MAX))
 }
 
 /// What leads from one state to the next; nothing: it is the same.
