@@ -143,6 +143,9 @@ pub struct Found {
     /// The engine's networks that were made in other lives of the store, which may have lost what their numbers were.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<FoundNetwork>,
+    /// Networks of the store that this node cannot have as things are, by their numbers, and why.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub refused: BTreeMap<Vni, String>,
 }
 
 /// A network of ours that an engine has from another life of the store.

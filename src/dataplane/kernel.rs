@@ -1,8 +1,8 @@
 //! What is ours in a node's kernel, as one value: the same type for what should be and for what is. Pure.
 //!
 //! Ours are links by their names, what belongs to them, routing tables and rules by their numbers, tables of nf_tables by
-//! their name. The rest of the kernel is not in it, but for what has a bearing: subnets of other links, ports of our
-//! bridges, Docker's chains.
+//! their name. The rest of the kernel is not in it, but for what has a bearing: subnets and routes of other links, other
+//! VXLAN devices, ports of our bridges, Docker's chains.
 
 use super::address::{Cidr, Mac};
 use super::constants::{BRIDGE_PREFIX, TUNNEL_PREFIX};
@@ -36,8 +36,14 @@ pub struct Kernel {
     pub tables: Ruleset,
     /// Chains of Docker's that are there, with what they have of ours.
     pub guests: BTreeMap<guest::Chain, guest::Found>,
+    /// Whether there are filters of iptables-legacy, which nf_tables does not show.
+    pub has_legacy: bool,
     /// Subnets of links that are not ours.
     pub others: BTreeSet<Other>,
+    /// Routes of others in the main table, with their links; not those that come with a link's own subnet.
+    pub ways: BTreeSet<(Cidr, String)>,
+    /// VXLAN devices that are not ours, by name.
+    pub rivals: BTreeMap<String, Tunnel>,
 }
 
 /// A subnet of a link that is not ours.

@@ -16,21 +16,26 @@ use std::net::Ipv4Addr;
 pub struct Wanted {
     /// The kernel.
     pub kernel: Kernel,
-    /// Networks that clash with what the node has, and why.
+    /// Networks that clash with what the node has, and why. One that is there already may still be in `kernel`, as far as it
+    /// can be.
     pub refused: BTreeMap<Vni, String>,
-    /// The state without them.
+    /// The state without those that are not there.
     pub state: Option<State>,
 }
 
 /// What the kernel should be; `found` says what else is there.
 pub fn wanted(state: &State, found: &Kernel) -> Wanted {
-    let refused = refusals(state, found);
+    let mut refused = refusals(state, found);
     let state = possible(state, &refused);
+    refused.extend(blocked(&state, found));
     let is_bridge = found.others.iter().filter(|other| other.is_bridge);
     let local: Vec<Cidr> = is_bridge.map(|other| other.subnet).collect();
     let mut kernel = Kernel {
         tables: elements::ruleset(&state, &local),
+        has_legacy: found.has_legacy,
         others: found.others.clone(),
+        ways: found.ways.clone(),
+        rivals: found.rivals.clone(),
         hairpins: found
             .hairpins
             .keys()
@@ -40,6 +45,9 @@ pub fn wanted(state: &State, found: &Kernel) -> Wanted {
     };
     for (vni, network) in &state.networks {
         overlay(&mut kernel, &state, *vni, network);
+        if refused.contains_key(vni) {
+            kernel.forget(&tunnel_name(*vni));
+        }
     }
     entries(&mut kernel, &state);
     settings(&mut kernel);
@@ -50,29 +58,60 @@ pub fn wanted(state: &State, found: &Kernel) -> Wanted {
     }
 }
 
-/// The networks whose subnets are somebody else's on this node. One that is there already stays: an address that somebody
-/// adds must not take a running network down.
+/// The networks whose subnets or numbers are somebody else's on this node. One that is there already stays: an address that
+/// somebody adds must not take a running network down.
 fn refusals(state: &State, found: &Kernel) -> BTreeMap<Vni, String> {
     let is_there = |vni: Vni, network: &Network| {
         let bridge = bridge_name(vni);
         found.addresses.contains(&(bridge, gateway(network)))
     };
-    let clash = |network: &Network| {
-        let mut others = found.others.iter();
-        let other = others.find(|other| other.subnet.overlaps(network.subnet));
-        let by_link = other.map(|other| {
-            let (own, subnet, link) = (network.subnet, other.subnet, &other.link);
-            format!("{own} overlaps {subnet} of {link}")
-        });
-        let mut members = state.members.values();
-        let member = members.find(|member| network.subnet.holds(**member));
-        let by_member = member.map(|member| format!("{} holds the node {member}", network.subnet));
-        by_link.or(by_member)
-    };
     let networks = state.networks.iter();
     let new = networks.filter(|(vni, network)| !is_there(**vni, network));
-    new.filter_map(|(vni, network)| Some((*vni, clash(network)?)))
+    new.filter_map(|(vni, network)| {
+        let clash = clash(state, found, network.subnet);
+        Some((*vni, clash.or_else(|| rival(state, found, *vni))?))
+    })
+    .collect()
+}
+
+/// The networks that are there, and have no way to other nodes: their numbers are somebody else's.
+fn blocked(state: &State, found: &Kernel) -> BTreeMap<Vni, String> {
+    let all = state.networks.keys();
+    all.filter_map(|vni| Some((*vni, rival(state, found, *vni)?)))
         .collect()
+}
+
+/// Who has a subnet already.
+fn clash(state: &State, found: &Kernel, own: Cidr) -> Option<String> {
+    let mut others = found.others.iter();
+    let by_link = others.find(|other| other.subnet.overlaps(own));
+    let by_link = by_link.map(|other| format!("{own} overlaps {} of {}", other.subnet, other.link));
+    let mut members = state.members.values();
+    let by_member = members.find(|member| own.holds(**member));
+    let by_member = by_member.map(|member| format!("{own} holds the node {member}"));
+    // A route to more than the subnet gives way to it, as it does to every subnet of the node.
+    let mut ways = found.ways.iter();
+    let by_way = ways.find(|(to, _)| to.length >= own.length && to.overlaps(own));
+    let by_way = by_way.map(|(to, link)| match link.as_str() {
+        "" => format!("{own} overlaps {to}, to which the node has a route"),
+        link => format!("{own} overlaps {to}, to which the node has a route through {link}"),
+    });
+    by_link.or(by_member).or(by_way)
+}
+
+/// Who has a network's number: the kernel takes no second VXLAN device with the same number and port.
+fn rival(state: &State, found: &Kernel, vni: Vni) -> Option<String> {
+    let own = found.links.get(&tunnel_name(vni));
+    if own.is_some_and(|link| matches!(link.kind, LinkKind::Tunnel(_))) {
+        return None;
+    }
+    let is_same = |tunnel: &Tunnel| (tunnel.vni, tunnel.port) == (vni, state.vxlan_port);
+    let mut rivals = found.rivals.iter();
+    let (name, _) = rivals.find(|(_, tunnel)| is_same(tunnel))?;
+    let (number, port) = (vni.0, state.vxlan_port.0);
+    Some(format!(
+        "the VXLAN device {name} has its number {number} and port {port}"
+    ))
 }
 
 /// The router's address as its links have it.

@@ -5,6 +5,7 @@ use super::namespace::Namespace;
 use super::traffic::{Talk, ask_udp, tcp};
 use skep::dataplane::address::Mac;
 use skep::dataplane::kernel::{bridge_name, tunnel_name};
+use skep::dataplane::state::{NodeIndex, VirtualAddress, Vni};
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;
@@ -312,4 +313,104 @@ fn a_node_that_changes_its_address_is_found_again() {
         let answer = tcp(&cluster.client, at(moved, 8080)).unwrap();
         assert_eq!(answer.client, outside(50));
     }
+}
+
+/// How many services arrive at once, each with so many tasks.
+const CROWD: (u16, u8) = (1_000, 10);
+
+/// The virtual address of a service of the crowd.
+fn crowd_service(service: u16) -> Ipv4Addr {
+    let [high, low] = service.to_be_bytes();
+    Ipv4Addr::new(10, 104, 200 + high, low)
+}
+
+/// A task of a service of the crowd: on both nodes in turn.
+fn crowd_task(service: u16, task: u8) -> (Ipv4Addr, NodeIndex) {
+    let [high, low] = (service * u16::from(CROWD.1) + u16::from(task) + 2).to_be_bytes();
+    let node = NodeIndex(1 + u16::from(task % 2));
+    (Ipv4Addr::new(10, 104, high, low), node)
+}
+
+/// A network of services, each with a virtual address and a published port. No task of theirs runs.
+fn crowd(cluster: &mut Cluster) {
+    let mut network = cluster.wanted.networks[&GREEN].clone();
+    network.subnet = "10.104.0.0/16".parse().unwrap();
+    network.gateway = Ipv4Addr::new(10, 104, 0, 1);
+    for service in 0..CROWD.0 {
+        let tasks: Vec<_> = (0..CROWD.1).map(|task| crowd_task(service, task)).collect();
+        network.tasks.extend(tasks.iter().copied());
+        let backends: Vec<Ipv4Addr> = tasks.iter().map(|(address, _)| *address).collect();
+        cluster.publish(&format!("tcp/{}", 20_000 + service), &backends);
+        let value = VirtualAddress {
+            backends: backends.into_iter().collect(),
+            ..VirtualAddress::default()
+        };
+        let address = crowd_service(service);
+        cluster
+            .wanted
+            .virtual_addresses
+            .insert(address, value.into());
+    }
+    cluster.wanted.networks.insert(Vni(4_200), network);
+}
+
+/// The time since this machine started.
+fn since_boot() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::try_from(now).unwrap()
+}
+
+/// The elements of a map, as `nft` lists them, without blanks.
+fn elements(space: &Namespace, map: &str) -> BTreeSet<String> {
+    let text = space.run(&format!("nft list map ip skep {map}"));
+    let (_, inside) = text.split_once("elements = {").expect("it has elements");
+    let inside = inside.split('}').next().unwrap_or_default();
+    let parts = inside
+        .split(',')
+        .map(|part| part.split_whitespace().collect());
+    parts.collect()
+}
+
+#[test]
+fn a_thousand_services_that_arrive_at_once_are_programmed_exactly() {
+    let mut cluster = small();
+    let before = elements(&cluster.node(1).space, "service_slots");
+    crowd(&mut cluster);
+    let start = since_boot();
+    cluster.settle();
+    let took = since_boot() - start;
+    eprintln!("    {CROWD:?} services and tasks: on both nodes after {took:?}");
+    let all = usize::from(CROWD.0) * usize::from(CROWD.1);
+    let slots = elements(&cluster.node(1).space, "service_slots");
+    assert_eq!(slots.len(), before.len() + all);
+    let of_one = format!(".{}", crowd_service(499));
+    let led = slots.iter().filter_map(|slot| slot.split_once(':'));
+    let led = led.filter(|(key, _)| key.ends_with(&of_one));
+    let led: BTreeSet<String> = led.map(|(_, to)| to.to_owned()).collect();
+    let expected = (0..CROWD.1).map(|task| crowd_task(499, task).0.to_string());
+    assert_eq!(led, expected.collect());
+    // Listing takes longer than programming: the other map on the other node.
+    let ports = elements(&cluster.node(2).space, "port_slots");
+    assert_eq!(ports.len(), 4 + all);
+    let bridge = bridge_name(Vni(4_200));
+    for node in &cluster.nodes {
+        let known = node
+            .space
+            .ip(&format!("neigh show dev {bridge} nud permanent"));
+        // Half of the tasks are on the other node, which is known itself too.
+        assert_eq!(known.lines().count(), all / 2 + 1);
+        assert_eq!(node.report().unwrap().drift, Default::default());
+    }
+    works(&cluster);
+    // And they go at once.
+    cluster.wanted.networks.remove(&Vni(4_200));
+    let is_crowd = |address: &Ipv4Addr| address.octets()[..2] == [10, 104];
+    cluster
+        .wanted
+        .virtual_addresses
+        .retain(|address, _| !is_crowd(address));
+    cluster.wanted.ports.retain(|key, _| key.port.0 < 20_000);
+    cluster.settle();
+    assert_eq!(elements(&cluster.node(1).space, "service_slots"), before);
+    works(&cluster);
 }

@@ -55,7 +55,7 @@ pub(crate) fn port(node: &Node) -> SocketAddr {
 
 impl World {
     /// Waits until the port of each node leads to tasks on all of these nodes, and each sees who asks.
-    async fn leads_to(&self, nodes: &BTreeSet<String>) {
+    pub(crate) async fn leads_to(&self, nodes: &BTreeSet<String>) {
         for node in &self.fleet.nodes {
             let what = format!("port 8080 of {} leads to tasks on {nodes:?}", node.name);
             let mut heard: BTreeMap<String, usize> = BTreeMap::new();
@@ -82,7 +82,7 @@ impl World {
     }
 
     /// The nodes of a service's running containers.
-    async fn nodes_of(&self, service: &str) -> BTreeSet<String> {
+    pub(crate) async fn nodes_of(&self, service: &str) -> BTreeSet<String> {
         let containers = self.containers(service).await.into_iter();
         let running = containers.filter(|one| one.is_running);
         running.map(|one| one.node).collect()

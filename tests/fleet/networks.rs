@@ -32,10 +32,10 @@ pub(crate) async fn shown(node: &Node) -> String {
 }
 
 /// Where a task is and at which address.
-struct Place {
-    node: String,
-    container: String,
-    address: Ipv4Addr,
+pub(crate) struct Place {
+    pub(crate) node: String,
+    pub(crate) container: String,
+    pub(crate) address: Ipv4Addr,
 }
 
 fn place(seen: &Seen) -> Option<Place> {
@@ -54,17 +54,17 @@ fn place(seen: &Seen) -> Option<Place> {
 
 impl World {
     /// The running tasks of a service.
-    async fn places(&self, service: &str) -> Vec<Place> {
+    pub(crate) async fn places(&self, service: &str) -> Vec<Place> {
         self.tasks(service).await.iter().filter_map(place).collect()
     }
 
-    fn named(&self, name: &str) -> &Node {
+    pub(crate) fn named(&self, name: &str) -> &Node {
         let mut nodes = self.fleet.nodes.iter();
         nodes.find(|node| node.name == name).expect("a node")
     }
 
     /// What a task gets from an address or a name; an error if nobody answers within four seconds.
-    async fn ask(&self, from: &Place, host: impl Display) -> Result<String, String> {
+    pub(crate) async fn ask(&self, from: &Place, host: impl Display) -> Result<String, String> {
         let url = format!("http://{host}/");
         // Not by wget's own -T, at which the static busybox crashes.
         let command = ["exec", &from.container, "wget", "-q", "-O", "-", &url];
@@ -74,7 +74,7 @@ impl World {
     }
 
     /// Waits until each task of one service hears each of another at its own address.
-    async fn all_hear(&self, from: &str, to: &str) {
+    pub(crate) async fn all_hear(&self, from: &str, to: &str) {
         let (callers, called) = (self.places(from).await, self.places(to).await);
         assert!(!callers.is_empty() && !called.is_empty());
         for caller in &callers {
@@ -93,7 +93,7 @@ impl World {
     }
 
     /// The virtual address of a service.
-    async fn virtual_address(&self, service: &str) -> Ipv4Addr {
+    pub(crate) async fn virtual_address(&self, service: &str) -> Ipv4Addr {
         let prefix = "/skep/allocations/addresses/";
         let given: BTreeMap<String, Allocation> = self.records(prefix).await;
         let found = given.iter().find_map(|(key, given)| match &given.owner {
@@ -185,7 +185,7 @@ impl World {
     }
 
     /// Waits until calls to a virtual address or a name are answered by tasks on all of these nodes.
-    async fn balances(&self, from: &Place, address: impl Display, nodes: usize) {
+    pub(crate) async fn balances(&self, from: &Place, address: impl Display, nodes: usize) {
         let what = format!("{} reaches {nodes} nodes through {address}", from.node);
         let mut heard: BTreeMap<String, usize> = BTreeMap::new();
         until(Duration::from_secs(60), &what, async || {

@@ -150,6 +150,68 @@ fn vni(world: &World, name: &str) -> Vni {
         .expect("a number")
 }
 
+/// What agents of nodes say that they cannot have.
+fn refuse(world: &mut World, nodes: &[&str], vni: Vni) {
+    for node in nodes {
+        let found = Found {
+            refused: [(vni, "it overlaps docker0".to_owned())].into(),
+            ..Found::default()
+        };
+        let status = Status {
+            found: Some(found),
+            ..Status::default()
+        };
+        let object = ObjectKey::node(&NodeName::from(*node));
+        world.put(Key::Status(object, view::TASK.into()), &status);
+    }
+}
+
+#[test]
+fn a_network_that_nodes_cannot_have_says_so_with_their_names() {
+    let nodes = ["n1", "n2", "n3", "n4", "n5"];
+    let realising = Network(Settings {
+        addresses: true,
+        ..small().0
+    });
+    let mut world = world();
+    for node in nodes {
+        accept_node(&mut world, node, node, "{engine: \"tcp://192.0.2.7:2375\"}");
+    }
+    put(&mut world, "front", "{}");
+    world.settle(&realising);
+    let own = vni(&world, "front");
+    let available = |world: &mut World| {
+        world.settle(&realising);
+        let status = world.cache.status(&network("front"), status::CONTROLLER);
+        let said = status.and_then(|status| status.condition("Available"));
+        let said = said.unwrap();
+        (said.reason.clone(), said.message.clone())
+    };
+    refuse(&mut world, &nodes, Vni(1));
+    assert_eq!(available(&mut world).0, "Provided", "that is another's");
+    refuse(&mut world, &["n2"], own);
+    let told = Key::Status(ObjectKey::node(&"n2".into()), view::TASK.into());
+    let work = realising.work(&told, &world.cache);
+    assert!(work.contains(&Work::Object(network("front"))), "{work:?}");
+    let (reason, message) = available(&mut world);
+    assert_eq!(reason, "NodesRefuse");
+    assert!(
+        message.ends_with("there: n2: it overlaps docker0"),
+        "{message}"
+    );
+    let again = world.plan_all(&realising).look_again;
+    assert!(again.is_some(), "nothing leads here when it is over");
+    refuse(&mut world, &nodes, own);
+    let (_, message) = available(&mut world);
+    assert!(
+        message.ends_with("n3: it overlaps docker0, and 2 more"),
+        "{message}"
+    );
+    refuse(&mut world, &nodes, Vni(1));
+    assert_eq!(available(&mut world).0, "Provided");
+    assert_eq!(world.plan_all(&realising).look_again, None);
+}
+
 #[test]
 fn s6_what_a_wiped_store_lost_of_a_network_is_taken_over_from_engines() {
     let mut world = world();

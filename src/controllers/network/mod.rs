@@ -1,7 +1,7 @@
 //! The network controller: accepts networks, gives out numbers, and says how networks and ports of services stand.
 //!
-//! Watches `networks/*`, `accepted/*`, `allocations/*`, tasks and the cluster. Writes `accepted/networks/*`, `allocations/*`,
-//! `status/networks/<ns>/<name>/network` and `status/services/<ns>/<name>/network`.
+//! Watches `networks/*`, `accepted/*`, `allocations/*`, tasks, the cluster, and what nodes say that they cannot have. Writes
+//! `accepted/networks/*`, `allocations/*`, `status/networks/<ns>/<name>/network` and `status/services/<ns>/<name>/network`.
 //!
 //! Invariants:
 //! - Acceptance is `runtime::accept`: a bad value keeps the spec in force (rule I1).
@@ -48,8 +48,8 @@ use crate::api::uid::{Ids, TaskId};
 use crate::runtime::cache::{Cache, Stored};
 use crate::runtime::clock::Now;
 use crate::runtime::controller::Controller;
-use crate::runtime::joins;
 use crate::runtime::plan::Plan;
+use crate::runtime::{joins, view};
 use std::fmt;
 use std::net::Ipv4Addr;
 
@@ -126,6 +126,9 @@ impl Controller for Network {
             Key::Status(of, controller) if controller == Self::NAME && concerns(of.kind) => {
                 vec![object(of)]
             }
+            Key::Status(of, controller) if controller == view::TASK && of.kind == Kind::Node => {
+                refused_by(of, cache)
+            }
             Key::Allocation(item) => of_allocation(item, cache),
             // Another life of the store: the records take over its numbers.
             Key::Cluster => self.all_work(cache),
@@ -199,6 +202,22 @@ fn concerns(kind: Kind) -> bool {
         Kind::Network | Kind::Service => true,
         Kind::Node => false,
     }
+}
+
+/// The networks that a node says it cannot have.
+fn refused_by(node: &ObjectKey, cache: &Cache) -> Vec<Work> {
+    let found = cache.status(node, view::TASK);
+    let found = found.and_then(|status| status.found.as_ref());
+    let owners = found.into_iter().flat_map(|found| found.refused.keys());
+    let owners = owners.filter_map(|vni| {
+        let given = cache.allocations.get(&Item::Vni(*vni))?;
+        Some(&given.owner)
+    });
+    let networks = owners.filter_map(|owner| match owner {
+        Owner::Network { name, .. } => Some(Work::Object(ObjectKey::network(name))),
+        Owner::Node { .. } | Owner::Service { .. } | Owner::Task { .. } => None,
+    });
+    networks.collect()
 }
 
 /// What a change of an allocation leads to.

@@ -17,7 +17,7 @@ use crate::runtime::plan::{Plan, Step};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A network or a published port that got no number is looked at again after this long: the reason may be another by now, and of what made it so
+/// A network or a published port that got no number, or that a node cannot have, is looked at again after this long: the reason may be another by now, and of what made it so
 /// nothing leads here. (What makes a number free gives it out at once.)
 const REFUSED: Duration = Duration::from_secs(15);
 
@@ -107,13 +107,15 @@ pub(super) fn network(mut snapshot: Network<'_>, ids: &mut Ids) -> Plan {
     match standing {
         Some(Standing::Refused(_)) => plan.look_again(REFUSED),
         Some(Standing::Pending(_)) => plan.look_again(PENDING),
+        // Of a node that does not refuse it any more nothing leads here.
+        Some(Standing::Has(..)) if snapshot.is_refused() => plan.look_again(REFUSED),
         Some(Standing::Has(..) | Standing::Fixed(_)) | None => {}
     }
     let told = status::network(
         &acceptance,
         &context,
         standing.as_ref(),
-        snapshot.is_realised,
+        snapshot.refusing.as_ref(),
     );
     let step = match told {
         Some(next) => report(step, snapshot.key, snapshot.status, &next),

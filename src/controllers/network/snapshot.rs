@@ -7,7 +7,7 @@ use super::status::CONTROLLER;
 use crate::api::accepted::{AcceptedNetwork, AcceptedService};
 use crate::api::allocation::Owner;
 use crate::api::manifest::{Spec, parse_value};
-use crate::api::name::{ObjectKey, Scoped};
+use crate::api::name::{NodeName, ObjectKey, Scoped};
 use crate::api::network::NetworkSpec;
 use crate::api::service::Annotated;
 use crate::api::status::Status;
@@ -17,11 +17,14 @@ use crate::runtime::accept::{Refused, Written};
 use crate::runtime::cache::{Cache, Stored};
 use crate::runtime::clock::Now;
 use crate::runtime::{joins, view};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// How a network with this record stands.
 type Stands<'a> = Box<dyn Fn(&AcceptedNetwork) -> Standing + 'a>;
+
+/// Nodes that cannot have a network, and why.
+pub(super) type Refusing = BTreeMap<NodeName, String>;
 
 /// One network.
 pub(super) struct Network<'a> {
@@ -32,12 +35,21 @@ pub(super) struct Network<'a> {
     pub(super) accepted: Option<&'a Stored<AcceptedNetwork>>,
     pub(super) status: Option<&'a Stored<Status>>,
     pub(super) standing: Stands<'a>,
-    /// Whether overlays are realised.
-    pub(super) is_realised: bool,
+    /// The nodes that cannot have it, and why; none: overlays are not realised.
+    pub(super) refusing: Option<Refusing>,
     /// The services whose tasks are in it.
     pub(super) users: BTreeSet<&'a Scoped>,
     pub(super) incarnation: Incarnation,
     pub(super) now: Now,
+}
+
+impl Network<'_> {
+    /// Whether a node cannot have it.
+    pub(super) fn is_refused(&self) -> bool {
+        self.refusing
+            .as_ref()
+            .is_some_and(|nodes| !nodes.is_empty())
+    }
 }
 
 /// One service, as far as networks and ports go.
@@ -80,11 +92,27 @@ pub(super) fn network<'a>(
             let owner = ipam::owner(&key.scoped(), &record.uid);
             ipam::standing(cache, settings.pool, &owner, record)
         }),
-        is_realised: settings.addresses,
+        refusing: settings
+            .addresses
+            .then(|| refusing(cache, &key.scoped(), accepted)),
         users: users(cache, key),
         incarnation,
         now,
     })
+}
+
+/// The nodes whose agents say that they cannot have a network.
+fn refusing(cache: &Cache, name: &Scoped, record: Option<&Stored<AcceptedNetwork>>) -> Refusing {
+    let owner = record.map(|record| ipam::owner(name, &record.uid));
+    let Some(vni) = owner.and_then(|owner| cache.allocations.numbers_of(&owner).0) else {
+        return Refusing::new();
+    };
+    let nodes = cache.nodes.keys().filter_map(|node| {
+        let status = cache.status(&ObjectKey::node(node), view::TASK)?;
+        let why = status.found.as_ref()?.refused.get(&vni)?;
+        Some((node.clone(), why.clone()))
+    });
+    nodes.collect()
 }
 
 /// Whether services of its namespace leave networks out, and it is the one that they mean.

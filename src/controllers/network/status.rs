@@ -2,7 +2,7 @@
 
 use super::ipam::Standing;
 use super::ports;
-use super::snapshot::Service;
+use super::snapshot::{Refusing, Service};
 use crate::api::accepted::{AcceptedNetwork, AcceptedService};
 use crate::api::name::Scoped;
 use crate::api::network::NetworkSpec;
@@ -20,12 +20,16 @@ pub(super) const CONTROLLER: &str = "network";
 
 /// Condition of a network: it has a number on the wire and a subnet.
 const ALLOCATED: &str = "Allocated";
+/// How many nodes that cannot have a network are named: the first says what to look for.
+const NODES_NAMED: usize = 3;
 /// Condition of a network, while it is False: tasks and services find an address in it.
 const ADDRESSES_LEFT: &str = "AddressesLeft";
 /// Reason: numbers are on their way.
 const PENDING: &str = "Pending";
 /// Reason: nodes have it, or are about to.
 const PROVIDED: &str = "Provided";
+/// Reason: a node that needs it has something of its own in the way.
+const REFUSED: &str = "NodesRefuse";
 /// Condition of a network: it exists on the nodes that need it.
 const AVAILABLE: &str = "Available";
 /// Condition of a service: the overlay networks that it asks for are provided.
@@ -46,12 +50,12 @@ pub(super) fn network(
     acceptance: &Acceptance<NetworkSpec>,
     context: &Context<'_>,
     standing: Option<&Standing>,
-    is_realised: bool,
+    refusing: Option<&Refusing>,
 ) -> Option<Status> {
     let accepted = acceptance.condition.clone()?;
     let record = acceptance.record.get();
     let available = record.map(|_| {
-        let (truth, reason, message) = available(standing, is_realised);
+        let (truth, reason, message) = available(standing, refusing);
         Condition::new(
             context.before,
             context.now,
@@ -74,30 +78,48 @@ pub(super) fn network(
     })
 }
 
-/// Whether nodes can have a network.
+/// Whether nodes can have a network. `refusing`: those that cannot; none where networks are not realised.
 fn available(
     standing: Option<&Standing>,
-    is_realised: bool,
-) -> (Truth, &'static str, &'static str) {
-    if !is_realised {
+    refusing: Option<&Refusing>,
+) -> (Truth, &'static str, String) {
+    let Some(refusing) = refusing else {
         let message = "overlay networks are accepted and not realised here: managers are started without --networks, \
             and tasks join their engine's bridge";
-        return (Truth::False, NOT_PROVIDED, message);
-    }
+        return (Truth::False, NOT_PROVIDED, message.into());
+    };
     match standing {
+        Some(Standing::Has(..)) if !refusing.is_empty() => {
+            (Truth::False, REFUSED, refused(refusing))
+        }
         Some(Standing::Has(..)) => (
             Truth::True,
             PROVIDED,
-            "a node has it from its first task in it on, and every node where a published port leads to it; \
-            DataplaneReady of a node says where one cannot",
+            "a node has it from its first task in it on, and every node where a published port leads to it".into(),
         ),
-        Some(Standing::Pending(_)) | None => (Truth::Unknown, PENDING, "it has no number yet"),
+        Some(Standing::Pending(_)) | None => {
+            (Truth::Unknown, PENDING, "it has no number yet".into())
+        }
         Some(Standing::Refused(_) | Standing::Fixed(_)) => (
             Truth::False,
             "NotAllocated",
-            "it has no number: Allocated says why",
+            "it has no number: Allocated says why".into(),
         ),
     }
+}
+
+/// Which nodes cannot have a network, and why; of many the first.
+fn refused(refusing: &Refusing) -> String {
+    let shown = refusing.iter().take(NODES_NAMED);
+    let shown: Vec<String> = shown.map(|(node, why)| format!("{node}: {why}")).collect();
+    let more = match refusing.len().saturating_sub(NODES_NAMED) {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    format!(
+        "tasks on these nodes wait, and others do not reach them there: {}{more}",
+        shown.join("; ")
+    )
 }
 
 /// The status of a network that was deleted and is in use.

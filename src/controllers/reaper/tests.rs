@@ -371,6 +371,7 @@ fn find(world: &mut World, unclaimed: Vec<Unclaimed>) {
             total: unclaimed.len() as u32,
             unclaimed,
             networks: Vec::new(),
+            refused: Default::default(),
         }),
         ..Status::default()
     };

@@ -398,6 +398,7 @@ impl Connection {
         let now = driver.context.clock.now().wall;
         let numbers = self.numbers();
         let networks = self.plane().of_other_lives(cluster.incarnation);
+        let refused = self.plane().refused().clone();
         let step = driver.context.cache.read(|cache| {
             let found = self.view().found(cache, &cluster, &driver.node, now);
             let before = cache.status(&object, TASK);
@@ -405,7 +406,11 @@ impl Connection {
             let dataplane = self.plane().condition(&numbers, said, now);
             let status = Status {
                 uid: Some(driver.uid.clone()),
-                found: Some(Found { networks, ..found }),
+                found: Some(Found {
+                    networks,
+                    refused,
+                    ..found
+                }),
                 conditions: dataplane.into_iter().collect(),
                 ..Status::default()
             };

@@ -16,6 +16,7 @@ use super::connections::{Tracked, is_stale};
 use super::dns::counts::NamesReport;
 use super::host::{self, Host};
 use super::kernel::Kernel;
+use super::nftables::guest::limit;
 use super::plan::{Operation, plan};
 use super::state::{self, Delta, State, StateRevision, Vni};
 use super::wanted::{GLOBAL_SETTINGS, Wanted, wanted};
@@ -61,6 +62,9 @@ pub struct Report {
     /// What others changed and the agent mended, by kind, since it started.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub drift: BTreeMap<String, u64>,
+    /// What it cannot do on this node, however often it is tried.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub limit: Option<String>,
     /// What it could not do last.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub trouble: Option<String>,
@@ -263,7 +267,10 @@ impl<H: Host> Agent<H> {
         for attempt in 0..ATTEMPTS {
             let found = self.host.look()?;
             let wanted = wanted(&state, &found);
-            self.report.refused = wanted.refused.clone();
+            let refused = std::mem::replace(&mut self.report.refused, wanted.refused.clone());
+            self.report.limit = limit(&found.guests, found.has_legacy).map(str::to_owned);
+            // What others left room for is made for the first time.
+            let is_drift = is_drift && refused == wanted.refused;
             let operations = plan(&found, &wanted.kernel);
             let Some(operation) = operations.last() else {
                 if attempt > 0 || !is_drift {

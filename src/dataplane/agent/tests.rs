@@ -6,7 +6,7 @@ use crate::api::unit::Port;
 use crate::dataplane::address::{Cidr, Mac};
 use crate::dataplane::connections::Connection;
 use crate::dataplane::host::Memory;
-use crate::dataplane::kernel::{Other, bridge_name, tunnel_name};
+use crate::dataplane::kernel::{Other, Tunnel, bridge_name, tunnel_name};
 use crate::dataplane::nftables::diff::Step;
 use crate::dataplane::nftables::guest;
 use crate::dataplane::plan::{KINDS, Operation};
@@ -384,6 +384,105 @@ fn a_network_that_clashes_is_refused_and_the_rest_goes_on() {
     let said = agent.report();
     assert_eq!(said.programmed, Some(StateRevision(7)));
     assert_eq!((&said.refused, &said.trouble), (&BTreeMap::new(), &None));
+}
+
+#[test]
+fn a_network_whose_subnet_the_node_routes_elsewhere_is_refused_until_it_does_not() {
+    let state = example();
+    let vni = Vni(4097);
+    let routed = |to: &str, link: &str| {
+        let mut host = engine();
+        let to = to.parse().expect("a subnet");
+        host.kernel.ways.insert((to, link.to_owned()));
+        let mut agent = agent(host);
+        agent.follow(Order::State(Box::new(state.clone())));
+        assert_eq!(agent.report().programmed, Some(state.revision));
+        agent
+    };
+    let refused = |agent: &Agent<Memory>| agent.report().refused.get(&vni).cloned();
+    let mut through = routed("10.100.1.128/25", "eth0");
+    assert_eq!(
+        refused(&through).as_deref(),
+        Some("10.100.1.0/24 overlaps 10.100.1.128/25, to which the node has a route through eth0")
+    );
+    let nowhere = routed("10.100.1.0/24", "");
+    assert_eq!(
+        refused(&nowhere).as_deref(),
+        Some("10.100.1.0/24 overlaps 10.100.1.0/24, to which the node has a route")
+    );
+    // What leads to more than the network gives way to it.
+    assert_eq!(refused(&routed("10.0.0.0/8", "eth0")), None);
+    through.host().kernel.ways.clear();
+    through.audit();
+    assert_eq!(refused(&through), None);
+    assert_eq!(through.report().drift, BTreeMap::new(), "it is news");
+    let pristine = programmed(engine(), &state).host().kernel.clone();
+    assert_eq!(through.host().kernel, pristine);
+}
+
+/// A VXLAN device of somebody else.
+fn rival(host: &mut Memory, vni: Vni, port: Port) {
+    let tunnel = Tunnel {
+        vni,
+        local: member(1),
+        port,
+        learns: true,
+        is_proxy: false,
+    };
+    host.kernel.rivals.insert("flannel.1".into(), tunnel);
+}
+
+#[test]
+fn a_network_whose_number_another_device_has_is_refused_until_it_goes() {
+    let state = example();
+    let vni = Vni(4097);
+    let why = "the VXLAN device flannel.1 has its number 4097 and port 4789";
+    let mut host = engine();
+    rival(&mut host, vni, VXLAN_PORT);
+    let mut new = programmed(host, &state);
+    assert_eq!(new.report().refused[&vni], why);
+    assert!(!new.host().kernel.links.contains_key(&bridge_name(vni)));
+    new.host().kernel.rivals.clear();
+    new.audit();
+    let pristine = programmed(engine(), &state).host().kernel.clone();
+    assert_eq!(new.host().kernel, pristine);
+
+    // One that is there loses its way to other nodes, and nothing else.
+    let mut there = programmed(engine(), &state);
+    there.host().kernel.forget(&tunnel_name(vni));
+    rival(there.host(), vni, VXLAN_PORT);
+    there.audit();
+    assert_eq!(there.report().refused[&vni], why);
+    assert_eq!(there.report().trouble, None);
+    assert!(there.host().kernel.links.contains_key(&bridge_name(vni)));
+    there.host().kernel.rivals.clear();
+    there.audit();
+    assert_eq!(there.report().refused.get(&vni), None);
+    assert_eq!(there.host().kernel, pristine);
+
+    // Another number or another port is in nobody's way.
+    for (other, port) in [(Vni(4098), VXLAN_PORT), (vni, Port(8_472))] {
+        let mut host = engine();
+        rival(&mut host, other, port);
+        assert_eq!(programmed(host, &state).report().refused, BTreeMap::new());
+    }
+}
+
+#[test]
+fn chains_of_an_engine_that_nf_tables_does_not_show_are_told_of() {
+    let state = example();
+    let limit = |has_legacy: bool, has_chain: bool| {
+        let mut host = engine();
+        host.kernel.has_legacy = has_legacy;
+        host.kernel.guests.retain(|_, _| has_chain);
+        let agent = programmed(host, &state);
+        agent.report().limit.clone()
+    };
+    assert_eq!(limit(false, true), None);
+    assert_eq!(limit(true, true), None, "another than the engine uses it");
+    assert_eq!(limit(false, false), None, "there are no rules at all");
+    let said = limit(true, false).expect("the engine's are hidden");
+    assert!(said.contains("iptables-legacy -I DOCKER-USER"), "{said}");
 }
 
 #[test]

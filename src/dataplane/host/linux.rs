@@ -118,6 +118,12 @@ impl Linux {
                     .map(|(name, _)| name.clone())
                     .unwrap_or_default();
                 kernel.routes.insert((table, to), Route { gateway, link });
+            } else if let Some((to, index)) = route::way(body) {
+                let link = names.get(&index).map(|(name, _)| name.clone());
+                let link = link.unwrap_or_default();
+                if !is_ours(&link) {
+                    kernel.ways.insert((to, link));
+                }
             }
         })?;
         let list = route::list(kind::GET_RULE);
@@ -245,6 +251,8 @@ fn sort(links: BTreeMap<u32, route::Listed>, kernel: &mut Kernel) -> Names {
                 ..listed.link
             };
             kernel.links.insert(listed.name, link);
+        } else if let LinkKind::Tunnel(tunnel) = listed.link.kind {
+            kernel.rivals.insert(listed.name, tunnel);
         } else if let (Some(hairpin), Some(true)) =
             (listed.hairpin, parent.map(|name| is_ours(&name)))
         {
@@ -252,6 +260,13 @@ fn sort(links: BTreeMap<u32, route::Listed>, kernel: &mut Kernel) -> Names {
         }
     }
     names
+}
+
+/// Whether iptables-legacy has filters: the kernel lists its tables once somebody has used them. Without the file there is no
+/// iptables-legacy.
+fn has_legacy() -> bool {
+    let tables = std::fs::read_to_string("/proc/thread-self/net/ip_tables_names");
+    tables.is_ok_and(|tables| tables.lines().any(|table| table == "filter"))
 }
 
 /// Where a setting is.
@@ -286,6 +301,7 @@ impl Host for Linux {
         read_settings(&mut kernel);
         kernel.tables = self.list_tables()?;
         self.list_guests(&mut kernel)?;
+        kernel.has_legacy = has_legacy();
         Ok(kernel)
     }
 

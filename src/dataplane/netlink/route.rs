@@ -391,6 +391,17 @@ pub(in crate::dataplane) fn route(body: &[u8]) -> Option<(u32, Cidr, Ipv4Addr, u
     ))
 }
 
+/// A route of the main table that somebody put there: where to, and its link's index; 0: it has several links or none.
+pub(in crate::dataplane) fn way(body: &[u8]) -> Option<(Cidr, u32)> {
+    // RT_TABLE_MAIN; RTN_UNICAST, RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT; RTPROT_KERNEL comes with an address.
+    const MAIN: u32 = 254;
+    const KINDS: [u8; 4] = [1, 6, 7, 8];
+    const OF_ADDRESS: u8 = 2;
+    let (table, to, _, index) = route(body)?;
+    let is_put = KINDS.contains(body.get(7)?) && *body.get(5)? != OF_ADDRESS;
+    (table == MAIN && is_put && to.length > 0).then_some((to, index))
+}
+
 /// Adds or removes a rule of policy routing.
 pub(in crate::dataplane) fn set_rule(rule: &Rule, is_there: bool) -> Message {
     let attributes = Attributes::new().u32(6, rule.priority);

@@ -5,7 +5,7 @@
 //! expression there makes iptables call the whole chain incompatible, and engines then move the jump to it. Engine 29 with
 //! nftables has a table of its own, where a native rule stands first.
 //!
-//! Deliberately absent: iptables-legacy, which nf_tables does not see.
+//! Deliberately absent: iptables-legacy, which nf_tables does not see. Where an engine has its chains there, it is said.
 
 use super::decode::ListedRule;
 use super::diff::{Change, Step};
@@ -13,6 +13,7 @@ use super::expression::*;
 use super::ruleset::{Family, Rule, TableName};
 use crate::dataplane::constants::{MARK, MARK_MASK};
 use crate::dataplane::netlink::message::{attribute, attributes, text};
+use std::collections::BTreeMap;
 
 /// A chain of Docker's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,6 +103,21 @@ pub(in crate::dataplane) fn find(chain: Chain, rules: &[ListedRule]) -> Found {
         first,
         others: others.filter(ours).map(|rule| rule.handle).collect(),
     }
+}
+
+/// What an engine does to us that has its chains where nf_tables does not show them, and what to do about it; none: it has
+/// them in `chains`, or there is no sign that it has any.
+pub(in crate::dataplane) fn limit(
+    chains: &BTreeMap<Chain, Found>,
+    has_legacy: bool,
+) -> Option<&'static str> {
+    let is_hidden = has_legacy && chains.is_empty();
+    is_hidden.then_some(
+        "its engine has its rules in iptables-legacy, where the agent reaches none: they drop what comes to tasks through \
+        published ports. Let the engine use nf_tables (update-alternatives --set iptables /usr/sbin/iptables-nft, then restart it), \
+        or add `iptables-legacy -I DOCKER-USER -m connmark --mark 0x64000000/0xff000000 -j ACCEPT` at each start of the \
+        engine: this is said all the same",
+    )
 }
 
 /// The changes that make our rule the first of the chain and the only one of ours, or take all away.

@@ -39,6 +39,7 @@ pub struct Plane {
     /// The last state that the kernel was said to show.
     programmed: Option<Arc<State>>,
     refused: BTreeMap<Vni, String>,
+    limit: Option<String>,
     made: BTreeMap<Vni, Made>,
     trouble: Option<(&'static str, String)>,
     /// Tasks that wait for it to become another.
@@ -106,6 +107,7 @@ impl Plane {
     /// What the agent says, and the state that it was sent last.
     pub fn hear(&mut self, report: &Report, sent: &Arc<State>) {
         self.refused.clone_from(&report.refused);
+        self.limit.clone_from(&report.limit);
         let trouble = report.trouble.clone().map(|why| ("AgentTrouble", why));
         // That the engine refuses a network is another's trouble: it stands until the engine takes all.
         if trouble.is_some() || self.trouble.as_ref().map(|(reason, _)| *reason) != Some(REFUSED) {
@@ -151,6 +153,11 @@ impl Plane {
         others.collect()
     }
 
+    /// The networks that the node cannot have, and why.
+    pub fn refused(&self) -> &BTreeMap<Vni, String> {
+        &self.refused
+    }
+
     /// These are the networks that the engine has.
     pub fn found(&mut self, made: BTreeMap<Vni, Made>) {
         self.made = made;
@@ -194,11 +201,14 @@ impl Plane {
             (None, Some(_)) if !refused.is_empty() => {
                 (Truth::False, "NetworksRefused", refused.join("; "))
             }
-            (None, Some(_)) => (
-                Truth::True,
-                "Programmed",
-                "its agent programs its networks".into(),
-            ),
+            (None, Some(_)) => match &self.limit {
+                Some(limit) => (Truth::False, "IptablesLegacy", limit.clone()),
+                None => (
+                    Truth::True,
+                    "Programmed",
+                    "its agent programs its networks".into(),
+                ),
+            },
             (None, None) => (
                 Truth::Unknown,
                 "Pending",
@@ -309,6 +319,9 @@ mod tests {
         };
         plane.hear(&report, &state);
         assert_eq!(said(&plane).as_deref(), Some("True/Programmed"));
+        report.limit = Some("rules that it does not see".into());
+        plane.hear(&report, &state);
+        assert_eq!(said(&plane).as_deref(), Some("False/IptablesLegacy"));
         report.refused.insert(vni, "no".into());
         plane.hear(&report, &state);
         assert_eq!(said(&plane).as_deref(), Some("False/NetworksRefused"));
