@@ -15,6 +15,12 @@ impl Mac {
         let [a, b, c, d] = node.octets();
         Self([0x0a, 0x64, a, b, c, d])
     }
+
+    /// The one that engines give a container at `address` of a bridge, those before 28 by themselves.
+    pub fn of_container(address: Ipv4Addr) -> Self {
+        let [a, b, c, d] = address.octets();
+        Self([0x02, 0x42, a, b, c, d])
+    }
 }
 
 impl fmt::Display for Mac {
@@ -45,6 +51,12 @@ mod tests {
     fn a_router_has_one_hardware_address_that_names_its_node() {
         let mac = Mac::of_router(Ipv4Addr::new(172, 31, 0, 11));
         assert_eq!(mac.to_string(), "0a:64:ac:1f:00:0b");
+    }
+
+    #[test]
+    fn a_container_has_the_hardware_address_that_engines_make_of_its_own() {
+        let mac = Mac::of_container(Ipv4Addr::new(10, 100, 1, 21));
+        assert_eq!(mac.to_string(), "02:42:0a:64:01:15");
     }
 
     #[test]

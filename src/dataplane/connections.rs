@@ -20,6 +20,8 @@ pub struct Connection {
     pub target: Ipv4Addr,
     /// Whether the destination was translated.
     pub is_translated: bool,
+    /// What an answer looks like.
+    pub answer: Answer,
     /// The connection's mark.
     pub mark: u32,
     /// What the kernel knows it by, as it said it.
@@ -44,6 +46,19 @@ impl Tracked {
         let count = self.count / unit * unit;
         Self { count, ..self }
     }
+}
+
+/// The addresses and ports of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Answer {
+    /// From whom, as [`Connection::target`].
+    pub from: Ipv4Addr,
+    /// To whom: the client, or whom it was hidden behind.
+    pub to: Ipv4Addr,
+    /// From which port; 0 for protocols without.
+    pub from_port: Port,
+    /// To which port.
+    pub to_port: Port,
 }
 
 /// Whether a connection has to be cut for its client to get an answer.

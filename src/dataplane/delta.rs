@@ -56,6 +56,12 @@ fn networks(before: &State, after: &State, changes: &mut Vec<Change>) {
                 differ(&old.tasks, &new.tasks, changes, |address, node| {
                     Change::Task(*vni, address, node)
                 });
+                let bridged = old.bridged.symmetric_difference(&new.bridged);
+                changes.extend(
+                    bridged.map(|address| {
+                        Change::Bridged(*vni, *address, new.bridged.contains(address))
+                    }),
+                );
             }
             Some(_) | None => changes.push(Change::Network(*vni, Some(new.clone()))),
         }
@@ -71,6 +77,7 @@ fn is_alike(one: &Network, other: &Network) -> bool {
         internal,
         nodes,
         tasks: _,
+        bridged: _,
     } = one;
     (subnet, gateway, mtu, internal, nodes)
         == (
@@ -200,6 +207,7 @@ mod tests {
             mtu: 1_400 + u32::from(choices[5]),
             internal: false,
             nodes: [NodeIndex(1)].into(),
+            bridged: tasks.keys().skip(choices[5].into()).copied().collect(),
             tasks,
         };
         state.networks.insert(Vni(third.into()), network.into());
@@ -266,7 +274,11 @@ mod tests {
         assert_eq!(changes(&before, &before), 0);
         assert_eq!(with(2, 0), 1, "a member goes");
         assert_eq!(with(7, 2), 1, "a task is elsewhere");
-        assert_eq!(with(7, 0), 1, "a task goes that nobody leads to");
+        assert_eq!(
+            with(7, 0),
+            2,
+            "a task goes that nobody leads to, and from bridges"
+        );
         assert_eq!(
             with(8, 1),
             3,

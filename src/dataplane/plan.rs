@@ -2,7 +2,8 @@
 //!
 //! # Order
 //!
-//! 1. The chains, if there are none yet: they isolate networks before there is one.
+//! 1. The chains, if there are none yet: they isolate networks before there is one, and remember what is translated before
+//!    any frame stays on a bridge.
 //! 2. Links, addresses, settings, then where frames and answers go: before anybody is sent there.
 //! 3. The elements of sets and maps, all in one batch: new connections go by them from here on.
 //! 4. What nobody is sent to any more goes.
@@ -11,10 +12,11 @@
 //! remembered, everything is looked at.
 
 use super::address::{Cidr, Mac};
+use super::constants::BRIDGED;
 use super::kernel::{Forwarding, Kernel, Link, LinkKind, Route, Rule};
 use super::nftables::diff::{Change, diff};
 use super::nftables::guest;
-use super::nftables::ruleset::Ruleset;
+use super::nftables::ruleset::{Ruleset, Set};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
@@ -23,6 +25,8 @@ use std::net::Ipv4Addr;
 pub enum Operation {
     /// Changes of nf_tables, all or none.
     Tables(Vec<Change>),
+    /// The answers to what was translated within these subnets before this are remembered, too.
+    Remember(Vec<Cidr>),
     /// A link is made, and becomes all that it should be.
     AddLink(String, Link),
     /// What can be changed of a link becomes what it should be.
@@ -59,7 +63,7 @@ impl Operation {
     /// The kind of thing that it is about, as drift is counted by.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Tables(_) => "nftables",
+            Self::Tables(_) | Self::Remember(_) => "nftables",
             Self::AddLink(..) | Self::SetLink(..) | Self::DeleteLink(_) => "link",
             Self::AddAddress(..) | Self::DeleteAddress(..) => "address",
             Self::PutForwarding(..) | Self::DeleteForwarding(_) => "forwarding",
@@ -89,14 +93,10 @@ pub const KINDS: [&str; 9] = [
 pub fn plan(found: &Kernel, wanted: &Kernel) -> Vec<Operation> {
     let mut operations = Vec::new();
     let mut found = found.clone();
-    let skeleton = without_elements(&wanted.tables);
-    if wanted
-        .tables
-        .keys()
-        .any(|table| !found.tables.contains_key(table))
-    {
-        tables(&found.tables, &skeleton, &mut operations);
-        found.tables = skeleton;
+    if lacks_sets(&found.tables, &wanted.tables) {
+        let first = with_new_parts(&found.tables, &wanted.tables);
+        tables(&found.tables, &first, &mut operations);
+        found.tables = first;
     }
     links(&mut found, wanted, &mut operations);
     let add = &mut operations;
@@ -124,6 +124,10 @@ pub fn plan(found: &Kernel, wanted: &Kernel) -> Vec<Operation> {
         }
     }
     guests(&found, wanted, add);
+    if bridged(&found.tables) == 0 && bridged(&wanted.tables) > 0 {
+        let subnets = wanted.addresses.iter().map(|(_, subnet)| *subnet);
+        add.push(Operation::Remember(subnets.collect()));
+    }
     tables(&found.tables, &wanted.tables, add);
     removals(&found, wanted, add);
     operations
@@ -136,14 +140,39 @@ fn tables(found: &Ruleset, wanted: &Ruleset, operations: &mut Vec<Operation>) {
     }
 }
 
-fn without_elements(ruleset: &Ruleset) -> Ruleset {
-    let mut ruleset = ruleset.clone();
-    for table in ruleset.values_mut() {
-        for set in table.sets.values_mut() {
-            set.elements.clear();
+/// Whether there are tables or sets that are not there: only elements and the chains of backends come and go later.
+fn lacks_sets(found: &Ruleset, wanted: &Ruleset) -> bool {
+    wanted.iter().any(|(name, table)| {
+        let present = found.get(name);
+        let lacks = |set| present.is_none_or(|present| !present.sets.contains_key(set));
+        table.sets.keys().any(lacks)
+    })
+}
+
+/// What is found, with the sets, still empty, and the chains that it lacks.
+fn with_new_parts(found: &Ruleset, wanted: &Ruleset) -> Ruleset {
+    let mut ruleset = found.clone();
+    for (name, table) in wanted {
+        let present = ruleset.entry(name.clone()).or_default();
+        for (name, set) in &table.sets {
+            let (shape, elements) = (set.shape, BTreeMap::new());
+            let empty = || Set { shape, elements };
+            present.sets.entry(name.clone()).or_insert_with(empty);
+        }
+        for (name, chain) in &table.chains {
+            present
+                .chains
+                .entry(name.clone())
+                .or_insert_with(|| chain.clone());
         }
     }
     ruleset
+}
+
+/// The tasks whose frames stay on bridges.
+fn bridged(ruleset: &Ruleset) -> usize {
+    let sets = ruleset.values().filter_map(|table| table.sets.get(BRIDGED));
+    sets.map(|set| set.elements.len()).sum()
 }
 
 /// What is not the same, or not there.

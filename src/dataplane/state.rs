@@ -78,6 +78,11 @@ pub struct Network {
     /// The address of each of its tasks and attached containers, with the node where it is.
     #[serde(default)]
     pub tasks: BTreeMap<Ipv4Addr, NodeIndex>,
+    /// Those of them whose containers are known to have the hardware address that
+    /// [`Mac::of_container`](super::address::Mac::of_container) gives: what two of these say to each other stays on the
+    /// bridges, all else passes the routers.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub bridged: BTreeSet<Ipv4Addr>,
 }
 
 /// What stands behind a virtual address.
@@ -132,6 +137,8 @@ pub enum Change {
     Network(Vni, Option<Shared<Network>>),
     /// A task of a network.
     Task(Vni, Ipv4Addr, Option<NodeIndex>),
+    /// Whether a task of a network is one of those whose frames stay on bridges.
+    Bridged(Vni, Ipv4Addr, bool),
     /// A virtual address.
     VirtualAddress(Ipv4Addr, Option<Shared<VirtualAddress>>),
     /// A published port.
@@ -216,11 +223,13 @@ impl State {
         match change {
             Change::Member(index, value) => put(&mut self.members, index, value),
             Change::Network(vni, value) => put(&mut self.networks, vni, value),
-            Change::Task(vni, address, value) => {
-                let network = self.networks.get_mut(&vni);
-                let network = network
-                    .ok_or_else(|| Error::Invalid(format!("there is no network {}", vni.0)))?;
-                put(&mut network.tasks, address, value);
+            Change::Task(vni, address, value) => put(&mut self.network(vni)?.tasks, address, value),
+            Change::Bridged(vni, address, is_so) => {
+                let bridged = &mut self.network(vni)?.bridged;
+                match is_so {
+                    true => bridged.insert(address),
+                    false => bridged.remove(&address),
+                };
             }
             Change::VirtualAddress(address, value) => {
                 put(&mut self.virtual_addresses, address, value);
@@ -237,6 +246,11 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    fn network(&mut self, vni: Vni) -> Result<&mut Network, Error> {
+        let network = self.networks.get_mut(&vni);
+        network.ok_or_else(|| Error::Invalid(format!("there is no network {}", vni.0)))
     }
 
     /// Whether the state can be programmed as it stands.
@@ -328,6 +342,10 @@ impl Network {
         let mut addresses = self.tasks.keys().chain([&self.gateway]);
         if let Some(outside) = addresses.find(|address| !self.subnet.holds(**address)) {
             return Some(format!("{outside} is not in {}", self.subnet));
+        }
+        let mut bridged = self.bridged.iter();
+        if let Some(stranger) = bridged.find(|address| !self.tasks.contains_key(address)) {
+            return Some(format!("{stranger} stays on bridges and is no task"));
         }
         let is_task = self.tasks.contains_key(&self.gateway);
         is_task.then(|| format!("{} is the gateway's and a task's", self.gateway))

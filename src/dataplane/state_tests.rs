@@ -116,6 +116,13 @@ fn what_contradicts_itself_is_refused() {
     );
     assert_eq!(
         refused(|state| {
+            let network = state.networks.get_mut(&Vni(4097)).expect("it is there");
+            network.bridged.insert(Ipv4Addr::new(10, 100, 1, 30));
+        }),
+        "network 4097: 10.100.1.30 stays on bridges and is no task"
+    );
+    assert_eq!(
+        refused(|state| {
             let address = Ipv4Addr::new(10, 100, 1, 11);
             state
                 .virtual_addresses

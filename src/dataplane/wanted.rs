@@ -182,12 +182,7 @@ fn overlay(kernel: &mut Kernel, state: &State, vni: Vni, network: &Network) {
         .filter(|(index, _)| network.nodes.contains(index))
     {
         let mac = Mac::of_router(address);
-        for (place, target) in [(Place::Tunnel, Some(address)), (Place::Bridge, None)] {
-            let link = tunnel.clone();
-            kernel
-                .forwarding
-                .insert(Forwarding { link, mac, place }, target);
-        }
+        forward(kernel, &tunnel, mac, address);
         kernel
             .neighbours
             .insert((bridge.clone(), next_hop(index)), mac);
@@ -198,16 +193,33 @@ fn overlay(kernel: &mut Kernel, state: &State, vni: Vni, network: &Network) {
         .filter(|(_, node)| **node != state.node)
     {
         // A task of a node that is no member (any more) is nowhere.
-        if let Some(address) = state.members.get(node) {
-            kernel.neighbours.insert((tunnel.clone(), *task), router);
-            kernel
-                .neighbours
-                .insert((bridge.clone(), *task), Mac::of_router(*address));
+        let Some(address) = state.members.get(node) else {
+            continue;
+        };
+        let own = Mac::of_container(*task);
+        let (answer, hop) = match network.bridged.contains(task) {
+            true => (own, own),
+            false => (router, Mac::of_router(*address)),
+        };
+        kernel.neighbours.insert((tunnel.clone(), *task), answer);
+        kernel.neighbours.insert((bridge.clone(), *task), hop);
+        if answer == own {
+            forward(kernel, &tunnel, own, *address);
         }
     }
     let inside = state.virtual_addresses.keys();
     for address in inside.filter(|address| network.subnet.holds(**address)) {
         kernel.neighbours.insert((tunnel.clone(), *address), router);
+    }
+}
+
+/// Frames for a hardware address leave through a tunnel, to a node.
+fn forward(kernel: &mut Kernel, tunnel: &str, mac: Mac, node: Ipv4Addr) {
+    for (place, target) in [(Place::Tunnel, Some(node)), (Place::Bridge, None)] {
+        let link = tunnel.to_owned();
+        kernel
+            .forwarding
+            .insert(Forwarding { link, mac, place }, target);
     }
 }
 

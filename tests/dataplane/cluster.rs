@@ -4,6 +4,7 @@ use super::namespace::Namespace;
 use super::process::{self, Process};
 use super::traffic;
 use skep::api::unit::Port;
+use skep::dataplane::address::Mac;
 use skep::dataplane::agent::Report;
 use skep::dataplane::kernel::bridge_name;
 use skep::dataplane::probe::{Asked, Outcome};
@@ -54,8 +55,20 @@ pub(crate) struct Node {
     starts: usize,
 }
 
+/// Which tasks' frames stay on bridges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Nobody's.
+    Lifted,
+    /// Everybody's.
+    Bridged,
+    /// Those of some; the others have hardware addresses that nobody knows.
+    Mixed,
+}
+
 /// Everything.
 pub(crate) struct Cluster {
+    form: Form,
     pub(crate) nodes: Vec<Node>,
     pub(crate) client: Namespace,
     pub(crate) tasks: BTreeMap<Ipv4Addr, Namespace>,
@@ -67,11 +80,17 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Nodes 1 to `count` with an agent each, both overlays on all of them, and nothing else yet.
     pub(crate) fn new(count: u16, bridges_call_iptables: bool) -> Self {
+        Self::of(Form::Bridged, count, bridges_call_iptables)
+    }
+
+    /// The same, with a choice of whose frames will stay on bridges.
+    pub(crate) fn of(form: Form, count: u16, bridges_call_iptables: bool) -> Self {
         let wire = Namespace::new();
         wire.ip("link add wire type bridge");
         wire.ip("link set wire up");
         let folder = tempfile::tempdir().unwrap();
         let mut cluster = Self {
+            form,
             nodes: Vec::new(),
             client: Namespace::new(),
             tasks: BTreeMap::new(),
@@ -127,6 +146,10 @@ impl Cluster {
         let address = inside(vni, last);
         let network = self.wanted.networks.get_mut(&vni).unwrap();
         network.tasks.insert(address, NodeIndex(index));
+        let is_known = self.form != Form::Mixed || ![12, 21].contains(&last);
+        if is_known && self.form != Form::Lifted {
+            network.bridged.insert(address);
+        }
         self.settle();
         let task = Namespace::new();
         let space = &self.node(index).space;
@@ -137,6 +160,10 @@ impl Cluster {
             space.ip(&format!("link set {link} mtu 1450"));
         }
         let bridge = bridge_name(vni);
+        if is_known {
+            let mac = Mac::of_container(address);
+            task.ip(&format!("link set eth0 address {mac}"));
+        }
         // Engine 28 and newer.
         space.run(&format!(
             "iptables -t raw -A PREROUTING -d {address} ! -i {bridge} -j DROP"
@@ -161,6 +188,7 @@ impl Cluster {
         self.unplug(vni, last);
         let network = self.wanted.networks.get_mut(&vni).unwrap();
         network.tasks.remove(&address);
+        network.bridged.remove(&address);
         self.settle();
     }
 
@@ -363,6 +391,7 @@ pub(crate) fn state(count: u16) -> State {
         internal: false,
         nodes: indexes.clone(),
         tasks: BTreeMap::new(),
+        bridged: BTreeSet::new(),
     };
     State {
         revision: StateRevision(0),

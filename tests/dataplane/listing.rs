@@ -1,6 +1,6 @@
 //! What the kernel has, as `nft` and `ip` print it: our encoder, read by somebody else.
 
-use super::cluster::{BLUE, GREEN, at, inside, node_address, state};
+use super::cluster::{BLUE, GREEN, inside, node_address, state};
 use super::namespace::Namespace;
 use skep::api::service::{SessionAffinity, Source};
 use skep::api::unit::Port;
@@ -17,6 +17,7 @@ fn example() -> State {
     for (last, node) in [(11, 1), (12, 1), (21, 2), (31, 3)] {
         blue.tasks.insert(inside(BLUE, last), NodeIndex(node));
     }
+    blue.bridged = [11, 21].map(|last| inside(BLUE, last)).into();
     state.networks.get_mut(&GREEN).unwrap().internal = true;
     let backends = |lasts: &[u8]| -> BTreeSet<Ipv4Addr> {
         lasts.iter().map(|last| inside(BLUE, *last)).collect()
@@ -150,7 +151,11 @@ fn ip_prints_the_links_and_the_ways_back() {
         assert!(device.contains(word), "{word}: {device}");
     }
     let entries = space.run("bridge fdb show dev skepx4097");
-    for (index, mac) in [(2, "0a:64:ac:1f:00:0c"), (3, "0a:64:ac:1f:00:0d")] {
+    for (index, mac) in [
+        (2, "0a:64:ac:1f:00:0c"),
+        (3, "0a:64:ac:1f:00:0d"),
+        (2, "02:42:0a:64:01:15"),
+    ] {
         let node = node_address(index);
         assert!(
             entries.contains(&format!("{mac} dst {node} self permanent")),
@@ -162,11 +167,10 @@ fn ip_prints_the_links_and_the_ways_back() {
         );
     }
     let neighbours = space.ip("neigh show dev skepx4097");
-    for last in [21, 31, 200, 201, 202] {
-        let line = format!(
-            "{} lladdr 0a:64:ac:1f:00:0b PERMANENT",
-            at(inside(BLUE, last), 0).ip()
-        );
+    let router = "0a:64:ac:1f:00:0b";
+    let answers = [31, 200, 201, 202].map(|last| (last, router));
+    for (last, mac) in answers.into_iter().chain([(21, "02:42:0a:64:01:15")]) {
+        let line = format!("{} lladdr {mac} PERMANENT", inside(BLUE, last));
         assert!(neighbours.contains(&line), "{neighbours}");
     }
 }

@@ -17,6 +17,7 @@ mod process;
 #[allow(dead_code, reason = "the agent's parts wait by themselves")]
 mod wait;
 
+mod bridged;
 mod cluster;
 mod listing;
 mod matrix;

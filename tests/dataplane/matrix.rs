@@ -1,6 +1,6 @@
 //! Who reaches whom: every way that a packet may take.
 
-use super::cluster::{BLUE, Cluster, GREEN, at, container, inside, node_address, outside};
+use super::cluster::{BLUE, Cluster, Form, GREEN, at, container, inside, node_address, outside};
 use super::namespace::Namespace;
 use super::traffic::{is_silent, ping, tcp, udp};
 use skep::api::service::{Locality, Source};
@@ -72,8 +72,8 @@ impl Failures {
     }
 }
 
-fn populated(bridges_call_iptables: bool) -> Cluster {
-    let mut cluster = Cluster::new(3, bridges_call_iptables);
+fn populated(form: Form, bridges_call_iptables: bool) -> Cluster {
+    let mut cluster = Cluster::of(form, 3, bridges_call_iptables);
     for (vni, last, node) in [
         (BLUE, 11, 1),
         (BLUE, 12, 1),
@@ -109,16 +109,36 @@ fn populated(bridges_call_iptables: bool) -> Cluster {
 
 #[test]
 fn everything_reaches_what_it_should_without_bridges_in_iptables() {
-    everything(false);
+    everything(Form::Bridged, false);
 }
 
 #[test]
 fn everything_reaches_what_it_should_with_bridges_in_iptables() {
-    everything(true);
+    everything(Form::Bridged, true);
 }
 
-fn everything(bridges_call_iptables: bool) {
-    let cluster = populated(bridges_call_iptables);
+#[test]
+fn everything_reaches_what_it_should_through_routers_without_bridges_in_iptables() {
+    everything(Form::Lifted, false);
+}
+
+#[test]
+fn everything_reaches_what_it_should_through_routers_with_bridges_in_iptables() {
+    everything(Form::Lifted, true);
+}
+
+#[test]
+fn everything_reaches_what_it_should_where_some_are_unknown_without_bridges_in_iptables() {
+    everything(Form::Mixed, false);
+}
+
+#[test]
+fn everything_reaches_what_it_should_where_some_are_unknown_with_bridges_in_iptables() {
+    everything(Form::Mixed, true);
+}
+
+fn everything(form: Form, bridges_call_iptables: bool) {
+    let cluster = populated(form, bridges_call_iptables);
     let mut failures = Failures::default();
     direct(&cluster, &mut failures);
     services(&cluster, &mut failures);

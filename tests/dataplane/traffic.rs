@@ -85,10 +85,14 @@ pub(crate) struct Talk {
 impl Talk {
     pub(crate) fn open(from: &Namespace, to: SocketAddrV4) -> io::Result<Self> {
         let stream = from.within(|| TcpStream::connect_timeout(&SocketAddr::V4(to), PATIENCE))?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self {
+        Ok(Self::over(stream))
+    }
+
+    pub(crate) fn over(stream: TcpStream) -> Self {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self {
             stream: BufReader::new(stream),
-        })
+        }
     }
 
     /// Says something and returns the answer.

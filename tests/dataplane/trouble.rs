@@ -97,6 +97,7 @@ fn what_hands_change_is_mended_and_counted() {
     let mut cluster = small();
     let (bridge, tunnel) = (bridge_name(BLUE), tunnel_name(BLUE));
     let other = Mac::of_router(node_address(2));
+    let task = Mac::of_container(inside(BLUE, 21));
     let by_hand = [
         ("link", format!("ip link del {tunnel}")),
         ("link", format!("ip link set {tunnel} nomaster")),
@@ -120,6 +121,21 @@ fn what_hands_change_is_mended_and_counted() {
         (
             "forwarding",
             format!("bridge fdb del {other} dev {tunnel} master"),
+        ),
+        (
+            "forwarding",
+            format!("bridge fdb del {task} dev {tunnel} self"),
+        ),
+        (
+            "forwarding",
+            format!("bridge fdb del {task} dev {tunnel} master"),
+        ),
+        (
+            "nftables",
+            format!(
+                "nft delete element bridge skep bridged {{ {} }}",
+                inside(BLUE, 21)
+            ),
         ),
         ("rule", "ip rule del pref 6301".to_owned()),
         ("route", "ip route flush table 1677721602".to_owned()),

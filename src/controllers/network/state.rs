@@ -239,6 +239,7 @@ impl Overlays {
             internal: record.spec.internal,
             nodes: tasks.values().copied().collect(),
             tasks,
+            bridged: BTreeSet::new(),
         };
         let namespace = name.namespace.to_string();
         self.names.namespaces.insert(vni, namespace);

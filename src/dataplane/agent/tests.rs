@@ -4,10 +4,10 @@ use super::*;
 use crate::api::service::{Locality, SessionAffinity, Source};
 use crate::api::unit::Port;
 use crate::dataplane::address::{Cidr, Mac};
-use crate::dataplane::connections::Connection;
+use crate::dataplane::connections::{Answer, Connection};
 use crate::dataplane::host::Memory;
 use crate::dataplane::kernel::{Other, Tunnel, bridge_name, tunnel_name};
-use crate::dataplane::nftables::diff::Step;
+use crate::dataplane::nftables::diff::{Change as Tables, Step};
 use crate::dataplane::nftables::guest;
 use crate::dataplane::plan::{KINDS, Operation};
 use crate::dataplane::state::{
@@ -106,6 +106,8 @@ fn member(index: u16) -> Ipv4Addr {
 fn network(third: u8, tasks: BTreeMap<u8, u16>, internal: bool) -> Network {
     let address = |last| Ipv4Addr::new(10, 100, third, last);
     let nodes: BTreeSet<_> = tasks.values().copied().map(NodeIndex).collect();
+    let known = tasks.keys().filter(|last| !last.is_multiple_of(3));
+    let bridged = known.map(|last| address(*last)).collect();
     let subnet = Cidr {
         address: address(0),
         length: 24,
@@ -120,6 +122,7 @@ fn network(third: u8, tasks: BTreeMap<u8, u16>, internal: bool) -> Network {
             .into_iter()
             .map(|(last, node)| (address(last), NodeIndex(node)))
             .collect(),
+        bridged,
     }
 }
 
@@ -266,6 +269,48 @@ fn networks_are_isolated_before_they_exist_and_ways_exist_before_anybody_is_sent
     let going = operations(agent.host(), &next);
     assert_eq!(going[0].kind(), "nftables");
     assert_eq!(kinds(&going[1..]), BTreeSet::from(["neighbour"]));
+}
+
+#[test]
+fn frames_stay_on_bridges_once_ways_are_there_and_answers_are_remembered() {
+    let state = example();
+    let mut agent = programmed(engine(), &state);
+    let mut next = state.clone();
+    for network in next.networks.values_mut() {
+        network.bridged = network.tasks.keys().copied().collect();
+    }
+    let coming = operations(agent.host(), &next);
+    let kinds: Vec<&str> = coming.iter().map(Operation::kind).collect();
+    let [
+        ways @ ..,
+        Operation::Remember(within),
+        Operation::Tables(changes),
+    ] = &coming[..]
+    else {
+        panic!("{coming:?}");
+    };
+    assert_eq!(ways.len(), 4, "{kinds:?}");
+    assert_eq!(
+        kinds[..4],
+        ["forwarding", "forwarding", "neighbour", "neighbour"]
+    );
+    assert_eq!(within.len(), 1);
+    let is_small = |change: &Tables| matches!(&change.step, Step::AddElements(set, _, elements) if set == "bridged" && elements.len() == 2);
+    assert!(changes.len() == 1 && is_small(&changes[0]), "{changes:?}");
+    // Back again the frames are lifted first.
+    agent.follow(Order::State(Box::new(next.clone())));
+    let going = operations(agent.host(), &state);
+    let kinds: Vec<&str> = going.iter().map(Operation::kind).collect();
+    assert_eq!(
+        kinds,
+        [
+            "neighbour",
+            "neighbour",
+            "nftables",
+            "forwarding",
+            "forwarding"
+        ]
+    );
 }
 
 #[test]
@@ -495,6 +540,12 @@ fn connections_to_tasks_that_are_no_more_are_cut() {
             port: Port(port),
             target: target.into(),
             is_translated,
+            answer: Answer {
+                from: target.into(),
+                to: [10, 100, 1, 11].into(),
+                from_port: Port(port),
+                to_port: Port(40_000),
+            },
             mark: 0,
             handle: vec![target[3], protocol],
         };

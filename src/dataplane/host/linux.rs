@@ -10,8 +10,8 @@ use crate::dataplane::netlink::route::{self, kind};
 use crate::dataplane::netlink::socket::{Family as Protocol, Socket};
 use crate::dataplane::netlink::{self, conntrack};
 use crate::dataplane::nftables::decode::{self, Listed};
-use crate::dataplane::nftables::ruleset::{Family, Ruleset, Table, TableName};
-use crate::dataplane::nftables::{encode, guest};
+use crate::dataplane::nftables::ruleset::{Family, Ruleset, Set, Table, TableName};
+use crate::dataplane::nftables::{answers, encode, guest};
 use crate::dataplane::plan::Operation;
 use crate::dataplane::wanted::{BRIDGE_SETTINGS, GLOBAL_SETTINGS, setting};
 use rustix::io::Errno;
@@ -171,7 +171,8 @@ impl Linux {
         self.filter.dump("list sets", &list, |_, body| {
             table.sets.extend([decode::set(body)])
         })?;
-        for (name, set) in &mut table.sets {
+        let own = |(_, set): &(&String, &mut Set)| !set.shape.is_dynamic();
+        for (name, set) in table.sets.iter_mut().filter(own) {
             let list = decode::list(family, Listed::Elements, &[TABLE, name]);
             let mut raw = Vec::new();
             self.filter.dump("list elements", &list, |_, body| {
@@ -310,6 +311,11 @@ impl Host for Linux {
             Operation::Tables(changes) => {
                 let batch = encode::batch(changes);
                 return Ok(self.filter.batch("change nf_tables", &batch)?);
+            }
+            Operation::Remember(within) => {
+                let changes = answers::remembered(&self.connections()?, within);
+                let batch = encode::batch(&changes);
+                return Ok(self.filter.batch("remember connections", &batch)?);
             }
             Operation::AddLink(name, link) => {
                 self.route.request(

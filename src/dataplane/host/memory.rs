@@ -50,6 +50,8 @@ impl Host for Memory {
         let kernel = &mut self.kernel;
         match operation {
             Operation::Tables(changes) => return tables(kernel, changes),
+            // What packets put is not kept.
+            Operation::Remember(_) => {}
             Operation::AddLink(name, link) => return add_link(kernel, name, link),
             Operation::SetLink(name, link) => return set_link(kernel, name, link),
             Operation::DeleteLink(name) => {

@@ -2,7 +2,7 @@
 
 use super::message::{Attributes, Message, attribute, be32};
 use crate::api::unit::Port;
-use crate::dataplane::connections::Connection;
+use crate::dataplane::connections::{Answer, Connection};
 use std::net::Ipv4Addr;
 
 /// NFNL_SUBSYS_CTNETLINK, as the upper half of message types, with IPCTNL_MSG_CT_GET and IPCTNL_MSG_CT_DELETE.
@@ -40,10 +40,20 @@ pub(in crate::dataplane) fn connection(body: &[u8]) -> Option<Connection> {
             .unwrap_or_default()
     };
     let protocol = attribute(original, 2).unwrap_or_default();
-    let port = attribute(protocol, 3).and_then(|port| port.first_chunk());
+    let port = |tuple, kind| {
+        let port = attribute(attribute(tuple, 2)?, kind)?.first_chunk()?;
+        Some(Port(u16::from_be_bytes(*port)))
+    };
     let address = |tuple, kind| {
         let octets = attribute(attribute(tuple, 1)?, kind)?;
         Some(Ipv4Addr::from(*octets.first_chunk::<4>()?))
+    };
+    let none = Port(0);
+    let answer = Answer {
+        from: address(reply, 1)?,
+        to: address(reply, 2)?,
+        from_port: port(reply, 2).unwrap_or(none),
+        to_port: port(reply, 3).unwrap_or(none),
     };
     let mut handle = Attributes::new();
     for kind in NAMES {
@@ -56,9 +66,10 @@ pub(in crate::dataplane) fn connection(body: &[u8]) -> Option<Connection> {
     Some(Connection {
         protocol: *attribute(protocol, 1)?.first()?,
         destination: address(original, 2)?,
-        port: Port(port.copied().map(u16::from_be_bytes).unwrap_or_default()),
-        target: address(reply, 1)?,
+        port: port(original, 3).unwrap_or(none),
+        target: answer.from,
         is_translated: number(3) & TRANSLATED != 0,
+        answer,
         mark: number(8),
         handle: handle.as_slice().to_vec(),
     })

@@ -98,6 +98,10 @@ pub(in crate::dataplane) fn set(body: &[u8]) -> (String, Set) {
             VERDICT => 0,
             _ => number(bytes, 7),
         },
+        time_ms: attribute(bytes, 11)
+            .and_then(|time| time.first_chunk().copied())
+            .map_or(0, u64::from_be_bytes),
+        size: attribute(bytes, 9).map_or(0, |shape| number(shape, 1)),
     };
     let elements = BTreeMap::new();
     (name(body, 2), Set { shape, elements })

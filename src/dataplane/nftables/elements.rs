@@ -25,6 +25,11 @@ pub(in crate::dataplane) fn ruleset(state: &State, local: &[Cidr]) -> Ruleset {
     for table in ruleset.values_mut() {
         fill(table, name::NETWORKS, ranges(&subnets));
     }
+    if let Some(bridge) = ruleset.get_mut(&table(Family::Bridge)) {
+        let networks = state.networks.values();
+        let bridged = networks.flat_map(|network| &network.bridged);
+        fill(bridge, name::BRIDGED, bridged.copied().map(one));
+    }
     if let Some(ip) = ruleset.get_mut(&table(Family::Ip)) {
         let sources: Vec<Cidr> = local.iter().chain(&subnets).copied().collect();
         fill(ip, name::LOCAL_SOURCES, ranges(&sources));

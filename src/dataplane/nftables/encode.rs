@@ -155,6 +155,14 @@ fn new_set(set: Attributes, name: &str, shape: Shape) -> Attributes {
         VERDICT => set.be32(6, VERDICT),
         kind => set.be32(6, kind).be32(7, shape.data_length),
     };
+    let set = match shape.time_ms {
+        0 => set,
+        time => set.bytes(11, &time.to_be_bytes()),
+    };
+    let set = match shape.size {
+        0 => set,
+        size => set.nest(9, Attributes::new().be32(1, size)),
+    };
     // The number by which messages of the same batch could call it: any that is not taken.
     let id = name.bytes().fold(1_u32, |id, byte| {
         id.wrapping_mul(31).wrapping_add(byte.into())

@@ -178,6 +178,16 @@ pub(super) fn look_up(map: &str, key: u32, target: u32) -> Expression {
     )
 }
 
+/// Puts the key into a dynamic set, or keeps it there for as long again: for the set's own time, or for so many
+/// milliseconds (NFT_DYNSET_OP_UPDATE).
+pub(super) fn keep(set: &str, key: u32, time_ms: Option<u64>) -> Expression {
+    let data = Attributes::new().text(1, set).be32(3, 1).be32(4, key);
+    let data = time_ms
+        .into_iter()
+        .fold(data, |data, time| data.bytes(6, &time.to_be_bytes()));
+    named("dynset", data)
+}
+
 pub(super) fn load(register: u32, bytes: &[u8]) -> Expression {
     named(
         "immediate",

@@ -6,8 +6,10 @@
 //! | `ruleset.rs` | tables, chains, rules, sets, maps |
 //! | `expression.rs` | what a rule is made of, as the kernel reads it |
 //! | `rules.rs` | the static chains of ours: the packet's way, in order; `parts.rs` has what they say again and again |
+//! | `bridge.rs` | the chains of frames: what passes the router, and what stays on bridges |
 //! | `tables.rs` | the tables with their hooks, sets and maps |
 //! | `backends.rs` | the chains that choose a backend |
+//! | `answers.rs` | the answers that are expected of connections from before |
 //! | `elements.rs` | what the sets and maps hold for a state |
 //! | `diff.rs` | from one ruleset to another |
 //! | `encode.rs`, `decode.rs` | changes as one atomic batch; what the kernel lists |
@@ -19,7 +21,9 @@
 //!   equal comments in equal order are equal chains, and nothing of what the kernel lists need be interpreted.
 //! - Everything of one change is one batch: the kernel does all of it or nothing.
 
+pub(super) mod answers;
 mod backends;
+mod bridge;
 pub(super) mod decode;
 pub(super) mod diff;
 pub(super) mod elements;

@@ -76,6 +76,9 @@ pub(super) const NEW: u32 = 8;
 /// IPS_DST_NAT of `ct status`: its destination was translated.
 pub(super) const TRANSLATED: u32 = 0x20;
 
+/// IPS_SRC_NAT: its source was.
+pub(super) const HIDDEN: u32 = 0x10;
+
 pub(super) fn end(what: &Verdict<'_>) -> Part {
     vec![verdict(what)]
 }

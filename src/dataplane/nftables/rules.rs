@@ -2,9 +2,7 @@
 //!
 //! # Overlay, virtual addresses, published ports
 //!
-//! *Lift.* Frames of overlay addresses are readdressed to this node's router before the bridge looks at them, so connection
-//! tracking and address translation see both directions, whether bridges call iptables or not; and a task that remembers
-//! a router by another address, of a node that moved, loses nothing.
+//! *Lift.* What does not stay on the bridges comes here: `bridge.rs`.
 //!
 //! *Entry.* A packet for a published port enters at node X, which sends it to a task, its source untouched. The task's
 //! node Y sees X's router as the sender of the frame and remembers X in the connection's mark; the answer goes to the
@@ -18,8 +16,7 @@ use super::expression::*;
 use super::parts::*;
 use super::ruleset::Rule;
 use super::tables::name;
-use crate::dataplane::address::Mac;
-use crate::dataplane::constants::{GROUP, MARK, MARK_MASK, NODE_MASK, OWN_SOURCE};
+use crate::dataplane::constants::{ANSWERED_HERE, GROUP, MARK, MARK_MASK, NODE_MASK, OWN_SOURCE};
 use crate::dataplane::state::State;
 use std::net::Ipv4Addr;
 
@@ -313,28 +310,21 @@ pub(super) fn post_nat(own: Ipv4Addr) -> Vec<Rule> {
     ]
 }
 
-pub(super) fn lift(router: Mac) -> Rule {
-    let unicast = vec![
-        payload(Base::Link, 0, 1, R0),
-        bitwise(R0, &[1], &[0]),
-        compare(Operator::Equal, R0, &[0]),
+/// Behind all translation.
+pub(super) fn post_filter() -> Vec<Rule> {
+    let question = vec![ct(ct::DIRECTION, R0), compare(Operator::Equal, R0, &[0])];
+    let marked = vec![
+        load(R0, &ANSWERED_HERE.to_ne_bytes()),
+        meta_set(meta::MARK, R0),
     ];
-    let elsewhere = vec![
-        payload(Base::Link, 0, 6, R0),
-        compare(Operator::Unequal, R0, &router.0),
-    ];
-    // PACKET_HOST.
-    let host = vec![load(R0, &[0]), meta_set(meta::PKTTYPE, R0)];
-    let readdress = vec![load(R0, &router.0), payload_set(Base::Link, 0, 6, R0)];
-    rule(
-        "what tasks send passes the router",
+    vec![rule(
+        "what was translated within overlays is answered here",
         [
-            is(meta::PROTOCOL, &[0x08, 0x00]),
+            to_overlay(),
+            ct_bits(ct::STATUS, TRANSLATED | HIDDEN),
+            question,
             field_in(SOURCE, name::NETWORKS),
-            unicast,
-            elsewhere,
-            host,
-            readdress,
+            marked,
         ],
-    )
+    )]
 }

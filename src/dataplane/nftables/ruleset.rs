@@ -127,11 +127,25 @@ pub struct Shape {
     pub data_type: u32,
     /// The value's bytes; 0 for verdicts.
     pub data_length: u32,
+    /// How long an element stays that says nothing else, in milliseconds; 0: for ever.
+    pub time_ms: u64,
+    /// How many elements there may be; 0: any number.
+    pub size: u32,
+}
+
+impl Shape {
+    /// Whether packets put the elements, which are nobody else's business then.
+    pub(in crate::dataplane) fn is_dynamic(self) -> bool {
+        self.flags & DYNAMIC == DYNAMIC
+    }
 }
 
 /// NFT_SET_INTERVAL and NFT_SET_MAP.
 pub(super) const INTERVAL: u32 = 0x4;
 pub(super) const MAP: u32 = 0x8;
+
+/// NFT_SET_TIMEOUT and NFT_SET_EVAL.
+pub(super) const DYNAMIC: u32 = 0x10 | 0x20;
 
 /// NFT_DATA_VERDICT.
 pub(super) const VERDICT: u32 = 0xffff_ff00;
@@ -215,6 +229,14 @@ impl Set {
         Self::shaped(key, MAP, (VERDICT, 0))
     }
 
+    /// An empty set that packets fill.
+    pub(super) fn dynamic(key: &[Field], time_ms: u64, size: u32) -> Self {
+        let mut set = Self::shaped(key, DYNAMIC, (0, 0));
+        set.shape.time_ms = time_ms;
+        set.shape.size = size;
+        set
+    }
+
     fn shaped(key: &[Field], flags: u32, (data_type, data_length): (u32, u32)) -> Self {
         let (key_type, key_length) = concatenated(key);
         let shape = Shape {
@@ -223,6 +245,8 @@ impl Set {
             key_length,
             data_type,
             data_length,
+            time_ms: 0,
+            size: 0,
         };
         Self {
             shape,

@@ -1,5 +1,6 @@
 //! Our tables: their chains by hook, their sets and maps. Pure.
 
+use super::bridge;
 use super::rules;
 use super::ruleset::{Chain, Family, Field, Hook, Rule, Ruleset, Set, Table, TableName};
 use crate::dataplane::address::Mac;
@@ -25,7 +26,7 @@ pub(in crate::dataplane) fn skeleton(state: &State) -> Ruleset {
         (table(Family::Ip), ip(state)),
         (
             table(Family::Bridge),
-            bridge(Mac::of_router(state.address())),
+            frames(Mac::of_router(state.address())),
         ),
     ])
 }
@@ -33,6 +34,9 @@ pub(in crate::dataplane) fn skeleton(state: &State) -> Ruleset {
 /// The names of sets and maps.
 pub(super) mod name {
     pub(in super::super) const NETWORKS: &str = "networks";
+    pub(in super::super) use crate::dataplane::constants::BRIDGED;
+    pub(in super::super) const ANSWERS: &str = "answers";
+    pub(in super::super) const CLOSING: &str = "closing";
     pub(in super::super) const VIRTUAL: &str = "virtual";
     pub(in super::super) const MEMBERS: &str = "members";
     pub(in super::super) const LOOPS: &str = "loops";
@@ -107,6 +111,11 @@ fn ip(state: &State) -> Table {
             hook("nat", POSTROUTING, 90),
             rules::post_nat(own),
         ),
+        (
+            "post_filter",
+            hook("filter", POSTROUTING, 200),
+            rules::post_filter(),
+        ),
     ];
     Table {
         chains: hooked.into_iter().map(chain).collect(),
@@ -114,16 +123,40 @@ fn ip(state: &State) -> Table {
     }
 }
 
-fn bridge(router: Mac) -> Table {
-    let networks = (name::NETWORKS.to_owned(), Set::of_ranges(&[Field::Address]));
-    let lifted = (
-        "lift",
-        hook("filter", PREROUTING, -300),
-        vec![rules::lift(router)],
-    );
+/// An answer: the addresses that a frame has, its protocol and ports.
+pub(super) const ANSWER: [Field; 5] = [
+    Field::Address,
+    Field::Address,
+    Field::Protocol,
+    Field::Port,
+    Field::Port,
+];
+
+fn frames(router: Mac) -> Table {
+    let hooked = [
+        (
+            "lift",
+            hook("filter", PREROUTING, -300),
+            bridge::lift(router),
+        ),
+        ("remember", hook("filter", OUTPUT, 0), bridge::remember()),
+    ];
+    let unhooked = [
+        (bridge::ROUTE, bridge::route(router)),
+        (bridge::REMEMBER_TCP, bridge::remember_tcp()),
+    ];
+    let unhooked = unhooked.map(|(name, rules)| (name.to_owned(), Chain { hook: None, rules }));
+    let answers = Set::dynamic(&ANSWER, bridge::OPEN_MS, bridge::ANSWERS);
+    let closing = Set::dynamic(&ANSWER, bridge::CLOSING_MS, bridge::ANSWERS);
+    let sets = [
+        (name::NETWORKS, Set::of_ranges(&[Field::Address])),
+        (name::BRIDGED, Set::of(&[Field::Address])),
+        (name::ANSWERS, answers),
+        (name::CLOSING, closing),
+    ];
     Table {
-        chains: BTreeMap::from([chain(lifted)]),
-        sets: BTreeMap::from([networks]),
+        chains: hooked.into_iter().map(chain).chain(unhooked).collect(),
+        sets: sets.map(|(name, set)| (name.to_owned(), set)).into(),
     }
 }
 

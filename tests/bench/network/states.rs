@@ -46,6 +46,7 @@ pub(super) fn base(node: usize, addresses: [Ipv4Addr; 2]) -> State {
         internal: false,
         nodes: nodes.into(),
         tasks: [(client, nodes[0]), (here, nodes[0]), (there, nodes[1])].into(),
+        bridged: Default::default(),
     };
     let translated = Server::Translated;
     State {
