@@ -9,7 +9,7 @@ use super::uid::{ContainerId, TaskId, Uid};
 use super::unit::{Incarnation, Port, Revision, RevisionNumber, Term};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// An immutable copy of what a service's tasks are made from, at `revisions/<service-uid>/<n>`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -282,6 +282,10 @@ pub struct TaskStatus {
     /// Its addresses on the engine's networks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<IpAddr>,
+    /// Those of them whose hardware addresses are the ones that follow from them, as engines before 28 give them: frames
+    /// for them may stay on bridges.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bridged: Vec<Ipv4Addr>,
     /// Its open host ports, also those that the engine chose.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<HostPort>,

@@ -287,6 +287,7 @@ impl World {
             exit_code: None,
             health: None,
             addresses: self.given(id),
+            bridged: Vec::new(),
             ports: Vec::new(),
             started_at: None,
             finished_at: None,

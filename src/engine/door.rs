@@ -80,6 +80,8 @@ pub struct Container {
     pub networks: Arc<BTreeSet<String>>,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
+    /// The hardware addresses of those, as the engine writes them.
+    pub hardware: BTreeMap<IpAddr, String>,
     /// Its open host ports, with the numbers that the engine chose.
     pub ports: Vec<HostPort>,
 }

@@ -89,6 +89,8 @@ struct Endpoint {
     v4: String,
     #[serde(default, rename = "GlobalIPv6Address")]
     v6: String,
+    #[serde(default, rename = "MacAddress")]
+    hardware: String,
 }
 
 /// Decodes the answer of `GET /containers/<id>/json`.
@@ -112,6 +114,7 @@ pub(super) fn container(answer: Value) -> Result<Container, serde_json::Error> {
         health: inspect.state.health.and_then(|h| health(&h.status)),
         networks: Arc::new(inspect.network_settings.networks.keys().cloned().collect()),
         addresses: addresses(&inspect.network_settings.networks),
+        hardware: hardware(&inspect.network_settings.networks),
         ports: ports(&inspect.network_settings.ports),
     })
 }
@@ -149,6 +152,11 @@ fn addresses(networks: &BTreeMap<String, Endpoint>) -> Vec<IpAddr> {
         .flat_map(|endpoint| [&endpoint.v4, &endpoint.v6])
         .filter_map(|address| address.parse().ok())
         .collect()
+}
+
+fn hardware(networks: &BTreeMap<String, Endpoint>) -> BTreeMap<IpAddr, String> {
+    let of = |endpoint: &Endpoint| Some((endpoint.v4.parse().ok()?, endpoint.hardware.clone()));
+    networks.values().filter_map(of).collect()
 }
 
 /// Open ports; one that is open on all addresses of both families is one port.
@@ -273,7 +281,9 @@ mod tests {
                     "53/udp": [{"HostIp": "127.0.0.1", "HostPort": "5353"}],
                     "443/tcp": null,
                 },
-                "Networks": {"bridge": {"IPAddress": "172.17.0.2", "GlobalIPv6Address": ""}},
+                "Networks": {"bridge": {
+                    "IPAddress": "172.17.0.2", "GlobalIPv6Address": "", "MacAddress": "02:42:ac:11:00:02",
+                }},
             },
         })
     }
@@ -293,7 +303,9 @@ mod tests {
         );
         assert_eq!(read.finished_at, None);
         assert_eq!(read.health, Some(Health::Healthy));
-        assert_eq!(read.addresses, ["172.17.0.2".parse::<IpAddr>().unwrap()]);
+        let address = "172.17.0.2".parse::<IpAddr>().unwrap();
+        assert_eq!(read.addresses, [address]);
+        assert_eq!(read.hardware[&address], "02:42:ac:11:00:02");
         let ports: Vec<_> = read
             .ports
             .iter()

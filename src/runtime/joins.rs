@@ -118,6 +118,12 @@ pub fn is_seen_at(facets: &Facets, address: Ipv4Addr) -> bool {
     status.is_some_and(|status| status.addresses.contains(&IpAddr::V4(address)))
 }
 
+/// Whether a task was seen at an address with the hardware address that follows from it.
+pub fn stays_on_bridges(facets: &Facets, address: Ipv4Addr) -> bool {
+    let status = facets.status();
+    status.is_some_and(|status| status.bridged.contains(&address))
+}
+
 /// Whether a task was seen at any of the addresses that it was given.
 pub fn is_inside(cache: &Cache, service: &Scoped, facets: &Facets, task: &TaskId) -> bool {
     let mut given = cache.allocations.of(&task_owner(service, task));

@@ -66,6 +66,7 @@ impl SimContainer {
                 health: None,
                 networks: Default::default(),
                 addresses: Vec::new(),
+                hardware: Default::default(),
                 ports: Vec::new(),
             },
             body: body.to_string().into(),
@@ -103,6 +104,7 @@ impl SimContainer {
         self.seen.exit_code = exit_code;
         self.seen.ports.clear();
         self.seen.addresses.clear();
+        self.seen.hardware.clear();
     }
 }
 

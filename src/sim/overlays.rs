@@ -95,6 +95,18 @@ impl Overlays {
     }
 }
 
+/// The hardware addresses of a container that starts, by its addresses; as an engine of API 1.44, which does what it is asked.
+pub(super) fn hardware(endpoints: &BTreeMap<String, Value>) -> BTreeMap<IpAddr, String> {
+    let pair = |endpoint: &Value| {
+        let address = endpoint["IPAMConfig"]["IPv4Address"].as_str()?;
+        Some((
+            address.parse().ok()?,
+            endpoint["MacAddress"].as_str()?.to_owned(),
+        ))
+    };
+    endpoints.values().filter_map(pair).collect()
+}
+
 impl State {
     pub(super) fn create_network(&mut self, body: &Value) -> Result<String, Error> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

@@ -2,7 +2,7 @@
 
 use super::container::{Behaviour, SimContainer};
 use super::fault::{Fault, refused};
-use super::overlays::Overlays;
+use super::overlays::{self, Overlays};
 use super::telling::Teller;
 use super::witness::{Happening, Witness};
 use crate::api::task::{Health, HostPort};
@@ -177,6 +177,7 @@ impl State {
         let addresses = self.join(id)?;
         let container = self.get(id)?;
         container.run(now, ports, health);
+        container.seen.hardware = overlays::hardware(&container.endpoints);
         container.seen.addresses = addresses;
         self.begin_agent(id);
         self.witness(id, Happening::Started);

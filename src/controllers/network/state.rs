@@ -5,6 +5,9 @@
 //! node answers on; of a network it knows all tasks, also those that are not made yet: ways are there before anybody is sent
 //! on them.
 //!
+//! A task's frames stay on bridges once its container was seen with the hardware address that they are sent to; until then,
+//! and where it has another, they pass the routers.
+//!
 //! Behind a virtual address or a port stand tasks that serve. One that is on its way out leaves both first, and keeps its
 //! way until it is over.
 //!
@@ -238,8 +241,8 @@ impl Overlays {
             },
             internal: record.spec.internal,
             nodes: tasks.values().copied().collect(),
+            bridged: bridged(cache, &record.uid, &tasks),
             tasks,
-            bridged: BTreeSet::new(),
         };
         let namespace = name.namespace.to_string();
         self.names.namespaces.insert(vni, namespace);
@@ -359,4 +362,26 @@ fn share<K: Ord, V: Eq>(new: &mut BTreeMap<K, Shared<V>>, old: &BTreeMap<K, Shar
             value.clone_from(known);
         }
     }
+}
+
+/// Those of a network's tasks whose containers were seen with the hardware addresses that follow from theirs.
+fn bridged(
+    cache: &Cache,
+    network: &Uid,
+    tasks: &BTreeMap<Ipv4Addr, NodeIndex>,
+) -> BTreeSet<Ipv4Addr> {
+    let is_bridged = |address: Ipv4Addr, owner: &Owner| {
+        let Owner::Task { task, .. } = owner else {
+            return false;
+        };
+        let found = joins::task(cache, task);
+        found.is_some_and(|(facets, ..)| joins::stays_on_bridges(facets, address))
+    };
+    let given = cache.allocations.addresses(network);
+    given
+        .filter(|(address, given)| {
+            tasks.contains_key(address) && is_bridged(*address, &given.owner)
+        })
+        .map(|(address, _)| address)
+        .collect()
 }

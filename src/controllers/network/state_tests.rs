@@ -10,7 +10,7 @@ use crate::controllers::fixture::World;
 use crate::controllers::service::Service;
 use crate::dataplane::state::State;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 fn name(name: &str) -> Scoped {
     Scoped::new("default", name)
@@ -255,6 +255,33 @@ fn who_is_on_the_way_out_leaves_names_and_ports_first_and_its_way_last() {
     world.observe(&one, TaskState::Failed);
     let empty = front(&world);
     assert_eq!(empty[1..], ["web in 10.64.1.0/24: ", "tcp/8080 to 80: "]);
+}
+
+#[test]
+fn frames_stay_on_bridges_once_a_task_was_seen_with_the_hardware_address_for_it() {
+    let mut world = world();
+    let two = id(&world, "web.2");
+    let bridged = |world: &World| -> BTreeSet<String> {
+        let state = state::Overlays::of(&world.cache).state(&NodeName::from("n1"));
+        let state = state.expect("it is a member");
+        let all = state.networks.values();
+        let all = all.flat_map(|network| &network.bridged);
+        let names = names(world);
+        all.map(|address| names[address].clone()).collect()
+    };
+    world.observe(&two, TaskState::Running);
+    assert_eq!(bridged(&world), BTreeSet::new());
+    world.observe_with(&two, TaskState::Running, |status| {
+        let seen = status.addresses.iter();
+        let seen = seen.filter_map(|address| match address {
+            IpAddr::V4(address) => Some(*address),
+            IpAddr::V6(_) => None,
+        });
+        status.bridged = seen.collect();
+    });
+    assert_eq!(bridged(&world), BTreeSet::from(["web.2".to_owned()]));
+    world.observe(&two, TaskState::Running);
+    assert_eq!(bridged(&world), BTreeSet::new());
 }
 
 #[test]

@@ -146,6 +146,7 @@ fn observe(world: &mut World, number: usize, state: TaskState, reason: &str, con
         exit_code: None,
         health: None,
         addresses: Vec::new(),
+        bridged: Vec::new(),
         ports: Vec::new(),
         started_at: None,
         finished_at: None,

@@ -12,6 +12,7 @@ use crate::api::allocation::Item;
 use crate::api::name::Scoped;
 use crate::api::service::Attachment;
 use crate::api::task::{Desired, Task, network_name};
+use crate::dataplane::address::Mac;
 use crate::runtime::cache::{Cache, Stored};
 use crate::runtime::{joins, view};
 use serde_json::{Value, json};
@@ -84,9 +85,13 @@ fn has_others(cache: &Cache, acknowledged: &Acknowledged) -> bool {
 
 impl Endpoint {
     /// Its configuration in the engine's words. No aliases: names are not the engine's business, which answers for them
-    /// before anybody else, and only of its own containers.
+    /// before anybody else, and only of its own containers. Before API 1.44 the hardware address is ignored, and given by the
+    /// same rule; engines from 28 would give any.
     pub fn config(&self) -> Value {
-        json!({"IPAMConfig": {"IPv4Address": self.address.to_string()}})
+        json!({
+            "IPAMConfig": {"IPv4Address": self.address.to_string()},
+            "MacAddress": Mac::of_container(self.address).to_string(),
+        })
     }
 }
 

@@ -108,6 +108,7 @@ mod tests {
             exit_code: None,
             health,
             addresses: Vec::new(),
+            bridged: Vec::new(),
             ports: Vec::new(),
             started_at: None,
             finished_at: None,

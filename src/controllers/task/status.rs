@@ -2,7 +2,10 @@
 
 use super::snapshot::{Refused, Snapshot};
 use crate::api::task::{Binding, TaskState, TaskStatus};
+use crate::dataplane::address::Mac;
 use crate::engine::{Container, ContainerState};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Reason: the container is not there although it ran.
 pub const CONTAINER_GONE: &str = "ContainerGone";
@@ -27,6 +30,7 @@ pub fn state(snapshot: &Snapshot<'_>, binding: &Binding, state: TaskState) -> Ta
         exit_code: None,
         health: None,
         addresses: Vec::new(),
+        bridged: Vec::new(),
         ports: Vec::new(),
         started_at: None,
         finished_at: None,
@@ -50,12 +54,25 @@ pub fn of_container(
     if is_running {
         status.health = container.health;
         status.addresses = container.addresses.clone();
+        status.bridged = bridged(&container.hardware);
         status.ports = container.ports.clone();
     } else if container.started_at.is_some() {
         status.finished_at = container.finished_at;
         status.exit_code = Some(container.exit_code);
     }
     status
+}
+
+/// The addresses to which its hardware addresses belong.
+fn bridged(hardware: &BTreeMap<IpAddr, String>) -> Vec<Ipv4Addr> {
+    let follows = |(address, hardware): (&IpAddr, &String)| match address {
+        IpAddr::V4(address) => {
+            let is_so = Mac::of_container(*address).to_string() == hardware.to_lowercase();
+            is_so.then_some(*address)
+        }
+        IpAddr::V6(_) => None,
+    };
+    hardware.iter().filter_map(follows).collect()
 }
 
 /// How a container ended: complete or failed, and why.
@@ -116,4 +133,26 @@ pub fn retrying(snapshot: &Snapshot<'_>, binding: &Binding) -> Option<TaskStatus
     status.reason = Some(RETRYING.into());
     status.message = Some(trouble.clone());
     Some(status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_stay_on_bridges_where_the_hardware_address_follows_from_the_other() {
+        let seen = [
+            ("10.64.0.9", "02:42:0a:40:00:09"),
+            ("10.64.0.10", "02:42:0A:40:00:0A"),
+            ("10.64.0.11", "8a:3c:11:22:33:44"),
+            ("10.64.0.12", ""),
+        ];
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let hardware = seen.map(|(of, hardware)| (address(of), hardware.to_owned()));
+        let found = bridged(&hardware.into());
+        assert_eq!(
+            found,
+            [Ipv4Addr::new(10, 64, 0, 9), Ipv4Addr::new(10, 64, 0, 10)]
+        );
+    }
 }

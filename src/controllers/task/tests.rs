@@ -181,6 +181,7 @@ impl World {
             health: None,
             networks: Default::default(),
             addresses: Vec::new(),
+            hardware: Default::default(),
             ports: Vec::new(),
         }
     }
@@ -314,6 +315,7 @@ fn status_word(word: &str) -> TaskStatus {
         exit_code: None,
         health: None,
         addresses: Vec::new(),
+        bridged: Vec::new(),
         ports: Vec::new(),
         started_at: None,
         finished_at: None,

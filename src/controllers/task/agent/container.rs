@@ -145,6 +145,7 @@ mod tests {
             health: None,
             networks: Default::default(),
             addresses: Vec::new(),
+            hardware: Default::default(),
             ports: Vec::new(),
         }
     }

@@ -112,7 +112,10 @@ pub fn body(input: &ContainerInput<'_>) -> Value {
     set("HostConfig", Some(host::config(input)));
     set(
         "NetworkingConfig",
-        input.endpoints.first().map(networking_config),
+        input
+            .endpoints
+            .first()
+            .map(|endpoint| networking_config(input, endpoint)),
     );
     body.into()
 }
@@ -144,8 +147,13 @@ fn mac_address(input: &ContainerInput<'_>) -> Option<Value> {
     (host::network_mode(input) != "none").then(|| json!(address))
 }
 
-fn networking_config(endpoint: &Endpoint) -> Value {
-    json!({"EndpointsConfig": {(&endpoint.network): endpoint.config()}})
+/// The first endpoint has the template's hardware address if there is one: engines want the two to be the same.
+fn networking_config(input: &ContainerInput<'_>, endpoint: &Endpoint) -> Value {
+    let mut config = endpoint.config();
+    if let Some(address) = mac_address(input) {
+        config["MacAddress"] = address;
+    }
+    json!({"EndpointsConfig": {(&endpoint.network): config}})
 }
 
 fn healthcheck(check: &Healthcheck) -> Value {

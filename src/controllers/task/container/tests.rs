@@ -90,6 +90,7 @@ fn seen(name: &str, labels: BTreeMap<String, String>) -> engine::Container {
         health: None,
         networks: Default::default(),
         addresses: Vec::new(),
+        hardware: Default::default(),
         ports: Vec::new(),
     }
 }
@@ -194,13 +195,22 @@ fn a_task_begins_in_the_first_of_its_overlays_at_the_address_that_it_was_given()
     let body = case.body();
     assert_eq!(body["HostConfig"]["NetworkMode"], "shop_front");
     let expected = json!({"EndpointsConfig": {
-        "shop_front": {"IPAMConfig": {"IPv4Address": "10.64.0.9"}},
+        "shop_front": {
+            "IPAMConfig": {"IPv4Address": "10.64.0.9"},
+            "MacAddress": "02:00:00:00:00:01",
+        },
     }});
     assert_eq!(
         body["NetworkingConfig"], expected,
         "two at once are too many for API 1.43"
     );
     assert_eq!(body["MacAddress"], "02:00:00:00:00:01");
+    case.revision.template.container.mac_address = None;
+    let first = &case.body()["NetworkingConfig"]["EndpointsConfig"]["shop_front"];
+    assert_eq!(
+        first["MacAddress"], "02:42:0a:40:00:09",
+        "the one that follows from the address"
+    );
 }
 
 #[test]

@@ -192,6 +192,7 @@ fn container(task: &str, incarnation: u64) -> Container {
         health: None,
         networks: Default::default(),
         addresses: Vec::new(),
+        hardware: Default::default(),
         ports: Vec::new(),
     }
 }
