@@ -76,6 +76,32 @@ impl Operation {
     }
 }
 
+impl Operation {
+    /// Whether it is about an entry of something that is there and stays: the kernel's word that it is done is all that there
+    /// is to know.
+    pub fn is_entry(&self) -> bool {
+        match self {
+            Self::Tables(_)
+            | Self::PutForwarding(..)
+            | Self::DeleteForwarding(_)
+            | Self::PutNeighbour(..)
+            | Self::DeleteNeighbour(..) => true,
+            Self::Remember(_)
+            | Self::AddLink(..)
+            | Self::SetLink(..)
+            | Self::DeleteLink(_)
+            | Self::AddAddress(..)
+            | Self::DeleteAddress(..)
+            | Self::PutRoute(..)
+            | Self::DeleteRoute(..)
+            | Self::AddRule(_)
+            | Self::DeleteRule(_)
+            | Self::Set(..)
+            | Self::SetHairpin(_) => false,
+        }
+    }
+}
+
 /// The kinds that [`Operation::kind`] tells apart.
 pub const KINDS: [&str; 9] = [
     "nftables",

@@ -2,7 +2,8 @@
 //!
 //! It knows nothing but the state that it was given, and needs nobody: with the manager gone it goes on with what it has,
 //! and after a crash or a reboot it begins with the last state on disk ([`Directory`]). Every pass looks at the whole kernel
-//! and plans anew, so it can be killed between any two operations.
+//! and plans anew, so it can be killed between any two operations. Only where a state leads to another by nothing but
+//! entries, the kernel is taken for what it was found to be last: the look that tells of drift comes after, with the next audit.
 //!
 //! Deliberately absent: where states come from, when to look again, and waiting for either: `app/agent.rs`.
 
@@ -12,14 +13,14 @@ mod tests;
 
 pub use directory::{Directory, Error as DirectoryError};
 
-use super::connections::{Tracked, is_stale};
+use super::connections::{Tracked, is_stale, may_be_stale};
 use super::dns::counts::NamesReport;
 use super::host::{self, Host};
 use super::kernel::Kernel;
 use super::nftables::guest::limit;
 use super::plan::{Operation, plan};
 use super::state::{self, Delta, State, StateRevision, Vni};
-use super::wanted::{GLOBAL_SETTINGS, Wanted, wanted};
+use super::wanted::{GLOBAL_SETTINGS, wanted};
 use crate::api::unit::{Incarnation, Term};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -118,6 +119,8 @@ pub struct Agent<H> {
     state: Option<State>,
     /// Settings of the whole namespace as they were before us.
     originals: BTreeMap<String, String>,
+    /// The kernel when it was found in order, with what was done since; `None`: it has to be looked at.
+    seen: Option<Kernel>,
     report: Report,
 }
 
@@ -136,6 +139,7 @@ impl<H: Host> Agent<H> {
             directory,
             state,
             originals,
+            seen: None,
             report: Report::default(),
         })
     }
@@ -175,8 +179,11 @@ impl<H: Host> Agent<H> {
             Ok(state) => {
                 self.report.needs_state = false;
                 self.report.removed = false;
-                self.state = Some(state);
-                self.renew();
+                let before = self.state.replace(state);
+                match before.is_some_and(|before| self.advance(&before)) {
+                    true => self.conclude_kept(Ok(())),
+                    false => self.renew(),
+                }
             }
             Err(error) => {
                 self.report.needs_state = error.is_retryable();
@@ -193,9 +200,36 @@ impl<H: Host> Agent<H> {
     /// Programs the state that it has, and keeps it on disk.
     pub fn renew(&mut self) {
         let done = self.converge(false);
-        // Also where something of it could not be done: what is tried again is this state, not the one before.
+        self.conclude_kept(done);
+    }
+
+    /// Keeps the state, also where something of it could not be done: what is tried again is this one, not the one before.
+    fn conclude_kept(&mut self, done: Result<(), Error>) {
         let kept = self.keep();
         self.conclude(done.and(kept));
+    }
+
+    /// Leads from one state to the next by the kernel as it was seen; false: that takes a look at it.
+    fn advance(&mut self, before: &State) -> bool {
+        let (Some(seen), Some(state)) = (self.seen.take(), self.state.clone()) else {
+            return false;
+        };
+        let wanted = wanted(&state, &seen);
+        let operations = plan(&seen, &wanted.kernel);
+        let is_enough = operations.iter().all(Operation::is_entry);
+        if !is_enough || self.host.act_all(&operations).is_err() {
+            return false;
+        }
+        if may_be_stale(before, &state) && self.cut(wanted.state.as_ref()).is_err() {
+            return false;
+        }
+        self.report.refused = wanted.refused;
+        let guests = seen.guests;
+        self.seen = Some(Kernel {
+            guests,
+            ..wanted.kernel
+        });
+        true
     }
 
     /// Looks whether the kernel is still what it should be, and mends what is not.
@@ -211,6 +245,7 @@ impl<H: Host> Agent<H> {
     /// # Errors
     /// The kernel or the directory refused: the same again goes on.
     pub fn remove(&mut self) -> Result<(), Error> {
+        self.seen = None;
         for _ in 0..ATTEMPTS {
             let found = self.host.look()?;
             let nothing = Kernel {
@@ -260,6 +295,7 @@ impl<H: Host> Agent<H> {
 
     /// Passes until there is nothing to do.
     fn converge(&mut self, is_drift: bool) -> Result<(), Error> {
+        self.seen = None;
         let Some(state) = self.state.clone() else {
             return Ok(());
         };
@@ -274,8 +310,9 @@ impl<H: Host> Agent<H> {
             let operations = plan(&found, &wanted.kernel);
             let Some(operation) = operations.last() else {
                 if attempt > 0 || !is_drift {
-                    self.cut(&wanted)?;
+                    self.cut(wanted.state.as_ref())?;
                 }
+                self.seen = Some(found);
                 return Ok(());
             };
             last = operation.kind();
@@ -290,15 +327,15 @@ impl<H: Host> Agent<H> {
                         .entry(operation.kind().to_owned())
                         .or_default() += 1;
                 }
-                self.host.act(operation)?;
             }
+            self.host.act_all(&operations)?;
         }
         Err(Error::Unsettled(last))
     }
 
     /// Cuts the connections that lead to nobody: after new ones no longer go there.
-    fn cut(&mut self, wanted: &Wanted) -> Result<(), Error> {
-        let Some(state) = &wanted.state else {
+    fn cut(&mut self, state: Option<&State>) -> Result<(), Error> {
+        let Some(state) = state else {
             return Ok(());
         };
         for connection in self.host.connections()? {

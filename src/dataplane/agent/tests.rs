@@ -578,6 +578,69 @@ fn connections_to_tasks_that_are_no_more_are_cut() {
 }
 
 #[test]
+fn a_change_of_entries_needs_no_look_and_the_next_audit_has_one() {
+    let state = example();
+    let mut agent = programmed(engine(), &state);
+    let gone = Ipv4Addr::new(10, 100, 1, 21);
+    let lost = (tunnel_name(Vni(4097)), gone);
+    // Somebody else was there meanwhile.
+    agent.host().kernel.neighbours.remove(&lost);
+    let looks = agent.host().looks;
+    let mut next = state.clone();
+    next.revision = StateRevision(8);
+    for service in next.virtual_addresses.values_mut() {
+        service.backends.remove(&gone);
+    }
+    agent.follow(Order::State(Box::new(next.clone())));
+    assert_eq!(agent.host().looks, looks);
+    assert_eq!(agent.report().programmed, Some(StateRevision(8)));
+    agent.audit();
+    assert!(agent.host().looks > looks);
+    assert_eq!(
+        agent.report().drift,
+        BTreeMap::from([("neighbour".to_owned(), 1)])
+    );
+    let pristine = programmed(engine(), &next).host().kernel.clone();
+    assert_eq!(agent.host().kernel, pristine);
+    // What the kernel refuses is looked at.
+    agent.host().kernel.tables.clear();
+    next.revision = StateRevision(9);
+    next.virtual_addresses.clear();
+    agent.follow(Order::State(Box::new(next.clone())));
+    assert_eq!(agent.report().trouble, None);
+    assert_eq!(agent.report().programmed, Some(StateRevision(9)));
+    let pristine = programmed(engine(), &next).host().kernel.clone();
+    assert_eq!(agent.host().kernel, pristine);
+    // A task that goes takes its connections along.
+    let dead = Connection {
+        protocol: 6,
+        destination: gone,
+        port: Port(80),
+        target: gone,
+        is_translated: true,
+        answer: Answer {
+            from: gone,
+            to: [10, 100, 1, 11].into(),
+            from_port: Port(80),
+            to_port: Port(40_000),
+        },
+        mark: 0,
+        handle: Vec::new(),
+    };
+    agent.host().tracked.push(dead);
+    let looks = agent.host().looks;
+    for network in next.networks.values_mut() {
+        network.tasks.remove(&gone);
+    }
+    for port in next.ports.values_mut() {
+        port.backends.remove(&gone);
+    }
+    agent.follow(Order::State(Box::new(next)));
+    assert_eq!(agent.host().looks, looks);
+    assert_eq!(agent.host().tracked, []);
+}
+
+#[test]
 fn a_change_that_does_not_fit_asks_for_the_whole_state() {
     let state = example();
     let mut agent = programmed(engine(), &state);

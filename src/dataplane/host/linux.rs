@@ -6,6 +6,7 @@ use crate::dataplane::constants::{MARK, MARK_MASK, RULE_BEHIND, RULE_PAST, TABLE
 use crate::dataplane::kernel::{
     Action, Forwarding, Kernel, Link, LinkKind, Other, Route, Rule, is_ours,
 };
+use crate::dataplane::netlink::message::Message;
 use crate::dataplane::netlink::route::{self, kind};
 use crate::dataplane::netlink::socket::{Family as Protocol, Socket};
 use crate::dataplane::netlink::{self, conntrack};
@@ -207,6 +208,30 @@ impl Linux {
         Ok(())
     }
 
+    /// The message for an operation on an entry: those that come by the thousand.
+    fn entry(&self, operation: &Operation) -> Result<Option<Message>, Error> {
+        Ok(Some(match operation {
+            Operation::PutForwarding(key, target) => {
+                route::put_forwarding(self.index(&key.link)?, key.mac, *target)
+            }
+            Operation::DeleteForwarding(key) => {
+                route::delete_forwarding(self.index(&key.link)?, key.mac, key.place)
+            }
+            Operation::PutNeighbour(link, address, mac) => {
+                route::put_neighbour(self.index(link)?, *address, *mac)
+            }
+            Operation::DeleteNeighbour(link, address) => {
+                route::delete_neighbour(self.index(link)?, *address)
+            }
+            _ => return Ok(None),
+        }))
+    }
+
+    fn change_entries(&mut self, messages: Vec<Message>) -> Result<(), Error> {
+        let doing = "change neighbours and forwarding entries";
+        Ok(self.route.requests(doing, messages)?)
+    }
+
     fn put_link(&mut self, name: &str, link: &Link) -> Result<(), Error> {
         let index = self.index(name)?;
         let bridge = match &link.bridge {
@@ -341,28 +366,13 @@ impl Host for Linux {
                 "delete an address",
                 route::set_address(self.index(link)?, *address, false),
             ),
-            Operation::PutForwarding(key, target) => {
-                let index = self.index(&key.link)?;
-                (
-                    "put a forwarding entry",
-                    route::put_forwarding(index, key.mac, *target),
-                )
+            Operation::PutForwarding(..)
+            | Operation::DeleteForwarding(_)
+            | Operation::PutNeighbour(..)
+            | Operation::DeleteNeighbour(..) => {
+                let message = self.entry(operation)?;
+                return self.change_entries(message.into_iter().collect());
             }
-            Operation::DeleteForwarding(key) => {
-                let index = self.index(&key.link)?;
-                (
-                    "delete a forwarding entry",
-                    route::delete_forwarding(index, key.mac, key.place),
-                )
-            }
-            Operation::PutNeighbour(link, address, mac) => (
-                "put a neighbour",
-                route::put_neighbour(self.index(link)?, *address, *mac),
-            ),
-            Operation::DeleteNeighbour(link, address) => (
-                "delete a neighbour",
-                route::delete_neighbour(self.index(link)?, *address),
-            ),
             Operation::PutRoute(table, to, route) => {
                 let through = (route.gateway, self.index(&route.link)?);
                 ("put a route", route::set_route(*table, *to, through, true))
@@ -382,6 +392,20 @@ impl Host for Linux {
             ),
         };
         Ok(self.route.request(doing, message)?)
+    }
+
+    fn act_all(&mut self, operations: &[Operation]) -> Result<(), Error> {
+        let mut row = Vec::new();
+        for operation in operations {
+            match self.entry(operation)? {
+                Some(message) => row.push(message),
+                None => {
+                    self.change_entries(std::mem::take(&mut row))?;
+                    self.act(operation)?;
+                }
+            }
+        }
+        self.change_entries(row)
     }
 
     fn connections(&mut self) -> Result<Vec<Connection>, Error> {

@@ -22,6 +22,8 @@ pub struct Memory {
     pub tracked: Vec<Connection>,
     /// Operations that it still does before it refuses everything; `None`: it never does.
     pub budget: Option<usize>,
+    /// How often it was looked at.
+    pub looks: usize,
 }
 
 fn refused(doing: &str, errno: Errno) -> Error {
@@ -38,6 +40,7 @@ fn exists(doing: &str, is_there: bool) -> Result<(), Error> {
 
 impl Host for Memory {
     fn look(&mut self) -> Result<Kernel, Error> {
+        self.looks += 1;
         Ok(self.kernel.clone())
     }
 

@@ -32,6 +32,17 @@ pub trait Host: Send {
     /// The kernel refused it: nothing of it was done.
     fn act(&mut self, operation: &Operation) -> Result<(), Error>;
 
+    /// Does one thing after another; what is of one kind in a row may be told in one go.
+    ///
+    /// # Errors
+    /// The kernel refused one: all before it were done, those behind it may not be.
+    fn act_all(&mut self, operations: &[Operation]) -> Result<(), Error> {
+        for operation in operations {
+            self.act(operation)?;
+        }
+        Ok(())
+    }
+
     /// The connections that it tracks.
     ///
     /// # Errors

@@ -25,6 +25,9 @@ const SEND_BUFFER: usize = 64 << 20;
 /// Room for what the kernel answers or tells meanwhile.
 const RECEIVE_BUFFER: usize = 8 << 20;
 
+/// How many requests are told in one go: were all refused, the answers would fit into the buffer for them.
+const PART: usize = 1_000;
+
 /// The largest datagram of a dump: the kernel makes them as large as the reader's buffer, up to 32 KiB.
 const DATAGRAM: usize = 64 << 10;
 
@@ -99,6 +102,35 @@ impl Socket {
             ERROR if sequence == last => Some(code(body)),
             _ => None,
         })
+    }
+
+    /// Asks for many things, one after another, and waits until all were done or one was not.
+    ///
+    /// The kernel says by itself what it refuses; only the last of each part is asked for an answer.
+    pub(in crate::dataplane) fn requests(
+        &mut self,
+        doing: &str,
+        mut messages: Vec<Message>,
+    ) -> Result<(), Error> {
+        for part in messages.chunks_mut(PART) {
+            let first = self.sequence + 1;
+            let mut bytes = Vec::new();
+            if let Some(last) = part.last_mut() {
+                last.flags |= flag::ACK;
+            }
+            for message in part {
+                self.sequence += 1;
+                message.write(self.sequence, &mut bytes);
+            }
+            let last = self.sequence;
+            self.send(doing, &bytes)?;
+            self.answers(doing, |kind, sequence, body| match kind {
+                ERROR if sequence == last => Some(code(body)),
+                ERROR if (first..last).contains(&sequence) => Some(Err(code(body).err()?)),
+                _ => None,
+            })?;
+        }
+        Ok(())
     }
 
     /// Lists what the message asks for; `each` gets every item's type and body.
