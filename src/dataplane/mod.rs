@@ -7,7 +7,7 @@
 //! | # | The datum | Where |
 //! |---|---|---|
 //! | 1 | what should be: a state, or a change of one | `state.rs`, `delta.rs` (computed in `controllers/network/state.rs`) |
-//! | 2 | the kernel that it means | `wanted.rs`, `nftables/elements.rs`, `nftables/rules.rs` |
+//! | 2 | the kernel that it means | `wanted.rs`, `nftables/elements.rs`, `nftables/rules.rs`, `nftables/bridge.rs` |
 //! | 3 | the kernel that is there | `host/linux.rs`, `netlink/`, `nftables/decode.rs` |
 //! | 4 | operations from one to the other | `plan.rs`, `nftables/diff.rs` |
 //! | 5 | messages to the kernel | `netlink/route.rs`, `nftables/encode.rs` |
@@ -20,10 +20,14 @@
 //! # How packets go
 //!
 //! *Router.* Each node is a router for its overlays, with one hardware address for all of them that holds the node's own
-//! address. Bridges do not forward between tasks: every frame of a task is lifted into the node's IP stack, which sends it on
-//! to the local task or, in VXLAN, to the router of the task's node. So a node needs one forwarding entry for each other
-//! node, however many tasks there are, and address translation works whether bridges call iptables or not. The price is a
-//! pass through two IP stacks between nodes.
+//! address. A frame of a task is lifted into the node's IP stack, which sends it on to the local task or, in VXLAN, to the
+//! router of the task's node: with one forwarding entry for each other node, and address translation that works whether
+//! bridges call iptables or not. The price is a pass through two IP stacks between nodes.
+//!
+//! *Bridges.* What two tasks say to each other over TCP and UDP needs no translation, so it stays on the bridges, with a
+//! forwarding entry for each task: where both containers were seen with the hardware address that follows from their own
+//! ([`state::Network::bridged`]). Others, whose engine or user gave them another, are lifted. `nftables/bridge.rs` says what
+//! else is, and how answers to virtual addresses are told from what only looks like them.
 //!
 //! *Virtual addresses* are nobody's: the VXLAN device answers for them with the node's router, and maps of nf_tables choose
 //! a task. *Published ports* keep the client's address; `nftables/rules.rs` says how answers find their way back.
@@ -37,7 +41,8 @@
 //!
 //! The managers' half, who starts agents and tells them states, is `controllers/task/agent`.
 //!
-//! Deliberately absent, for now: IPv6, iptables-legacy, encryption, and the faster form in which frames between tasks stay on the bridges.
+//! Deliberately absent, for now: IPv6, iptables-legacy, encryption, and translation in tasks' own namespaces, which would spare virtual
+//! addresses a pass through an IP stack.
 
 pub mod address;
 pub mod agent;

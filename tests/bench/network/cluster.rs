@@ -10,6 +10,7 @@ use crate::support::fleet::{Fleet, Transport};
 use crate::support::image;
 use crate::support::node::Node;
 use crate::support::process::owner;
+use skep::dataplane::address::Mac;
 use skep::dataplane::kernel::bridge_name;
 use std::net::Ipv4Addr;
 
@@ -169,7 +170,7 @@ async fn task(node: &Node, network: &str, name: &str, address: Option<Ipv4Addr>)
     let mut command: Vec<String> = ["run", "--detach", "--name", name].map(String::from).into();
     command.push("--network".into());
     match address {
-        Some(address) => command.push(format!("name={network},ip={address}")),
+        Some(address) => command.push(format!("name={network},ip={address}{}", mac(node, address))),
         None => command.push(network.into()),
     }
     command.extend([image::BUSYBOX, "sleep", "1000000"].map(String::from));
@@ -183,6 +184,15 @@ async fn task(node: &Node, network: &str, name: &str, address: Option<Ipv4Addr>)
     Task {
         space: Space::inside(&id(&node.container).await, process),
         address: address.parse().expect("an engine gives IPv4 addresses"),
+    }
+}
+
+/// The hardware address that follows from an address, where the engine would not give it by itself.
+fn mac(node: &Node, address: Ipv4Addr) -> String {
+    match node.version {
+        // Before API 1.44 there is no such option.
+        "20.10" => String::new(),
+        _ => format!(",mac-address={}", Mac::of_container(address)),
     }
 }
 

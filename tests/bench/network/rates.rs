@@ -214,9 +214,10 @@ fn report(
     Report {
         name,
         about: format!(
-            "{about}, beside {}, on engines {}, {} rounds",
+            "{about}, beside {}, on engines {}, {:?}, {} rounds",
             beside.name(),
             cluster.version,
+            states::form(),
             ours.throughput.len()
         ),
         samples,

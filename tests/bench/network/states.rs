@@ -35,6 +35,22 @@ pub(super) const ECHO_BOTH: u16 = 8_003;
 /// Swarm's VXLAN has the port that is meant for it.
 const VXLAN_PORT: Port = Port(4_799);
 
+/// Whether frames between tasks stay on bridges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Bridged,
+    Lifted,
+}
+
+/// `FORM=`: `bridged`, as managers have it, or `lifted`.
+pub(super) fn form() -> Form {
+    match std::env::var("FORM").as_deref() {
+        Err(_) | Ok("bridged") => Form::Bridged,
+        Ok("lifted") => Form::Lifted,
+        Ok(other) => panic!("FORM={other} is neither bridged nor lifted"),
+    }
+}
+
 /// The overlay with its tasks and services, for node 1 or 2.
 pub(super) fn base(node: usize, addresses: [Ipv4Addr; 2]) -> State {
     let nodes = [NodeIndex(1), NodeIndex(2)];
@@ -46,7 +62,10 @@ pub(super) fn base(node: usize, addresses: [Ipv4Addr; 2]) -> State {
         internal: false,
         nodes: nodes.into(),
         tasks: [(client, nodes[0]), (here, nodes[0]), (there, nodes[1])].into(),
-        bridged: Default::default(),
+        bridged: match form() {
+            Form::Bridged => TASKS.into(),
+            Form::Lifted => BTreeSet::new(),
+        },
     };
     let translated = Server::Translated;
     State {
@@ -110,6 +129,9 @@ pub(super) fn add_services(state: &mut State, services: u32, backends: u32) {
         let tasks: BTreeSet<Ipv4Addr> = tasks.collect();
         let placed = tasks.iter().map(|task| (*task, NodeIndex(2)));
         network.tasks.extend(placed);
+        if form() == Form::Bridged {
+            network.bridged.extend(&tasks);
+        }
         all.insert(other_service(number), service(tasks));
     }
     state.virtual_addresses.extend(all);
