@@ -233,6 +233,16 @@ async fn tasks_on_engines_of_several_versions_reach_each_other_and_leave_no_trac
     }
     world.passed("every node has its agent, and tasks start once it has programmed them");
 
+    for seen in world.tasks("both").await {
+        let status = seen.status.expect("it runs");
+        let bridged: BTreeSet<IpAddr> = status.bridged.into_iter().map(IpAddr::V4).collect();
+        assert_eq!(bridged, status.addresses.into_iter().collect());
+        assert_eq!(bridged.len(), 2, "it is on two networks");
+    }
+    world.passed(
+        "every engine gives tasks the hardware addresses that keep their frames on bridges",
+    );
+
     world.all_hear("web", "web").await;
     let web = world.virtual_address("web").await;
     for place in world.places("web").await {
