@@ -1,6 +1,7 @@
 //! Connections that the kernel tracks, and which of them lead to nobody. Pure.
 
 use super::constants::{MARK, MARK_MASK};
+use super::shared::Shared;
 use super::state::{Network, PublishedKey, PublishedPort, State, Vni};
 use crate::api::service::Protocol;
 use crate::api::unit::Port;
@@ -81,13 +82,13 @@ pub fn is_stale(connection: &Connection, state: &State) -> bool {
 /// Whether a change from one state to another may have made a connection stale: a task is no more, or a port of UDP leads
 /// somewhere.
 pub fn may_be_stale(before: &State, after: &State) -> bool {
-    let is_gone = |(vni, network): (&Vni, &Network)| {
+    let is_gone = |(vni, network): (&Vni, &Shared<Network>)| {
         let now = after.networks.get(vni);
         let mut tasks = network.tasks.keys();
         tasks.any(|task| now.is_none_or(|now| !now.tasks.contains_key(task)))
     };
-    let is_new = |(key, port): (&PublishedKey, &PublishedPort)| {
-        let was_empty = |port: &PublishedPort| port.backends.is_empty();
+    let is_new = |(key, port): (&PublishedKey, &Shared<PublishedPort>)| {
+        let was_empty = |port: &Shared<PublishedPort>| port.backends.is_empty();
         key.protocol == Protocol::Udp
             && !port.backends.is_empty()
             && before.ports.get(key).is_none_or(was_empty)

@@ -250,7 +250,9 @@ impl State {
 
     fn network(&mut self, vni: Vni) -> Result<&mut Network, Error> {
         let network = self.networks.get_mut(&vni);
-        network.ok_or_else(|| Error::Invalid(format!("there is no network {}", vni.0)))
+        let network =
+            network.ok_or_else(|| Error::Invalid(format!("there is no network {}", vni.0)))?;
+        Ok(network)
     }
 
     /// Whether the state can be programmed as it stands.

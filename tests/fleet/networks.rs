@@ -233,15 +233,19 @@ async fn tasks_on_engines_of_several_versions_reach_each_other_and_leave_no_trac
     }
     world.passed("every node has its agent, and tasks start once it has programmed them");
 
-    for seen in world.tasks("both").await {
-        let status = seen.status.expect("it runs");
-        let bridged: BTreeSet<IpAddr> = status.bridged.into_iter().map(IpAddr::V4).collect();
-        assert_eq!(bridged, status.addresses.into_iter().collect());
-        assert_eq!(bridged.len(), 2, "it is on two networks");
+    for (name, networks) in [("web", 1), ("both", 2)] {
+        for seen in world.tasks(name).await {
+            let status = seen.status.expect("it runs");
+            let all: BTreeSet<IpAddr> = status.addresses.into_iter().collect();
+            let bridged: BTreeSet<IpAddr> = status.bridged.into_iter().map(IpAddr::V4).collect();
+            assert_eq!(all.len(), networks);
+            // Engine 28 chooses for the networks that a container joins after it was made.
+            let is_so = bridged.is_subset(&all) && !bridged.is_empty();
+            assert!(is_so, "{name}: {bridged:?} of {all:?}");
+        }
     }
-    world.passed(
-        "every engine gives tasks the hardware addresses that keep their frames on bridges",
-    );
+    world
+        .passed("every engine gives tasks the hardware address that keeps their frames on bridges");
 
     world.all_hear("web", "web").await;
     let web = world.virtual_address("web").await;

@@ -86,7 +86,8 @@ fn has_others(cache: &Cache, acknowledged: &Acknowledged) -> bool {
 impl Endpoint {
     /// Its configuration in the engine's words. No aliases: names are not the engine's business, which answers for them
     /// before anybody else, and only of its own containers. Before API 1.44 the hardware address is ignored, and given by the
-    /// same rule; engines from 28 would give any.
+    /// same rule. Engine 28 would give any, and does for the networks that a container joins after it was made: there the
+    /// task's frames pass the routers.
     pub fn config(&self) -> Value {
         json!({
             "IPAMConfig": {"IPv4Address": self.address.to_string()},
