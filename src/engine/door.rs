@@ -81,7 +81,7 @@ pub struct Container {
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
     /// The hardware addresses of those, as the engine writes them.
-    pub hardware: BTreeMap<IpAddr, String>,
+    pub hardware: Arc<BTreeMap<IpAddr, String>>,
     /// Its open host ports, with the numbers that the engine chose.
     pub ports: Vec<HostPort>,
 }

@@ -114,7 +114,7 @@ pub(super) fn container(answer: Value) -> Result<Container, serde_json::Error> {
         health: inspect.state.health.and_then(|h| health(&h.status)),
         networks: Arc::new(inspect.network_settings.networks.keys().cloned().collect()),
         addresses: addresses(&inspect.network_settings.networks),
-        hardware: hardware(&inspect.network_settings.networks),
+        hardware: Arc::new(hardware(&inspect.network_settings.networks)),
         ports: ports(&inspect.network_settings.ports),
     })
 }

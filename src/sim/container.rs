@@ -104,7 +104,7 @@ impl SimContainer {
         self.seen.exit_code = exit_code;
         self.seen.ports.clear();
         self.seen.addresses.clear();
-        self.seen.hardware.clear();
+        self.seen.hardware = Default::default();
     }
 }
 

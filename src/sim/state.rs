@@ -177,7 +177,7 @@ impl State {
         let addresses = self.join(id)?;
         let container = self.get(id)?;
         container.run(now, ports, health);
-        container.seen.hardware = overlays::hardware(&container.endpoints);
+        container.seen.hardware = Arc::new(overlays::hardware(&container.endpoints));
         container.seen.addresses = addresses;
         self.begin_agent(id);
         self.witness(id, Happening::Started);
