@@ -36,7 +36,8 @@
 //!
 //! - Networks are isolated before the first link of one exists, and a way is there before anybody is sent on it.
 //! - Entries are replaced, never added beside each other; a plan for what is there already is empty.
-//! - Only what is ours by name or number is touched; of Docker's tables, one rule in the chain that is there for it.
+//! - Only what is ours by name or number is touched; of Docker's tables, one rule in the chain that is there for it, and the
+//!   engine's own jump to that chain where it is out of order.
 //! - What was made can be taken away without a trace, and settings of the namespace are put back.
 //!
 //! The managers' half, who starts agents and tells them states, is `controllers/task/agent`.

@@ -160,7 +160,13 @@ fn what_hands_change_is_mended_and_counted() {
         ),
         ("nftables", "iptables -F DOCKER-USER".to_owned()),
         ("nftables", "iptables -I DOCKER-USER -j RETURN".to_owned()),
+        // As engines 20.10 and 26 do with live-restore.
+        (
+            "nftables",
+            "iptables -I FORWARD -j DOCKER-ISOLATION".to_owned(),
+        ),
     ];
+    cluster.node(1).space.run("iptables -N DOCKER-ISOLATION");
     for (kind, line) in by_hand {
         let before = cluster.node(1).drift(kind);
         let space = &cluster.node(1).space;
@@ -176,6 +182,12 @@ fn what_hands_change_is_mended_and_counted() {
         });
         works(&cluster);
     }
+    // The engine knows its jump in the place where it put it itself.
+    let space = &cluster.node(1).space;
+    space.run("iptables -C FORWARD -j DOCKER-USER");
+    let forward = space.run("iptables -S FORWARD");
+    let first = forward.lines().find(|line| line.starts_with("-A"));
+    assert_eq!(first, Some("-A FORWARD -j DOCKER-USER"), "{forward}");
 }
 
 #[test]

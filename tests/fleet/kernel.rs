@@ -5,6 +5,7 @@ use crate::networks::Place;
 use crate::support::docker::{docker, run};
 use crate::support::node::Node;
 use crate::world::{World, until_soon};
+use skep::api::allocation::{Allocation, Owner};
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use tokio::process::Command;
@@ -120,7 +121,6 @@ impl Shown {
 impl World {
     /// The addresses by which a node's routes name the others: by the indexes that the store has given them.
     async fn next_hops(&self, node: &Node) -> BTreeSet<Ipv4Addr> {
-        use skep::api::allocation::{Allocation, Owner};
         let given = self.records::<Allocation>("/skep/allocations/nodes/").await;
         let others = given.into_iter().filter_map(|(index, given)| {
             let index: u16 = index.parse().ok()?;

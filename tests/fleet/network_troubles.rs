@@ -4,11 +4,13 @@ use crate::ingress::{ask, port};
 use crate::kernel::{bridge_of, tunnel, within};
 use crate::networks::Place;
 use crate::support::fleet::Transport;
+use crate::support::image::BUSYBOX;
 use crate::support::node::Node;
 use crate::world::{SLEEP, World, until_soon};
 use skep::api::cluster::Manager;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -91,6 +93,7 @@ async fn networks_outlive_what_happens_to_kernels_engines_nodes_and_managers() {
     partition(&world).await;
     manager_away(&mut world).await;
     another_address(&mut world).await;
+    live_restore(&world).await;
 }
 
 /// Somebody changes kernels by hand.
@@ -325,4 +328,49 @@ async fn another_address(world: &mut World) {
     world.node_is("n3", "ready", "").await;
     world.web_works().await;
     world.passed("a node that has another address is found again");
+}
+
+/// Engines that leave containers running while they are away put their own rules in another order.
+async fn live_restore(world: &World) {
+    for node in &world.fleet.nodes {
+        let switch =
+            "mkdir -p /etc/docker; echo '{\"live-restore\": true}' >/etc/docker/daemon.json";
+        node.exec(switch).await;
+        restart(node, "TERM").await;
+    }
+    world.web_works().await;
+    for node in &world.fleet.nodes {
+        let run = [
+            "run", "--detach", "--name", "beside", BUSYBOX, "sleep", "1000000",
+        ];
+        node.docker(&run).await;
+    }
+    let before = world.settled("web", 3).await;
+    for node in &world.fleet.nodes {
+        restart(node, "TERM").await;
+    }
+    world.nodes_are_ready().await;
+    world.web_works().await;
+    let after = world.settled("web", 3).await;
+    assert_eq!(after, before, "containers ran on");
+    for node in &world.fleet.nodes {
+        // Containers of the engine's own bridge use published ports as everybody does.
+        let url = format!("http://{}:8080/", node.address);
+        let ask = ["exec", "beside", "wget", "-q", "-O", "-", &url];
+        let mut heard = BTreeSet::new();
+        until_soon(
+            &format!("a container of {} reaches all", node.name),
+            async || {
+                let asked =
+                    tokio::time::timeout(Duration::from_secs(4), node.try_docker(&ask)).await;
+                match asked {
+                    Ok(Ok(said)) => drop(heard.insert(said)),
+                    failed => eprintln!("    beside on {}: {failed:?}", node.name),
+                }
+                (heard.len() == 3).then_some(())
+            },
+        )
+        .await;
+    }
+    world.passed("engines restart beside running containers, which lose nothing");
 }

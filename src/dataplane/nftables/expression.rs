@@ -55,6 +55,7 @@ pub(super) enum Verdict<'a> {
     Drop,
     Accept,
     Goto(&'a str),
+    Jump(&'a str),
 }
 
 /// An expression.
@@ -81,12 +82,15 @@ pub(super) fn value(bytes: &[u8]) -> Attributes {
 
 /// A verdict as the kernel reads it.
 pub(super) fn verdict_value(verdict: &Verdict<'_>) -> Attributes {
-    // NF_DROP, NF_ACCEPT, NFT_GOTO.
+    // NF_DROP, NF_ACCEPT, NFT_GOTO, NFT_JUMP.
     let inner = match verdict {
         Verdict::Drop => Attributes::new().be32(1, 0),
         Verdict::Accept => Attributes::new().be32(1, 1),
         Verdict::Goto(chain) => Attributes::new()
             .be32(1, (-4_i32).cast_unsigned())
+            .text(2, chain),
+        Verdict::Jump(chain) => Attributes::new()
+            .be32(1, (-3_i32).cast_unsigned())
             .text(2, chain),
     };
     Attributes::new().nest(2, inner)

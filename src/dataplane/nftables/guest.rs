@@ -1,9 +1,13 @@
-//! Our one rule in a chain of Docker's: what has our mark passes. Pure.
+//! Our one rule in a chain of Docker's: what has our mark passes; and the jump to that chain, in its place. Pure.
 //!
 //! Engines up to 28, and 29 with iptables, have the chain DOCKER-USER for it, before their own rules that would drop what
 //! comes to a task from anywhere but its bridge. iptables made that chain, so the rule is in iptables' own form: a native
 //! expression there makes iptables call the whole chain incompatible, and engines then move the jump to it. Engine 29 with
 //! nftables has a table of its own, where a native rule stands first.
+//!
+//! Engines put the jump to DOCKER-USER before those to their own chains. After a restart beside running containers (live-restore)
+//! 20.10 and 26 have it behind one of them, which drops what goes from one bridge to another: it is moved to the place where the engine
+//! itself puts it whenever a network is made, and stays there when all that is ours goes.
 //!
 //! Deliberately absent: iptables-legacy, which nf_tables does not see. Where an engine has its chains there, it is said.
 
@@ -15,23 +19,29 @@ use crate::dataplane::constants::{MARK, MARK_MASK};
 use crate::dataplane::netlink::message::{attribute, attributes, text};
 use std::collections::BTreeMap;
 
-/// A chain of Docker's.
+/// The chain that is there for rules of others.
+const DOCKER_USER: &str = "DOCKER-USER";
+
+/// A chain of Docker's, or one that leads there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Chain {
     /// DOCKER-USER of iptables.
     DockerUser,
+    /// FORWARD of iptables, with the jump to DOCKER-USER.
+    Forward,
     /// `filter-FORWARD` of Engine 29's own table.
     DockerBridges,
 }
 
 impl Chain {
     /// All of them.
-    pub(in crate::dataplane) const ALL: [Self; 2] = [Self::DockerUser, Self::DockerBridges];
+    pub(in crate::dataplane) const ALL: [Self; 3] =
+        [Self::DockerUser, Self::Forward, Self::DockerBridges];
 
     /// Its table's name.
     pub(in crate::dataplane) fn table(self) -> &'static str {
         match self {
-            Self::DockerUser => "filter",
+            Self::DockerUser | Self::Forward => "filter",
             Self::DockerBridges => "docker-bridges",
         }
     }
@@ -39,12 +49,13 @@ impl Chain {
     /// Its name.
     pub(in crate::dataplane) fn name(self) -> &'static str {
         match self {
-            Self::DockerUser => "DOCKER-USER",
+            Self::DockerUser => DOCKER_USER,
+            Self::Forward => "FORWARD",
             Self::DockerBridges => "filter-FORWARD",
         }
     }
 
-    /// Our rule.
+    /// Our rule, or the engine's jump as iptables makes it.
     fn rule(self) -> Rule {
         let accept = verdict(&Verdict::Accept);
         match self {
@@ -52,6 +63,10 @@ impl Chain {
             Self::DockerUser => Rule {
                 tag: String::new(),
                 body: body([connmark(MARK, MARK_MASK), counter(), accept]),
+            },
+            Self::Forward => Rule {
+                tag: String::new(),
+                body: body([counter(), verdict(&Verdict::Jump(DOCKER_USER))]),
             },
             Self::DockerBridges => {
                 let ours = [
@@ -69,9 +84,24 @@ impl Chain {
     fn is_ours(self, listed: &ListedRule) -> bool {
         match self {
             Self::DockerUser => attributes(&listed.body).any(|(_, one)| is_connmark(one)),
+            Self::Forward => jump(listed).is_some_and(|to| to == DOCKER_USER),
             Self::DockerBridges => listed.rule == self.rule(),
         }
     }
+}
+
+/// The chain that a rule of one expression and a counter jumps to.
+fn jump(listed: &ListedRule) -> Option<String> {
+    let inner = |bytes, kind| attribute(bytes, kind).unwrap_or_default();
+    let mut names = attributes(&listed.body).map(|(_, one)| text(inner(one, 1)));
+    if !names.all(|name| name == "counter" || name == "immediate") {
+        return None;
+    }
+    let targets = attributes(&listed.body).filter_map(|(_, one)| {
+        let verdict = inner(inner(inner(one, 2), 2), 2);
+        (text(inner(one, 1)) == "immediate").then(|| text(inner(verdict, 2)))
+    });
+    targets.last().filter(|target| !target.is_empty())
 }
 
 /// Whether a listed expression is iptables' match of our mark.
@@ -88,20 +118,26 @@ fn is_connmark(expression: &[u8]) -> bool {
 /// What was found of a chain that is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// The first rule by its handle, if it is ours.
+    /// The rule that is in its place, by its handle: ours as the first of all, or the jump before those to Docker's own chains.
     pub first: Option<u64>,
-    /// Our rules that are not the first.
+    /// Such rules elsewhere.
     pub others: Vec<u64>,
 }
 
 /// What there is of ours in a chain of which these are the rules.
 pub(in crate::dataplane) fn find(chain: Chain, rules: &[ListedRule]) -> Found {
+    // An administrator's own rules may stand before the jump.
+    let matters = |rule: &&ListedRule| match chain {
+        Chain::DockerUser | Chain::DockerBridges => true,
+        Chain::Forward => jump(rule).is_some_and(|to| to.starts_with("DOCKER")),
+    };
     let ours = |rule: &&ListedRule| chain.is_ours(rule);
-    let first = rules.first().filter(ours).map(|rule| rule.handle);
-    let others = rules.iter().skip(usize::from(first.is_some()));
+    let first = rules.iter().find(matters).filter(ours);
+    let first = first.map(|rule| rule.handle);
+    let handles = rules.iter().filter(ours).map(|rule| rule.handle);
     Found {
         first,
-        others: others.filter(ours).map(|rule| rule.handle).collect(),
+        others: handles.filter(|handle| Some(*handle) != first).collect(),
     }
 }
 
@@ -111,7 +147,7 @@ pub(in crate::dataplane) fn limit(
     chains: &BTreeMap<Chain, Found>,
     has_legacy: bool,
 ) -> Option<&'static str> {
-    let is_hidden = has_legacy && chains.is_empty();
+    let is_hidden = has_legacy && chains.keys().all(|chain| *chain == Chain::Forward);
     is_hidden.then_some(
         "its engine has its rules in iptables-legacy, where the agent reaches none: they drop what comes to tasks through \
         published ports. Let the engine use nf_tables (update-alternatives --set iptables /usr/sbin/iptables-nft, then restart it), \
@@ -120,8 +156,13 @@ pub(in crate::dataplane) fn limit(
     )
 }
 
-/// The changes that make our rule the first of the chain and the only one of ours, or take all away.
+/// The changes that make our rule the first of the chain and the only one of ours, or take all away. A jump is moved, and
+/// neither made nor taken away.
 pub(in crate::dataplane) fn mend(chain: Chain, found: &Found, is_wanted: bool) -> Vec<Change> {
+    let is_jump = chain == Chain::Forward;
+    if is_jump && (!is_wanted || found.first.is_some() || found.others.is_empty()) {
+        return Vec::new();
+    }
     let gone = found
         .first
         .iter()

@@ -13,7 +13,7 @@
 //! | `elements.rs` | what the sets and maps hold for a state |
 //! | `diff.rs` | from one ruleset to another |
 //! | `encode.rs`, `decode.rs` | changes as one atomic batch; what the kernel lists |
-//! | `guest.rs` | our one rule in Docker's own chain |
+//! | `guest.rs` | our one rule in Docker's own chain, and the jump there |
 //!
 //! Invariants:
 //! - Only elements change while services come and go: a chain per *number* of backends, never one per service.

@@ -4,6 +4,7 @@ use super::decode::{self, ListedRule, joined};
 use super::diff::{Step, diff};
 use super::elements::ruleset;
 use super::encode::batch;
+use super::expression::{Expression, Verdict, body, connmark, counter, verdict};
 use super::guest::{self, Found, find, mend};
 use super::ruleset::{Element, Rule, Ruleset};
 use super::tables::name;
@@ -120,7 +121,7 @@ fn a_rule_that_another_put_between_ours_is_thrown_out() {
 
 #[test]
 fn our_rule_is_the_first_of_dockers_chain_and_the_only_one_of_ours() {
-    for chain in guest::Chain::ALL {
+    for chain in [guest::Chain::DockerUser, guest::Chain::DockerBridges] {
         let put = |found: &Found| mend(chain, found, true);
         let mut ours: Vec<ListedRule> = read_back(&batch(&put(&Found::default()))).1;
         let ours = ours.pop().expect("it is put");
@@ -166,4 +167,46 @@ fn our_rule_is_the_first_of_dockers_chain_and_the_only_one_of_ours() {
             .collect();
         assert_eq!(gone, [Step::DeleteRule(chain.name().into(), 6)]);
     }
+}
+
+#[test]
+fn the_jump_to_dockers_chain_is_put_before_those_to_its_own_and_nowhere_else() {
+    let chain = guest::Chain::Forward;
+    let user = [counter(), verdict(&Verdict::Jump("DOCKER-USER"))];
+    let own = [
+        counter(),
+        verdict(&Verdict::Jump("DOCKER-ISOLATION-STAGE-1")),
+    ];
+    let administrators = [
+        connmark(1, 1),
+        counter(),
+        verdict(&Verdict::Jump("DOCKER-SHOP")),
+    ];
+    let listed = |handle: u64, expressions: [Expression; 2]| ListedRule {
+        chain: chain.name().into(),
+        handle,
+        rule: Rule {
+            tag: String::new(),
+            body: Vec::new(),
+        },
+        body: body(expressions),
+    };
+    let (user, own) = (listed(5, user), listed(6, own));
+    let first = ListedRule {
+        body: body(administrators),
+        ..listed(4, [counter(), counter()])
+    };
+    let fine = find(chain, &[first.clone(), user.clone(), own.clone()]);
+    assert_eq!((fine.first, fine.others.len()), (Some(5), 0));
+    assert_eq!(mend(chain, &fine, true), []);
+    let behind = find(chain, &[first, own.clone(), user]);
+    let steps = mend(chain, &behind, true).into_iter();
+    let steps: Vec<Step> = steps.map(|change| change.step).collect();
+    assert_eq!(steps[0], Step::DeleteRule("FORWARD".into(), 5));
+    assert!(matches!(&steps[1], Step::PrependRule(to, _) if to == "FORWARD"));
+    assert_eq!(steps.len(), 2);
+    // Without a network it is the engine's, in any place; and where there is none, none is made.
+    assert_eq!(mend(chain, &behind, false), []);
+    assert_eq!(mend(chain, &fine, false), []);
+    assert_eq!(mend(chain, &find(chain, &[own]), true), []);
 }
