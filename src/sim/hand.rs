@@ -205,6 +205,16 @@ impl SimEngine {
         all.into_iter().map(|c| c.seen.clone()).collect()
     }
 
+    /// The node's agent holds no kernel from now on, and takes every state for programmed: a thousand fit into one machine.
+    pub fn lighten_agent(&self) {
+        self.state().overlays.lighten();
+    }
+
+    /// How many orders such an agent took.
+    pub fn agent_orders(&self) -> u64 {
+        self.state().overlays.orders()
+    }
+
     /// The running ones, oldest first.
     pub fn running(&self) -> Vec<Container> {
         let mut all = self.containers();

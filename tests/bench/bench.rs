@@ -1,4 +1,4 @@
-//! The benchmarks: `make bench`, or `cargo bench --bench bench -- latency throughput pairs store up network` for some of them.
+//! The benchmarks: `make bench`, or `cargo bench --bench bench -- latency throughput pairs store up network spread` for some of them.
 //!
 //! Each measures skep and the bare calls that it cannot do without, interleaved in one run, and shows the ratio: absolute
 //! times of a shared machine mean nothing a day later. Results are a table on the terminal and `target/bench/NAME.json`.
@@ -11,13 +11,22 @@ mod latency;
 mod network;
 mod pairs;
 mod report;
+mod spread;
 mod store;
 mod throughput;
 mod up;
 mod world;
 
 /// The benchmarks by name.
-const ALL: [&str; 6] = ["latency", "throughput", "pairs", "store", "up", "network"];
+const ALL: [&str; 7] = [
+    "latency",
+    "throughput",
+    "pairs",
+    "store",
+    "up",
+    "network",
+    "spread",
+];
 
 fn main() {
     let arguments = std::env::args().skip(1);
@@ -41,6 +50,7 @@ fn main() {
                 "pairs" => vec![pairs::run().await],
                 "store" => store::run().await,
                 "network" => network::run().await,
+                "spread" => vec![spread::run().await],
                 _ => vec![up::run().await],
             }
         });

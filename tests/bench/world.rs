@@ -6,6 +6,7 @@ use futures::StreamExt;
 use skep::api::task::TaskState;
 use skep::api::unit::Revision;
 use skep::app::manager::{self, CONTROLLERS, Doors, Options};
+use skep::controllers::network::Settings;
 use skep::engine::Connector;
 use skep::metrics::Metrics;
 use skep::runtime::cache::Cache;
@@ -39,6 +40,11 @@ pub(crate) struct World {
 impl World {
     /// Starts both; nothing is in the store yet.
     pub(crate) async fn start(connector: Arc<dyn Connector>) -> Self {
+        Self::start_with(connector, Default::default()).await
+    }
+
+    /// The same with these settings of networks.
+    pub(crate) async fn start_with(connector: Arc<dyn Connector>, network: Settings) -> Self {
         let etcd = Etcd::start().await;
         let connect = || -> Arc<dyn Kv> {
             let config = StoreConfig::plain(&etcd.endpoint());
@@ -53,7 +59,7 @@ impl World {
             controllers: CONTROLLERS.iter().map(ToString::to_string).collect(),
             metrics: None,
             cluster: Default::default(),
-            network: Default::default(),
+            network,
             node: Default::default(),
         };
         let doors = Doors {
@@ -109,7 +115,11 @@ impl World {
             let spec = format!("{{engine: {{url: \"{url}\"}}}}");
             self.put(&format!("/skep/nodes/{name}"), &spec).await;
         }
-        let count = nodes.len();
+        self.nodes_are_ready(nodes.len()).await;
+    }
+
+    /// Waits until so many nodes take tasks.
+    pub(crate) async fn nodes_are_ready(&self, count: usize) {
         self.until("all nodes are ready", |cache| {
             let views = view::nodes(cache);
             views.iter().filter(|node| node.is_schedulable()).count() == count
