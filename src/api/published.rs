@@ -1,11 +1,17 @@
 //! What a published port is known by: in the ledger below `allocations/ports/`, and in the data plane of each node.
 
+use super::port_range::Shown;
 use super::service::Protocol;
 use super::unit::Port;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
+use std::ops::RangeInclusive;
 use std::str::FromStr;
+
+/// The numbers that are chosen from where one is left out: Swarm's and Kubernetes' own are about here, and what kernels give
+/// to connections begins behind (`ip_local_port_range`, 32768).
+pub const CHOSEN: RangeInclusive<u16> = 30_000..=32_767;
 
 /// What a published port is found by: the protocol, the port, and the one address if it is not open on all. As text
 /// `tcp/8080` or `udp/192.0.2.1:53`.
@@ -29,6 +35,17 @@ impl PublishedKey {
     /// Whether it and a port of mode host would be open at one place, where they have one number.
     pub fn meets_host(&self, host: Option<IpAddr>) -> bool {
         addresses_meet(self.host(), host)
+    }
+
+    /// How it is shown: `8080/tcp`, `192.0.2.1:53/udp`.
+    pub fn to_show(&self) -> Shown {
+        let address = self.address.map(|address| format!("{address}:"));
+        Shown {
+            before: address.unwrap_or_default(),
+            published: Some(self.port),
+            target: None,
+            behind: format!("/{}", self.protocol.as_str()),
+        }
     }
 
     fn host(&self) -> Option<IpAddr> {

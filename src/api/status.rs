@@ -5,13 +5,14 @@
 use super::allocation::Vni;
 use super::key::Key;
 use super::name::Scoped;
+use super::published::PublishedKey;
 use super::subnet::Cidr;
 use super::task::{Slot, Stamp};
 use super::time::Timestamp;
 use super::uid::{ContainerId, TaskId, Uid, is_identifier};
 use super::unit::{Bytes, Generation, Incarnation, NanoCpus, Revision, RevisionNumber};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// True, False or not known.
@@ -112,6 +113,9 @@ pub struct Status {
     /// Controller `task` of a node: containers that look like ours and follow from no record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub found: Option<Found>,
+    /// Controller `task` of a node: what its agent says of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub underlay: Option<Underlay>,
 }
 
 impl Status {
@@ -121,6 +125,18 @@ impl Status {
             .iter()
             .find(|condition| condition.kind == kind)
     }
+}
+
+/// What a node's agent says of the node that networks are laid over.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Underlay {
+    /// The largest packet, in bytes, of the link that has the node's address; none: no link has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u32>,
+    /// Ports that programs of the node listen on, as far as services publish them or might be given them.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub occupied: BTreeSet<PublishedKey>,
 }
 
 /// What the holder of a node's shard found on its engine beside the tasks that it knows.

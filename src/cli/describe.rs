@@ -10,7 +10,8 @@ use super::table::{self, Shape};
 use super::tasks::{self, Named};
 use super::why;
 use crate::api::cluster::Event;
-use crate::api::name::{DEFAULT_NAMESPACE, Kind, ObjectKey};
+use crate::api::name::{DEFAULT_NAMESPACE, Kind, NodeName, ObjectKey};
+use crate::api::port_range::compact;
 use crate::api::service::ServiceSpec;
 use crate::api::time::Timestamp;
 use crate::runtime::cache::Cache;
@@ -215,8 +216,32 @@ fn network(cache: &Cache, key: &ObjectKey) -> String {
         ("VNI", numbers.vni),
         ("Subnet", numbers.subnet),
         ("Gateway", numbers.gateway),
+        ("MTU", mtu(cache, key)),
         ("Addresses", free),
     ])
+}
+
+/// The largest packet of a network, and where it is from.
+fn mtu(cache: &Cache, key: &ObjectKey) -> String {
+    let record = cache.networks.get(&key.scoped());
+    match record.map(|record| record.spec.mtu) {
+        None => or_none(String::new()),
+        Some(0) => format!("{} (of the nodes' links)", view::overlay_mtu(cache)),
+        Some(mtu) => mtu.to_string(),
+    }
+}
+
+/// What its agent says of the node: its link's largest packet, and ports that are its programs' own.
+fn underlay(cache: &Cache, name: &NodeName) -> String {
+    let Some(said) = view::underlay(cache, name) else {
+        return or_none(String::new());
+    };
+    let mtu = said.mtu.map(|mtu| format!("MTU {mtu}"));
+    let shown = compact(said.occupied.iter().map(|key| key.to_show()));
+    let occupied = format!("programs listen on {}", shown.join(", "));
+    let occupied = (!shown.is_empty()).then_some(occupied);
+    let said: Vec<String> = mtu.into_iter().chain(occupied).collect();
+    or_none(said.join("; "))
 }
 
 fn node(cache: &Cache, key: &ObjectKey, now: Timestamp) -> Vec<String> {
@@ -249,6 +274,7 @@ fn node(cache: &Cache, key: &ObjectKey, now: Timestamp) -> Vec<String> {
                 print::size(engine.memory)
             ),
         ),
+        ("Underlay", underlay(cache, &node.name)),
         ("Engine labels", or_none(table::pairs(&engine.labels))),
         (
             "Unclaimed",

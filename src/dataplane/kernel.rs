@@ -9,6 +9,7 @@ use super::constants::{BRIDGE_PREFIX, TUNNEL_PREFIX};
 use super::nftables::guest;
 use super::nftables::ruleset::Ruleset;
 use super::state::Vni;
+use crate::api::service::Protocol;
 use crate::api::unit::Port;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -44,6 +45,19 @@ pub struct Kernel {
     pub ways: BTreeSet<(Cidr, String)>,
     /// VXLAN devices that are not ours, by name.
     pub rivals: BTreeMap<String, Tunnel>,
+    /// Where programs listen.
+    pub listeners: BTreeSet<Listener>,
+}
+
+/// Where a program listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listener {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// The port.
+    pub port: Port,
+    /// The only address; `None`: all.
+    pub address: Option<Ipv4Addr>,
 }
 
 /// A subnet of a link that is not ours.
@@ -55,6 +69,8 @@ pub struct Other {
     pub is_bridge: bool,
     /// Its address with the length of its subnet.
     pub subnet: Cidr,
+    /// The link's largest packet, in bytes.
+    pub mtu: u32,
 }
 
 /// A link of ours.

@@ -7,8 +7,9 @@ use super::kernel::{
     tunnel_name,
 };
 use super::nftables::elements;
-use super::state::{Network, NodeIndex, State, Vni};
-use std::collections::BTreeMap;
+use super::state::{Network, NodeIndex, PublishedKey, State, Vni};
+use crate::api::published::CHOSEN;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 /// What should be, and what cannot.
@@ -19,15 +20,19 @@ pub struct Wanted {
     /// Networks that clash with what the node has, and why. One that is there already may still be in `kernel`, as far as it
     /// can be.
     pub refused: BTreeMap<Vni, String>,
-    /// The state without those that are not there.
+    /// Ports that programs of the node listen on, as far as they are published, or may be given to who leaves his out.
+    pub occupied: BTreeSet<PublishedKey>,
+    /// The state without those ports, and without the networks that are not there.
     pub state: Option<State>,
 }
 
 /// What the kernel should be; `found` says what else is there.
 pub fn wanted(state: &State, found: &Kernel) -> Wanted {
     let mut refused = refusals(state, found);
-    let state = possible(state, &refused);
+    let mut state = possible(state, &refused);
     refused.extend(blocked(&state, found));
+    let occupied = occupied(&state, found);
+    state.ports.retain(|key, _| !occupied.contains(key));
     let is_bridge = found.others.iter().filter(|other| other.is_bridge);
     let local: Vec<Cidr> = is_bridge.map(|other| other.subnet).collect();
     let mut kernel = Kernel {
@@ -36,6 +41,7 @@ pub fn wanted(state: &State, found: &Kernel) -> Wanted {
         others: found.others.clone(),
         ways: found.ways.clone(),
         rivals: found.rivals.clone(),
+        listeners: found.listeners.clone(),
         hairpins: found
             .hairpins
             .keys()
@@ -54,8 +60,50 @@ pub fn wanted(state: &State, found: &Kernel) -> Wanted {
     Wanted {
         kernel,
         refused,
+        occupied,
         state: Some(state),
     }
+}
+
+/// What programs of the node listen on stays theirs: a published port would take it from them without a word.
+fn occupied(state: &State, found: &Kernel) -> BTreeSet<PublishedKey> {
+    // Where the agent itself answers for names; published ports leave those addresses alone.
+    let gateways: BTreeSet<_> = state.networks.values().map(|one| one.gateway).collect();
+    let mut occupied = BTreeSet::new();
+    for listener in &found.listeners {
+        if listener.address.is_some_and(|at| gateways.contains(&at)) {
+            continue;
+        }
+        let own = PublishedKey {
+            protocol: listener.protocol,
+            port: listener.port,
+            address: listener.address,
+        };
+        if CHOSEN.contains(&own.port.0) {
+            occupied.insert(PublishedKey {
+                address: None,
+                ..own
+            });
+        }
+        let first = PublishedKey {
+            address: None,
+            ..own
+        };
+        let last = PublishedKey {
+            address: Some(Ipv4Addr::BROADCAST),
+            ..own
+        };
+        let published = state.ports.range(first..=last).map(|(key, _)| *key);
+        occupied.extend(published.filter(|key| key.meets(&own)));
+    }
+    occupied
+}
+
+/// The largest packet of the link that has the node's address; none: no link has it.
+pub fn underlay_mtu(state: &State, found: &Kernel) -> Option<u32> {
+    let mut others = found.others.iter();
+    let own = others.find(|other| other.subnet.address == state.address());
+    own.map(|link| link.mtu)
 }
 
 /// The networks whose subnets or numbers are somebody else's on this node. One that is there already stays: an address that

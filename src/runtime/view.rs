@@ -7,9 +7,10 @@ use crate::api::constraint::Facts;
 use crate::api::key::Key;
 use crate::api::name::{NodeName, ObjectKey};
 use crate::api::node::Availability;
-use crate::api::status::{EngineStatus, Found, NodeState, Truth};
+use crate::api::status::{EngineStatus, Found, NodeState, Truth, Underlay};
 use crate::api::task::{Desired, Task, TaskState, TaskStatus};
 use crate::api::uid::{TaskId, Uid};
+use crate::api::unit::Revision;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -31,6 +32,41 @@ pub fn is_programmed(cache: &Cache, node: &NodeName) -> bool {
     let status = cache.status(&ObjectKey::node(node), TASK);
     let said = status.and_then(|status| status.condition(DATAPLANE_READY));
     said.is_some_and(|said| said.status == Truth::True)
+}
+
+/// What a node's agent says of the node that networks are laid over.
+pub fn underlay<'a>(cache: &'a Cache, node: &NodeName) -> Option<&'a Underlay> {
+    let status = cache.status(&ObjectKey::node(node), TASK)?;
+    status.underlay.as_ref()
+}
+
+/// What VXLAN takes of a packet between nodes, in bytes: headers of Ethernet (14), IPv4 (20), UDP (8) and its own (8).
+const VXLAN_HEADERS: u32 = 50;
+
+/// The largest packet that is assumed of a node of which nobody knows it, in bytes: Ethernet's.
+const ETHERNET: u32 = 1_500;
+
+/// The largest packet, in bytes, of networks that say nothing else: what every node's underlay carries beside VXLAN's headers.
+/// One value for all, so that nobody's packets are too large for somebody.
+pub fn overlay_mtu(cache: &Cache) -> u32 {
+    let nodes = cache.nodes.iter();
+    let nodes = nodes.filter(|(_, node)| node.deleted_at.is_none());
+    let known = |node| underlay(cache, node).and_then(|underlay| underlay.mtu);
+    let least = nodes.map(|(node, _)| known(node).unwrap_or(ETHERNET)).min();
+    // The least that IPv4 must carry and the largest packet that there is, which the loopback's is not.
+    let least = least.unwrap_or(ETHERNET).saturating_sub(VXLAN_HEADERS);
+    least.clamp(576, 65_535)
+}
+
+/// Whether all nodes that are ready had said of their underlay what there is to say, at this revision of the store.
+pub fn is_measured(cache: &Cache, at: Revision) -> bool {
+    let has_said = |node: &NodeView<'_>| {
+        let status = cache.status(&ObjectKey::node(&node.name), TASK);
+        status.is_some_and(|said| said.underlay.is_some() && said.mod_revision <= at)
+    };
+    let nodes = nodes(cache);
+    let mut ready = nodes.iter().filter(|node| node.state == NodeState::Ready);
+    ready.all(has_said)
 }
 
 /// A node as planners see it.

@@ -21,5 +21,6 @@ mod see;
 mod single;
 mod store;
 mod tls;
+mod underlay;
 mod workloads;
 mod world;

@@ -1,6 +1,6 @@
 //! The network controller: accepts networks, gives out numbers, and says how networks and ports of services stand.
 //!
-//! Watches `networks/*`, `accepted/*`, `allocations/*`, tasks, the cluster, and what nodes say that they cannot have. Writes
+//! Watches `networks/*`, `accepted/*`, `allocations/*`, tasks, the cluster, and what is said of nodes. Writes
 //! `accepted/networks/*`, `allocations/*`, `status/networks/<ns>/<name>/network` and `status/services/<ns>/<name>/network`.
 //!
 //! Invariants:
@@ -24,6 +24,7 @@ mod ipam;
 mod names;
 mod plan;
 mod ports;
+mod reach;
 mod snapshot;
 pub mod state;
 mod status;
@@ -34,6 +35,8 @@ mod addresses_tests;
 mod ipam_tests;
 #[cfg(test)]
 mod ports_tests;
+#[cfg(test)]
+mod reach_tests;
 #[cfg(test)]
 mod state_tests;
 #[cfg(test)]
@@ -49,6 +52,7 @@ use crate::runtime::cache::{Cache, Stored};
 use crate::runtime::clock::Now;
 use crate::runtime::controller::Controller;
 use crate::runtime::plan::Plan;
+use crate::runtime::published::ingress;
 use crate::runtime::{joins, view};
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -148,6 +152,7 @@ impl Controller for Network {
             works.extend(naming(key, cache));
             works.extend(addressed(key, cache).into_iter().map(Work::Addresses));
             works.extend(publishes(key, cache).then_some(Work::Ports));
+            works.extend(reaching(key, cache));
         }
         works
     }
@@ -270,6 +275,22 @@ fn naming(key: &Key, cache: &Cache) -> Vec<Work> {
     let services = joins::services(cache, &network.namespace);
     let naming = services.filter(|(_, service)| joins::has(joins::of_service(service), &network));
     naming
+        .map(|(name, _)| Work::Object(ObjectKey::service(name)))
+        .collect()
+}
+
+/// The services whose ports a node may lead to, or not any more.
+fn reaching(key: &Key, cache: &Cache) -> Vec<Work> {
+    let is_of_node = match key {
+        Key::Accepted(object) => object.kind == Kind::Node,
+        Key::Status(object, controller) => {
+            object.kind == Kind::Node && [view::HEALTH, view::TASK].contains(&&**controller)
+        }
+        _ => false,
+    };
+    let services = cache.services.iter().filter(|_| is_of_node);
+    let publishing = services.filter(|(_, service)| ingress(&service.spec).next().is_some());
+    publishing
         .map(|(name, _)| Work::Object(ObjectKey::service(name)))
         .collect()
 }

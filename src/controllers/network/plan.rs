@@ -159,6 +159,9 @@ pub(super) fn service(snapshot: &Service<'_>) -> Plan {
             if snapshot.lacking.is_some() && !snapshot.is_programmed {
                 plan.look_again(PENDING);
             }
+            if let Some(soon) = snapshot.reach.soon {
+                plan.look_again(soon);
+            }
             if snapshot.outside > 0 {
                 plan.look_again(REFUSED);
             }

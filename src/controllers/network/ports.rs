@@ -9,7 +9,8 @@
 //! *Ports of mode host.* What services ask for by number is known: such a number is nobody's here, and once it is given
 //! out here the scheduler puts no task that wants it on any node. What a task holds on its own node, also a number that its
 //! engine chose, is left to it there (`state.rs`): it may have come before the other was known.
-//! *Programs of the node itself* are not known to managers: a published port goes before them, as it does in Swarm.
+//! *Programs of the node itself* keep their ports: agents look for them, and a node leaves out a published port on which one
+//! listens there (`dataplane/wanted.rs`), which `PortsReady` says. A number that is chosen is no program's on any node.
 
 use super::ipam::{Refused, claims, spread};
 use super::joins;
@@ -17,8 +18,8 @@ use crate::api::accepted::AcceptedService;
 use crate::api::allocation::{Allocation, Item, Owner};
 use crate::api::key::Key;
 use crate::api::name::Scoped;
-use crate::api::port_range::{Shown, compact};
-use crate::api::published::PublishedKey;
+use crate::api::port_range::compact;
+use crate::api::published::{CHOSEN, PublishedKey};
 use crate::api::service::{PortMode, Protocol, ServicePort};
 use crate::api::unit::Port;
 use crate::planted::{Bug, planted};
@@ -30,10 +31,6 @@ use crate::runtime::runs::Runs;
 use crate::runtime::view;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
-
-/// The numbers that are chosen from: Swarm's and Kubernetes' own are about here, and what kernels give to connections begins
-/// behind (`ip_local_port_range`, 32768).
-const CHOSEN: (u32, u32) = (30_000, 32_767);
 
 /// How a published port stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,7 +141,7 @@ impl<'a> Ledger<'a> {
         address: Option<Ipv4Addr>,
         lacking: &Lacking<'_>,
     ) -> Result<PublishedKey, Standing> {
-        let (first, last) = CHOSEN;
+        let (first, last) = (u32::from(*CHOSEN.start()), u32::from(*CHOSEN.end()));
         let identity = format!("{}/{}", lacking.service, lacking.port.target);
         let start = first + spread(&identity) % (last - first + 1);
         let runs = self.runs(protocol);
@@ -172,6 +169,9 @@ impl<'a> Ledger<'a> {
         self.taken.entry(protocol).or_insert_with(|| {
             let mut runs = taken.cloned().unwrap_or_default();
             hosts.for_each(|(_, port)| runs.take(port.0.into(), port.0.into()));
+            for port in occupied(self.cache, protocol) {
+                runs.take(port.0.into(), port.0.into());
+            }
             runs
         })
     }
@@ -183,20 +183,21 @@ impl<'a> Ledger<'a> {
     }
 }
 
-/// `8080/tcp`, `192.0.2.1:53/udp`.
-pub(super) fn shown(key: PublishedKey) -> String {
-    compact([to_show(key)]).concat()
+/// The ports that programs of any node listen on, as far as agents say so.
+fn occupied(cache: &Cache, protocol: Protocol) -> impl Iterator<Item = Port> {
+    let said = cache
+        .nodes
+        .keys()
+        .filter_map(|node| view::underlay(cache, node));
+    let occupied = said.flat_map(|said| &said.occupied);
+    occupied
+        .filter(move |key| key.protocol == protocol)
+        .map(|key| key.port)
 }
 
-/// The same among others.
-pub(super) fn to_show(key: PublishedKey) -> Shown {
-    let address = key.address.map(|address| format!("{address}:"));
-    Shown {
-        before: address.unwrap_or_default(),
-        published: Some(key.port),
-        target: None,
-        behind: format!("/{}", key.protocol.as_str()),
-    }
+/// `8080/tcp`, `192.0.2.1:53/udp`.
+pub(super) fn shown(key: PublishedKey) -> String {
+    compact([key.to_show()]).concat()
 }
 
 fn whose(key: PublishedKey, other: PublishedKey, owner: &Owner) -> String {

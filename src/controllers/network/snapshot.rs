@@ -2,8 +2,8 @@
 
 use super::Settings;
 use super::ipam::{self, Standing};
-use super::ports;
 use super::status::CONTROLLER;
+use super::{ports, reach};
 use crate::api::accepted::{AcceptedNetwork, AcceptedService};
 use crate::api::allocation::Owner;
 use crate::api::manifest::{Spec, parse_value};
@@ -65,6 +65,8 @@ pub(super) struct Service<'a> {
     pub(super) outside: usize,
     /// Whether the agent of any node has said that it programs what it is told.
     pub(super) is_programmed: bool,
+    /// Where its published ports are not open.
+    pub(super) reach: reach::Reach,
     pub(super) now: Now,
 }
 
@@ -170,6 +172,9 @@ pub(super) fn service<'a>(
                 .nodes
                 .keys()
                 .any(|node| view::is_programmed(cache, node)),
+        reach: ledger.map_or_else(reach::Reach::default, |service| {
+            reach::of(cache, &key.scoped(), service, now)
+        }),
         status: cache.status(key, CONTROLLER),
         now,
     }

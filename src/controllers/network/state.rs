@@ -15,7 +15,10 @@
 //!
 //! Names are what `names.rs` says, of the networks that the node has.
 //!
-//! Deliberately absent: containers that are no tasks, and MTUs other than the common one.
+//! A network that says no MTU has the largest that all nodes' underlays carry: the same on every node, and another one once
+//! agents say so. Engines keep what they were told when they made their network; tasks that are there keep theirs.
+//!
+//! Deliberately absent: containers that are no tasks.
 
 use super::ipam;
 use super::names::{Askers, Networks};
@@ -37,13 +40,12 @@ use crate::runtime::{joins, view};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
-/// What an underlay of 1,500 bytes leaves beside VXLAN's headers, for networks that say nothing else.
-const MTU: u32 = 1_450;
-
 /// All networks with their members, tasks, virtual addresses and ports.
 #[derive(Clone, Debug, Default)]
 pub struct Overlays {
     revision: StateRevision,
+    /// The largest packet of networks that say nothing else, in bytes.
+    mtu: u32,
     indexes: BTreeMap<NodeName, NodeIndex>,
     members: BTreeMap<NodeIndex, Ipv4Addr>,
     vnis: BTreeMap<Uid, Vni>,
@@ -64,6 +66,7 @@ impl Overlays {
     pub fn of(cache: &Cache) -> Self {
         let mut overlays = Self {
             revision: StateRevision(u64::try_from(cache.revision.0).unwrap_or_default()),
+            mtu: view::overlay_mtu(cache),
             ..Self::default()
         };
         overlays.add_members(cache);
@@ -137,6 +140,7 @@ impl Overlays {
     pub fn is_same(&self, other: &Self) -> bool {
         let Self {
             revision: _,
+            mtu: _,
             indexes,
             members,
             vnis,
@@ -236,7 +240,7 @@ impl Overlays {
             subnet,
             gateway: subnet.gateway(),
             mtu: match record.spec.mtu {
-                0 => MTU,
+                0 => self.mtu,
                 mtu => mtu,
             },
             internal: record.spec.internal,

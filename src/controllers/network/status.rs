@@ -42,6 +42,8 @@ const NOT_PROVIDED: &str = "NotProvided";
 const NO_NETWORK: &str = "NoNetwork";
 /// Reason: a network that it joins is not there.
 const NETWORKS_LACKING: &str = "NetworksLacking";
+/// How many nodes are named on which ports stay closed: enough to begin with.
+const MOST_NODES: usize = 5;
 /// Reason: not asked for.
 const NOT_NEEDED: &str = "NotNeeded";
 
@@ -303,7 +305,7 @@ fn ports(
             ports::Standing::Has(key) => Some(*key),
             ports::Standing::Pending | ports::Standing::Refused(_) => None,
         });
-        compact(has.map(ports::to_show))
+        compact(has.map(|key| key.to_show()))
     };
     let ingress = given.map_or_else(|| written(spec), has);
     let is_sticky = spec.session_affinity == SessionAffinity::ClientIp;
@@ -328,7 +330,7 @@ fn ports(
             );
             (Truth::False, NOT_PROVIDED, message)
         }
-        (false, Some(lacking)) => open(&ingress, lacking, snapshot.is_programmed),
+        (false, Some(lacking)) => open(&ingress, lacking, snapshot),
     }
 }
 
@@ -336,17 +338,32 @@ fn ports(
 fn open(
     ingress: &[String],
     lacking: &[String],
-    is_programmed: bool,
+    snapshot: &Service<'_>,
 ) -> (Truth, &'static str, String) {
     if !lacking.is_empty() {
         return (Truth::False, NETWORKS_LACKING, lacking.join("; "));
     }
-    if !is_programmed {
+    if !snapshot.is_programmed {
         let message = format!(
             "{} stay closed: no node's agent has programmed anything yet, and DataplaneReady of the nodes says why",
             ingress.join(", ")
         );
         return (Truth::False, "NoAgent", message);
+    }
+    let closed = &snapshot.reach.closed;
+    if !closed.is_empty() {
+        let shown = closed.iter().take(MOST_NODES);
+        let shown: Vec<String> = shown.map(|(node, why)| format!("{node}: {why}")).collect();
+        let more = match closed.len().saturating_sub(MOST_NODES) {
+            0 => String::new(),
+            more => format!("; and {more} more"),
+        };
+        let message = format!(
+            "nodes lead {} to its tasks, but not all: {}{more}",
+            ingress.join(", "),
+            shown.join("; ")
+        );
+        return (Truth::False, "Partial", message);
     }
     let message = format!(
         "nodes whose DataplaneReady is True lead {} to its tasks",

@@ -412,6 +412,9 @@ impl Connection {
                     ..found
                 }),
                 conditions: dataplane.into_iter().collect(),
+                underlay: self
+                    .plane()
+                    .underlay(before.and_then(|before| before.underlay.as_ref())),
                 ..Status::default()
             };
             let is_news = before.is_none_or(|before| *before.value != status);

@@ -19,11 +19,11 @@ use super::host::{self, Host};
 use super::kernel::Kernel;
 use super::nftables::guest::limit;
 use super::plan::{Operation, plan};
-use super::state::{self, Delta, State, StateRevision, Vni};
-use super::wanted::{GLOBAL_SETTINGS, wanted};
+use super::state::{self, Delta, PublishedKey, State, StateRevision, Vni};
+use super::wanted::{GLOBAL_SETTINGS, underlay_mtu, wanted};
 use crate::api::unit::{Incarnation, Term};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How often one pass looks again: others change the kernel too, and some changes of ours show only afterwards.
 const ATTEMPTS: usize = 4;
@@ -60,6 +60,12 @@ pub struct Report {
     /// Networks that clash with what the node has, and why.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub refused: BTreeMap<Vni, String>,
+    /// The largest packet, in bytes, of the link that has the node's address.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub underlay_mtu: Option<u32>,
+    /// Ports that programs of the node listen on, as far as they are published, or may be given to who leaves his out.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
+    pub occupied: BTreeSet<PublishedKey>,
     /// What others changed and the agent mended, by kind, since it started.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub drift: BTreeMap<String, u64>,
@@ -307,6 +313,10 @@ impl<H: Host> Agent<H> {
             self.report.limit = limit(&found.guests, found.has_legacy).map(str::to_owned);
             // What others left room for is made for the first time.
             let is_drift = is_drift && refused == wanted.refused;
+            self.report.underlay_mtu = underlay_mtu(&state, &found);
+            // That a program began or ended to listen changes what should be, not what is.
+            let is_drift = is_drift && wanted.occupied == self.report.occupied;
+            self.report.occupied = wanted.occupied.clone();
             let operations = plan(&found, &wanted.kernel);
             let Some(operation) = operations.last() else {
                 if attempt > 0 || !is_drift {

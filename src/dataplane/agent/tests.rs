@@ -6,7 +6,7 @@ use crate::api::unit::Port;
 use crate::dataplane::address::{Cidr, Mac};
 use crate::dataplane::connections::{Answer, Connection};
 use crate::dataplane::host::Memory;
-use crate::dataplane::kernel::{Other, Tunnel, bridge_name, tunnel_name};
+use crate::dataplane::kernel::{Listener, Other, Tunnel, bridge_name, tunnel_name};
 use crate::dataplane::nftables::diff::{Change as Tables, Step};
 use crate::dataplane::nftables::guest;
 use crate::dataplane::plan::{KINDS, Operation};
@@ -31,6 +31,7 @@ fn engine() -> Memory {
         link: "docker0".into(),
         is_bridge: true,
         subnet: "172.17.0.1/16".parse().expect("a subnet"),
+        mtu: 1_500,
     });
     host
 }
@@ -350,6 +351,71 @@ impl Agent<Memory> {
 }
 
 #[test]
+fn a_port_on_which_a_program_listens_is_the_programs_until_it_ends() {
+    let state = example();
+    let key = *state.ports.keys().next().expect("a published port");
+    let mut agent = programmed(engine(), &state);
+    let open = agent.host().kernel.tables.clone();
+    let listener = |port: u16, address: Option<Ipv4Addr>| Listener {
+        protocol: key.protocol,
+        port: Port(port),
+        address,
+    };
+    let gateway = state.networks.values().next().map(|one| one.gateway);
+    let program = listener(key.port.0, None);
+    agent.host().kernel.listeners = [
+        program,
+        listener(22, None),
+        listener(30_005, Some(Ipv4Addr::LOCALHOST)),
+        listener(30_006, gateway),
+    ]
+    .into();
+    agent.audit();
+    let occupied: Vec<String> = agent
+        .report()
+        .occupied
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(occupied, ["tcp/8080", "tcp/30005"]);
+    let shown = format!("{:?}", agent.host().kernel.tables);
+    assert_ne!(agent.host().kernel.tables, open, "{shown}");
+    let mut without = state.clone();
+    without.ports.remove(&key);
+    let expected = programmed(engine(), &without).host().kernel.tables.clone();
+    assert_eq!(
+        agent.host().kernel.tables,
+        expected,
+        "as if it were not published"
+    );
+    agent.host().kernel.listeners.remove(&program);
+    agent.audit();
+    assert_eq!(agent.host().kernel.tables, open);
+    assert_eq!(
+        agent.report().drift,
+        BTreeMap::new(),
+        "nobody changed the kernel"
+    );
+}
+
+#[test]
+fn it_says_what_the_link_with_its_nodes_address_carries() {
+    let state = example();
+    let mut host = engine();
+    assert_eq!(programmed(host.clone(), &state).report().underlay_mtu, None);
+    host.kernel.others.insert(Other {
+        link: "eth0".into(),
+        is_bridge: false,
+        subnet: Cidr {
+            address: state.address(),
+            length: 24,
+        },
+        mtu: 9_000,
+    });
+    assert_eq!(programmed(host, &state).report().underlay_mtu, Some(9_000));
+}
+
+#[test]
 fn what_others_change_is_mended_and_counted() {
     let state = example();
     let pristine = programmed(engine(), &state).host().kernel.clone();
@@ -424,6 +490,7 @@ fn a_network_that_clashes_is_refused_and_the_rest_goes_on() {
         link: "lo".into(),
         is_bridge: false,
         subnet: "10.100.1.77/32".parse().expect("an address"),
+        mtu: 65_536,
     });
     agent.audit();
     let said = agent.report();

@@ -1,6 +1,6 @@
 //! The kernel that this process runs on, in the network namespace that it was opened in.
 
-use super::{Error, Host};
+use super::{Error, Host, listeners};
 use crate::dataplane::connections::{Connection, Tracked};
 use crate::dataplane::constants::{MARK, MARK_MASK, RULE_BEHIND, RULE_PAST, TABLE};
 use crate::dataplane::kernel::{
@@ -68,16 +68,17 @@ impl Linux {
             found.extend(route::listed_address(body))
         })?;
         for (index, subnet) in found {
-            let Some((name, is_bridge)) = names.get(&index) else {
+            let Some(found) = names.get(&index) else {
                 continue;
             };
-            if is_ours(name) {
-                kernel.addresses.insert((name.clone(), subnet));
+            if is_ours(&found.name) {
+                kernel.addresses.insert((found.name.clone(), subnet));
             } else {
                 kernel.others.insert(Other {
-                    link: name.clone(),
-                    is_bridge: *is_bridge,
+                    link: found.name.clone(),
+                    is_bridge: found.is_bridge,
                     subnet,
+                    mtu: found.mtu,
                 });
             }
         }
@@ -85,7 +86,7 @@ impl Linux {
     }
 
     fn list_neighbours(&mut self, names: &Names, kernel: &mut Kernel) -> Result<(), Error> {
-        let ours = |index: u32| Some(names.get(&index)?.0.clone()).filter(|name| is_ours(name));
+        let ours = |index: u32| Some(names.get(&index)?.name.clone()).filter(|name| is_ours(name));
         let list = route::list(kind::GET_NEIGHBOUR);
         self.route.dump("list neighbours", &list, |_, body| {
             if let Some((index, address, mac)) = route::neighbour(body)
@@ -116,11 +117,11 @@ impl Linux {
             {
                 let link = names
                     .get(&index)
-                    .map(|(name, _)| name.clone())
+                    .map(|found| found.name.clone())
                     .unwrap_or_default();
                 kernel.routes.insert((table, to), Route { gateway, link });
             } else if let Some((to, index)) = route::way(body) {
-                let link = names.get(&index).map(|(name, _)| name.clone());
+                let link = names.get(&index).map(|found| found.name.clone());
                 let link = link.unwrap_or_default();
                 if !is_ours(&link) {
                     kernel.ways.insert((to, link));
@@ -251,8 +252,14 @@ impl Linux {
     }
 }
 
-/// The names of links by index, and whether they are bridges.
-type Names = BTreeMap<u32, (String, bool)>;
+/// What addresses, neighbours and routes have to know of their links, by index.
+type Names = BTreeMap<u32, Named>;
+
+struct Named {
+    name: String,
+    is_bridge: bool,
+    mtu: u32,
+}
 
 fn is_our_rule(rule: &Rule) -> bool {
     match rule.action {
@@ -264,13 +271,17 @@ fn is_our_rule(rule: &Rule) -> bool {
 
 /// What belongs to the links: ours, and the ports of ours.
 fn sort(links: BTreeMap<u32, route::Listed>, kernel: &mut Kernel) -> Names {
-    let is_bridge = |link: &route::Listed| link.link.kind == LinkKind::Bridge;
+    let named = |listed: &route::Listed| Named {
+        name: listed.name.clone(),
+        is_bridge: listed.link.kind == LinkKind::Bridge,
+        mtu: listed.mtu,
+    };
     let names: Names = links
         .values()
-        .map(|link| (link.index, (link.name.clone(), is_bridge(link))))
+        .map(|listed| (listed.index, named(listed)))
         .collect();
     for listed in links.into_values() {
-        let parent = names.get(&listed.parent).map(|(name, _)| name.clone());
+        let parent = names.get(&listed.parent).map(|found| found.name.clone());
         if is_ours(&listed.name) {
             let link = Link {
                 bridge: parent,
@@ -328,6 +339,7 @@ impl Host for Linux {
         kernel.tables = self.list_tables()?;
         self.list_guests(&mut kernel)?;
         kernel.has_legacy = has_legacy();
+        kernel.listeners = listeners::read();
         Ok(kernel)
     }
 

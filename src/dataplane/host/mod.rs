@@ -7,6 +7,7 @@
 mod error;
 mod events;
 mod linux;
+mod listeners;
 mod memory;
 
 pub use error::Error;

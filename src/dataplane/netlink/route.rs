@@ -151,6 +151,8 @@ pub(in crate::dataplane) struct Listed {
     pub(in crate::dataplane) name: String,
     /// The index of the bridge or whatever else it belongs to; 0: none.
     pub(in crate::dataplane) parent: u32,
+    /// Its largest packet, whatever it is.
+    pub(in crate::dataplane) mtu: u32,
     /// Without the name of its bridge.
     pub(in crate::dataplane) link: Link,
     /// Whether its bridge lets frames out where they came in; `None`: it is no port of a bridge.
@@ -183,6 +185,7 @@ pub(in crate::dataplane) fn link(body: &[u8]) -> Option<Listed> {
         index: u32_at(body, 4)?,
         name: attribute(attributes, 3).map(text)?,
         parent: number(10),
+        mtu: number(4),
         hairpin: switch(HAIRPIN),
         link: Link {
             kind,

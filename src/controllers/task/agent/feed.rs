@@ -85,7 +85,9 @@ fn matters(key: &Key) -> bool {
         | Key::Revision(..)
         | Key::Cluster
         | Key::Shard(_) => true,
-        Key::Status(object, controller) => object.kind == Kind::Node && controller == view::HEALTH,
+        Key::Status(object, controller) => {
+            object.kind == Kind::Node && [view::HEALTH, view::TASK].contains(&&**controller)
+        }
         Key::User(_) | Key::Scale(_) | Key::Election(..) | Key::Manager(_) => false,
     }
 }

@@ -12,6 +12,7 @@
 //! - It is there while the cluster has a network and the node is not about to be forgotten; then it takes what is its own
 //!   from the kernel, and goes with its volume. The engine's networks go before the bridges under them.
 //! - A state is sent when the one before was answered, so an agent that is slow gets fewer and newer ones.
+//! - The engine's networks are made once all nodes that are ready have said what their links carry, or were given time to.
 //! - An address is used once this node's agent has programmed it. Other nodes program the same state at the same time, and
 //!   send nobody there before the task serves; who calls it by its address in the first moments waits for their ARP.
 //! - Which view of the store a node has programmed is noted ([`acknowledged`]): a task is stopped once all have one in which it
@@ -38,6 +39,7 @@ use crate::engine::Error;
 use crate::metrics::list;
 use crate::runtime::backoff::Backoff;
 use crate::runtime::cache::Cache;
+use crate::runtime::view;
 use acknowledged::Place;
 use feed::{Feed, StateOf, States};
 use plane::Plane;
@@ -53,6 +55,10 @@ const AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_
 
 /// How long an agent may take to answer: a thousand services arriving at once took 0.3 s.
 const ANSWER: Duration = Duration::from_secs(30);
+
+/// How long an engine's new networks wait for all nodes that are ready to say what their links carry: an engine never changes
+/// what it was told of a network.
+const MEASURED: Duration = Duration::from_secs(5);
 
 /// Why an agent is not spoken to any more.
 pub(super) enum Trouble {
@@ -195,6 +201,7 @@ impl Connection {
             .await?;
         let mut reported = Reported::new(&self.driver.context.metrics, &self.driver.node);
         let mut overdue = Some(Box::pin(sleep(ANSWER)));
+        let mut measuring = Some(Box::pin(sleep(MEASURED)));
         loop {
             tokio::select! {
                 biased;
@@ -210,7 +217,7 @@ impl Connection {
                     if is_programmed {
                         self.note_programmed(&place.tell(seen));
                         backoff.reset();
-                        self.make_networks(&sent).await?;
+                        self.make_measured(&sent, seen, &mut measuring).await?;
                     }
                     if is_programmed || report.trouble.is_some() {
                         overdue = None;
@@ -218,6 +225,10 @@ impl Connection {
                 }
                 () = self.plane_doubts.notified() => {
                     self.list_networks().await?;
+                    self.make_measured(&sent, seen, &mut measuring).await?;
+                }
+                () = until(&mut measuring) => {
+                    measuring = None;
                     self.make_networks(&sent).await?;
                 }
                 // The sender is the manager's: it ends after this.
@@ -225,6 +236,7 @@ impl Connection {
                     Some(Wish::Same(revision)) => {
                         seen = revision;
                         self.acknowledge(&place, &sent, seen);
+                        self.make_measured(&sent, seen, &mut measuring).await?;
                     }
                     Some(Wish::State(next, view)) => {
                         (seen, of) = (view.revision, view.of);
@@ -236,6 +248,7 @@ impl Connection {
                             overdue = Some(Box::pin(sleep(ANSWER)));
                         } else {
                             self.acknowledge(&place, &sent, seen);
+                            self.make_measured(&sent, seen, &mut measuring).await?;
                         }
                     }
                     Some(Wish::Nothing | Wish::Unknown) | None => return Ok(()),
@@ -245,6 +258,23 @@ impl Connection {
                     return Err(Trouble::Other("AgentSilent", why));
                 }
             }
+        }
+    }
+
+    /// Makes networks once it is known how large their packets may be, in the view of the store that the state follows from.
+    async fn make_measured(
+        &self,
+        state: &State,
+        seen: Revision,
+        measuring: &mut Option<Pin<Box<Sleep>>>,
+    ) -> Result<(), Trouble> {
+        let cache = &self.driver.context.cache;
+        if measuring.is_some() && cache.read(|cache| view::is_measured(cache, seen)) {
+            *measuring = None;
+        }
+        match measuring {
+            Some(_) => Ok(()),
+            None => self.make_networks(state).await,
         }
     }
 

@@ -6,7 +6,7 @@
 use super::feed::Numbers;
 use crate::api::allocation::Vni;
 use crate::api::name::Scoped;
-use crate::api::status::{Condition, FoundNetwork, Truth};
+use crate::api::status::{Condition, FoundNetwork, Truth, Underlay};
 use crate::api::time::Timestamp;
 use crate::api::uid::TaskId;
 use crate::api::unit::Incarnation;
@@ -42,6 +42,8 @@ pub struct Plane {
     limit: Option<String>,
     made: BTreeMap<Vni, Made>,
     trouble: Option<(&'static str, String)>,
+    /// What the agent said of the node last.
+    underlay: Option<Underlay>,
     /// Tasks that wait for it to become another.
     waiting: BTreeSet<TaskId>,
     /// Counts what changed, so that nobody who looked before waits for what came since.
@@ -108,6 +110,10 @@ impl Plane {
     pub fn hear(&mut self, report: &Report, sent: &Arc<State>) {
         self.refused.clone_from(&report.refused);
         self.limit.clone_from(&report.limit);
+        self.underlay = Some(Underlay {
+            mtu: report.underlay_mtu,
+            occupied: report.occupied.clone(),
+        });
         let trouble = report.trouble.clone().map(|why| ("AgentTrouble", why));
         // That the engine refuses a network is another's trouble: it stands until the engine takes all.
         if trouble.is_some() || self.trouble.as_ref().map(|(reason, _)| *reason) != Some(REFUSED) {
@@ -179,6 +185,14 @@ impl Plane {
             .map(|(vni, _)| *vni)
             .filter(|vni| lacks(vni))
             .collect()
+    }
+
+    /// What its agent says of the node; until it has said something, what was said before.
+    pub fn underlay(&self, before: Option<&Underlay>) -> Option<Underlay> {
+        match self.is_wanted {
+            Some(false) => None,
+            Some(true) | None => self.underlay.clone().or_else(|| before.cloned()),
+        }
     }
 
     /// How it stands, for people; nothing where the node needs none.
@@ -297,6 +311,28 @@ mod tests {
         assert_eq!(plane.changed(), [task.clone()].into());
         assert!(!plane.wait(&task, seen));
         assert_eq!(plane.changed(), BTreeSet::new());
+    }
+
+    #[test]
+    fn what_was_said_of_the_node_stays_until_the_agent_says_something_else() {
+        let (state, ..) = subject();
+        let before = Underlay {
+            mtu: Some(9_000),
+            ..Underlay::default()
+        };
+        let mut plane = Plane::default();
+        assert_eq!(plane.underlay(None), None);
+        assert_eq!(plane.underlay(Some(&before)), Some(before.clone()));
+        plane.want(true);
+        let report = Report {
+            underlay_mtu: Some(1_500),
+            ..Report::default()
+        };
+        plane.hear(&report, &state);
+        let said = plane.underlay(Some(&before));
+        assert_eq!(said.and_then(|said| said.mtu), Some(1_500));
+        plane.want(false);
+        assert_eq!(plane.underlay(Some(&before)), None);
     }
 
     #[test]
