@@ -31,6 +31,10 @@ pub struct ServiceSpec {
         skip_serializing_if = "Vec::is_empty"
     )]
     pub ports: Vec<ServicePort>,
+    /// A TCP port that says over HTTP on every node whether the node leads to tasks on all published ports, for load balancers
+    /// outside: 200, else 503.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_port: Option<Port>,
     /// How its name resolves.
     #[serde(default)]
     pub endpoint_mode: EndpointMode,

@@ -5,6 +5,7 @@ use super::arguments::AgentArgs;
 use super::probe;
 use crate::dataplane::agent::{Agent, Directory, Order, Report, explain};
 use crate::dataplane::dns::server::Server;
+use crate::dataplane::health;
 use crate::dataplane::host::{Events, Host, Linux};
 use std::future::Future;
 use std::io::Write;
@@ -44,9 +45,10 @@ pub(super) async fn run(args: AgentArgs, ended: impl Future<Output = ()>) -> Res
     // What was there before the process ended goes on before anybody says anything.
     agent.renew();
     let mut names = Server::new(args.resolv_conf);
+    let mut health = health::server::Server::default();
     let mut told = Report::default();
     let said = watch::Sender::new(String::new());
-    serve(&mut names, &mut agent);
+    serve(&mut names, &mut health, &mut agent);
     tell(&agent, &mut told, &said);
     let mut orders = match &args.listen {
         Some(socket) => agent_socket::listen(socket, said.subscribe())?,
@@ -67,17 +69,22 @@ pub(super) async fn run(args: AgentArgs, ended: impl Future<Output = ()>) -> Res
                 agent.audit();
             }
         }
-        serve(&mut names, &mut agent);
+        serve(&mut names, &mut health, &mut agent);
         tell(&agent, &mut told, &said);
     }
 }
 
-/// Names are what the state says before anybody hears that it is programmed: who left is asked for no more.
-fn serve<H: Host>(names: &mut Server, agent: &mut Agent<H>) {
+/// Names and health are what the state says before anybody hears that it is programmed: who left is asked for no more.
+fn serve<H: Host>(names: &mut Server, health: &mut health::server::Server, agent: &mut Agent<H>) {
     match agent.state() {
         Some(state) => names.serve(state, &agent.report().refused),
         None => names.stop(),
     }
+    let answers = agent
+        .state()
+        .map(|state| health::answers(state, agent.report()));
+    health.serve(answers.unwrap_or_default());
+    agent.note_health(health.closed());
     agent.note_names(names.report());
 }
 

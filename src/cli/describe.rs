@@ -150,6 +150,9 @@ fn service(cache: &Cache, key: &ObjectKey, now: Timestamp) -> Vec<String> {
         if !spec.ports.is_empty() {
             fields.push(("Ports", table::ports(cache, key, Some(&spec))));
         }
+        if let Some(port) = spec.health_port {
+            fields.push(("Health port", port.to_string()));
+        }
     }
     if let Some(counts) = table::counts(cache, key) {
         fields.push((

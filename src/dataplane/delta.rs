@@ -31,6 +31,7 @@ pub fn way(before: &State, after: &State) -> Way {
     let (old, new) = (&before.virtual_addresses, &after.virtual_addresses);
     differ(old, new, &mut changes, Change::VirtualAddress);
     differ(&before.ports, &after.ports, &mut changes, Change::Port);
+    differ(&before.health, &after.health, &mut changes, Change::Health);
     names(&before.names, &after.names, &mut changes);
     match changes.is_empty() {
         true => Way::Same,
@@ -160,7 +161,8 @@ mod tests {
     use crate::api::unit::Port;
     use crate::dataplane::dns::names::TaskName;
     use crate::dataplane::state::{
-        NodeIndex, PublishedKey, PublishedPort, StateRevision, VXLAN_PORT, VirtualAddress, Vni,
+        HealthPort, NodeIndex, PublishedKey, PublishedPort, StateRevision, VXLAN_PORT,
+        VirtualAddress, Vni,
     };
     use proptest::prelude::*;
     use std::net::Ipv4Addr;
@@ -175,6 +177,7 @@ mod tests {
             networks: BTreeMap::new(),
             virtual_addresses: BTreeMap::new(),
             ports: BTreeMap::new(),
+            health: BTreeMap::new(),
             names: Names::default(),
         };
         for index in (1..=3).filter(|index| *index == 1 || choices[usize::from(*index)] > 0) {
@@ -229,6 +232,12 @@ mod tests {
             affinity: SessionAffinity::None,
         };
         state.ports.insert(key, value.into());
+        if choices[1] > 0 {
+            let port = Port(30_000 + u16::from(third));
+            let service = format!("n{}/web", choices[1]);
+            let ports = [key].into();
+            state.health.insert(port, HealthPort { service, ports });
+        }
         add_names(state, third, choices);
     }
 
@@ -286,14 +295,14 @@ mod tests {
         );
         assert_eq!(
             with(9, 1),
-            3,
-            "another network, and another port for the one before"
+            4,
+            "another network, and another port for the one before, which its health is of"
         );
-        assert_eq!(with(9, 2), 4, "and a service that is called otherwise");
+        assert_eq!(with(9, 2), 5, "and a service that is called otherwise");
         assert_eq!(
             with(4, 0),
-            7,
-            "a network with its address, port, namespace and service, and who asks on it"
+            8,
+            "a network with its address, ports, namespace and service, and who asks on it"
         );
     }
 

@@ -14,8 +14,9 @@
 //! | 6 | what is programmed, mended, refused | `agent/` |
 //! | 7 | what tasks ask by name | `dns/` |
 //! | 8 | whether it leads where it should | `probe.rs` (`skep netcheck`) |
+//! | 9 | what load balancers outside ask | `health/` |
 //!
-//! Pure are all files but `agent/`, `host/`, `netlink/socket.rs`, `dns/forward.rs` and `dns/server.rs`.
+//! Pure are all files but `agent/`, `host/`, `netlink/socket.rs`, `dns/forward.rs`, `dns/server.rs` and `health/server.rs`.
 //!
 //! # How packets go
 //!
@@ -51,6 +52,7 @@ pub mod connections;
 mod constants;
 pub mod delta;
 pub mod dns;
+pub mod health;
 pub mod host;
 pub mod kernel;
 mod netlink;

@@ -47,9 +47,22 @@ pub struct State {
     /// Ports that every node answers on.
     #[serde(default)]
     pub ports: BTreeMap<PublishedKey, Shared<PublishedPort>>,
+    /// Ports on which the node tells whether it leads to tasks.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub health: BTreeMap<Port, HealthPort>,
     /// What services and tasks are called.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub names: Names,
+}
+
+/// What a port that tells of health speaks of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HealthPort {
+    /// The service, as `<namespace>/<name>`.
+    pub service: String,
+    /// Its published ports.
+    pub ports: BTreeSet<PublishedKey>,
 }
 
 fn is_empty(names: &Names) -> bool {
@@ -143,6 +156,8 @@ pub enum Change {
     VirtualAddress(Ipv4Addr, Option<Shared<VirtualAddress>>),
     /// A published port.
     Port(PublishedKey, Option<Shared<PublishedPort>>),
+    /// A port that tells of health.
+    Health(Port, Option<HealthPort>),
     /// The namespace of a network.
     Namespace(Vni, Option<String>),
     /// The networks of a task, by one of its addresses.
@@ -235,6 +250,7 @@ impl State {
                 put(&mut self.virtual_addresses, address, value);
             }
             Change::Port(key, value) => put(&mut self.ports, key, value),
+            Change::Health(port, value) => put(&mut self.health, port, value),
             Change::Namespace(vni, value) => put(&mut self.names.namespaces, vni, value),
             Change::Asker(address, value) => put(&mut self.names.askers, address, value),
             Change::Service(name, value) => put(&mut self.names.services, name, value),

@@ -3,12 +3,13 @@
 use super::address::{Cidr, Mac};
 use super::constants::{GROUP, MARK, MARK_MASK, NODE_MASK, RULE_BEHIND, RULE_ENTRY, RULE_PAST};
 use super::kernel::{
-    Action, Forwarding, Kernel, Link, LinkKind, Place, Route, Rule, Tunnel, bridge_name,
+    Action, Forwarding, Kernel, Link, LinkKind, Listener, Place, Route, Rule, Tunnel, bridge_name,
     tunnel_name,
 };
 use super::nftables::elements;
 use super::state::{Network, NodeIndex, PublishedKey, State, Vni};
 use crate::api::published::CHOSEN;
+use crate::api::service::Protocol;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
@@ -67,13 +68,15 @@ pub fn wanted(state: &State, found: &Kernel) -> Wanted {
 
 /// What programs of the node listen on stays theirs: a published port would take it from them without a word.
 fn occupied(state: &State, found: &Kernel) -> BTreeSet<PublishedKey> {
-    // Where the agent itself answers for names; published ports leave those addresses alone.
+    // Where the agent itself answers for names, at addresses that published ports leave alone, and tells of health.
     let gateways: BTreeSet<_> = state.networks.values().map(|one| one.gateway).collect();
+    let is_own = |listener: &&Listener| {
+        let is_name = listener.address.is_some_and(|at| gateways.contains(&at));
+        let is_health = state.health.contains_key(&listener.port);
+        is_name || is_health && listener.protocol == Protocol::Tcp
+    };
     let mut occupied = BTreeSet::new();
-    for listener in &found.listeners {
-        if listener.address.is_some_and(|at| gateways.contains(&at)) {
-            continue;
-        }
+    for listener in found.listeners.iter().filter(|one| !is_own(one)) {
         let own = PublishedKey {
             protocol: listener.protocol,
             port: listener.port,

@@ -32,6 +32,18 @@ pub fn ingress(spec: &ServiceSpec) -> impl Iterator<Item = &ServicePort> {
     ports.filter(|port| port.mode == PortMode::Ingress)
 }
 
+/// The key of the port that tells of a service's health, if it asks for one and has ports to tell of.
+pub fn health(spec: &ServiceSpec) -> Option<PublishedKey> {
+    let port = spec
+        .health_port
+        .filter(|_| ingress(spec).next().is_some())?;
+    Some(PublishedKey {
+        protocol: Protocol::Tcp,
+        port,
+        address: None,
+    })
+}
+
 /// What a port of mode ingress asks for. An address that is given is never widened: one that cannot be had opens nothing.
 pub fn asked(port: &ServicePort) -> Asked {
     let address = match port.host_ip {
@@ -69,7 +81,11 @@ pub fn given<'a>(
             Item::Node(_) | Item::Vni(_) | Item::Subnet(_) | Item::Address(..) => None,
         })
         .collect();
-    let is_named = |key: &PublishedKey| ports.iter().any(|port| asked(port) == Asked::Number(*key));
+    let health = health(&service.spec);
+    let is_named = |key: &PublishedKey| {
+        let mut ports = ports.iter();
+        health == Some(*key) || ports.any(|port| asked(port) == Asked::Number(*key))
+    };
     let mut chosen: Vec<_> = has.iter().filter(|(key, _)| !is_named(key)).collect();
     let mut choose = |port: &ServicePort, protocol, address| {
         let fits = |(key, target): &&(PublishedKey, Option<Port>)| {

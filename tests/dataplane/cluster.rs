@@ -406,6 +406,7 @@ pub(crate) fn state(count: u16) -> State {
             .collect(),
         virtual_addresses: BTreeMap::new(),
         ports: BTreeMap::new(),
+        health: Default::default(),
         names: Default::default(),
     }
 }

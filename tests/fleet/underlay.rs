@@ -5,6 +5,8 @@ use crate::support::fleet::Transport;
 use crate::support::node::Node;
 use crate::world::{World, until_soon};
 use std::collections::BTreeSet;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// Runs a web server in the node's own network, on the port that the service publishes.
 async fn run_program(node: &Node) {
@@ -17,9 +19,21 @@ async fn run_program(node: &Node) {
     node.docker(&[&run[..], &command].concat()).await;
 }
 
+/// Where nodes tell of the service's health.
+const HEALTH: u16 = 30_999;
+
+/// What a node says of the service's health.
+async fn health(node: &Node) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect((node.address, HEALTH)).await?;
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
+    let mut said = String::new();
+    stream.read_to_string(&mut said).await?;
+    Ok(said)
+}
+
 /// The largest packets of a node's VXLAN devices.
 async fn tunnels(node: &Node) -> BTreeSet<String> {
-    let listed = node.exec("ip -o link show type vxlan").await;
+    let listed = node.exec("ip -o link | grep skepx").await;
     let mtu = |line: &str| {
         let after = line.split_once("mtu ")?.1;
         after.split_whitespace().next().map(str::to_owned)
@@ -28,6 +42,21 @@ async fn tunnels(node: &Node) -> BTreeSet<String> {
 }
 
 impl World {
+    /// Waits until a node says this of the service's health.
+    async fn says(&self, node: &Node, status: &str, words: &str) {
+        let what = format!("{} says {status} and {words}", node.name);
+        let mut last = String::new();
+        until_soon(&what, async || {
+            let said = health(node).await.unwrap_or_else(|error| error.to_string());
+            if said != last {
+                eprintln!("    {}: {}", node.name, said.replace("\r\n", " "));
+                last.clone_from(&said);
+            }
+            (said.starts_with(&format!("HTTP/1.1 {status}")) && said.contains(words)).then_some(())
+        })
+        .await;
+    }
+
     async fn ports_are(&self, truth: &str, reason: &str, words: &str) {
         let what = format!("PortsReady is {truth}/{reason} and says {words:?}");
         let mut last = String::new();
@@ -70,7 +99,11 @@ async fn programs_of_nodes_keep_their_ports_and_links_say_how_large_packets_are(
     world.nodes_are_ready().await;
     let node = world.fleet.node(2).clone();
     run_program(&node).await;
-    world.put_service("web", &spec(1, 2)).await;
+    let with_health = |replicas| {
+        let spec = spec(1, replicas);
+        spec.replacen('{', &format!("{{healthPort: {HEALTH}, "), 1)
+    };
+    world.put_service("web", &with_health(2)).await;
     world.settled("web", 2).await;
     let why = format!("{}: a program of the node listens on 8080/tcp", node.name);
     world.ports_are("False", "Partial", &why).await;
@@ -93,6 +126,16 @@ async fn programs_of_nodes_keep_their_ports_and_links_say_how_large_packets_are(
         "{described}"
     );
     world.passed("a program of a node keeps its port, and the service is told of the node");
+    for other in &world.fleet.nodes {
+        match other.name == node.name {
+            true => world.says(other, "503", "\"closed\":[\"tcp/8080\"]").await,
+            false => {
+                world
+                    .says(other, "200", "\"serves\":true,\"tasks\":2")
+                    .await
+            }
+        }
+    }
 
     node.docker(&["rm", "--force", "program"]).await;
     world.ports_are("True", "Provided", "8080/tcp").await;
@@ -102,12 +145,16 @@ async fn programs_of_nodes_keep_their_ports_and_links_say_how_large_packets_are(
         (said.0 != "program of the node").then_some(())
     })
     .await;
-    world.passed("once the program has ended the node leads to tasks as well");
+    world
+        .says(&node, "200", "\"serves\":true,\"tasks\":2")
+        .await;
+    world.passed("once the program has ended the node leads to tasks as well, and says so");
 
     for node in &world.fleet.nodes {
-        let stranger = ["run", "--rm", "--network", "default_default"];
-        let joined = node.try_docker(&[&stranger[..], &["skep-test/busybox:1", "true"]].concat());
-        let refused = joined.await.expect_err("a stranger does not join");
+        let image = "skep-test/busybox:1";
+        let stranger = ["run", "--rm", "--network", "default_default", image, "true"];
+        let joined = node.try_docker(&stranger).await;
+        let refused = joined.expect_err("a stranger does not join");
         eprintln!("    {} ({}): {refused}", node.name, node.version);
         assert!(refused.contains("no available IPv4 addresses"), "{refused}");
     }
@@ -142,5 +189,11 @@ async fn programs_of_nodes_keep_their_ports_and_links_say_how_large_packets_are(
     node.docker(&agent).await;
     world.ports_are("True", "Provided", "8080/tcp").await;
     world.passed("a service is told of a node whose agent is lost later");
+
+    world.put_service("web", &with_health(0)).await;
+    for node in &world.fleet.nodes {
+        world.says(node, "503", "\"tasks\":0").await;
+    }
+    world.passed("nodes say where a service has nobody to lead to");
     world.remove_service("web").await;
 }

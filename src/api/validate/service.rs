@@ -4,7 +4,7 @@ use super::super::constraint::{Constraint, is_label_reference};
 use super::super::name::is_object_name;
 use super::super::path::Path;
 use super::super::published::addresses_meet;
-use super::super::service::{Mode, Protocol, ServicePort, ServiceSpec, Template};
+use super::super::service::{Mode, PortMode, Protocol, ServicePort, ServiceSpec, Template};
 use super::{Found, Refusal, container};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +18,7 @@ pub fn service(spec: &ServiceSpec, lines: &[usize]) -> Vec<Refusal> {
     template(&spec.template, &mut found);
     roll_out(spec, &mut found);
     ports(spec, lines, &mut found);
+    health_port(spec, &mut found);
     found.0
 }
 
@@ -129,6 +130,26 @@ fn ports(spec: &ServiceSpec, lines: &[usize], found: &mut Found) {
             found.refuse(path.key("published"), message);
         }
     }
+}
+
+/// The port that tells of health is one of its own, and tells of ports that every node answers on.
+fn health_port(spec: &ServiceSpec, found: &mut Found) {
+    let Some(health) = spec.health_port else {
+        return;
+    };
+    let path = || Path::of("healthPort");
+    let zero = "expected a port from 1 to 65535, found 0";
+    found.refuse_if(health.0 == 0, path, zero);
+    let mut ports = spec.ports.iter();
+    let is_same =
+        |port: &ServicePort| port.published == Some(health) && port.protocol == Protocol::Tcp;
+    let is_own = ports.any(is_same);
+    let message = format!("{health}/tcp is one of the service's ports too");
+    found.refuse_if(is_own, path, message);
+    let mut ports = spec.ports.iter();
+    let none = !ports.any(|port| port.mode == PortMode::Ingress);
+    let message = "it tells of ports of mode ingress, and there is none";
+    found.refuse_if(none, path, message);
 }
 
 fn port_alone(port: &ServicePort, path: &Path, found: &mut Found) {

@@ -74,6 +74,19 @@ fn services() {
         "ports[1].published: 8080/tcp is published by ports[0] too",
     );
     service_with("ports", json!(["127.0.0.1:1:80", "127.0.0.2:1:80"]), "");
+    let health = |ports: Value, start: &str| {
+        let template = json!({"container": "i"});
+        let value = json!({"template": template, "ports": ports, "healthPort": 30999});
+        check("service", value, start);
+    };
+    health(json!(["8080:80"]), "");
+    health(json!(["30999:80/udp"]), "");
+    health(json!(["30999:80"]), "healthPort: 30999/tcp is one of");
+    health(
+        json!(["host:8080:80"]),
+        "healthPort: it tells of ports of mode ingress",
+    );
+    service_with("healthPort", json!(1), "healthPort: it tells of ports");
     service_with(
         "ports",
         json!(["127.0.0.1:1:80", "host:1:80"]),

@@ -26,7 +26,7 @@ use crate::planted::{Bug, planted};
 use crate::runtime::allocations::Space;
 use crate::runtime::cache::Cache;
 use crate::runtime::plan::{Plan, Step};
-use crate::runtime::published::{Asked, asked, given};
+use crate::runtime::published::{Asked, asked, given, health};
 use crate::runtime::runs::Runs;
 use crate::runtime::view;
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,7 +58,25 @@ struct Ledger<'a> {
 struct Lacking<'a> {
     service: &'a Scoped,
     owner: Owner,
-    port: &'a ServicePort,
+    wants: Wants<'a>,
+}
+
+/// What it is for.
+#[derive(Clone, Copy)]
+enum Wants<'a> {
+    /// A port of the service.
+    Port(&'a ServicePort),
+    /// The one that tells of its health.
+    Health(PublishedKey),
+}
+
+impl Wants<'_> {
+    fn is_named(self) -> bool {
+        match self {
+            Self::Port(port) => port.published.is_some(),
+            Self::Health(_) => true,
+        }
+    }
 }
 
 impl<'a> Ledger<'a> {
@@ -82,16 +100,22 @@ impl<'a> Ledger<'a> {
 
     /// The number for a port.
     fn find(&mut self, lacking: &Lacking<'_>) -> Result<PublishedKey, Standing> {
-        match asked(lacking.port) {
+        let port = match lacking.wants {
+            Wants::Health(key) => return self.named(key, &lacking.owner),
+            Wants::Port(port) => port,
+        };
+        match asked(port) {
             Asked::NotProvided(what) => {
                 let message = format!(
                     "port {} asks for {what}, which this version does not provide",
-                    lacking.port.target
+                    port.target
                 );
                 Err(Standing::Refused(Refused::new("NotProvided", message)))
             }
             Asked::Number(key) => self.named(key, &lacking.owner),
-            Asked::Any(protocol, address) => self.any(protocol, address, lacking),
+            Asked::Any(protocol, address) => {
+                self.any(protocol, address, lacking.service, port.target)
+            }
         }
     }
 
@@ -139,10 +163,11 @@ impl<'a> Ledger<'a> {
         &mut self,
         protocol: Protocol,
         address: Option<Ipv4Addr>,
-        lacking: &Lacking<'_>,
+        service: &Scoped,
+        target: Port,
     ) -> Result<PublishedKey, Standing> {
         let (first, last) = (u32::from(*CHOSEN.start()), u32::from(*CHOSEN.end()));
-        let identity = format!("{}/{}", lacking.service, lacking.port.target);
+        let identity = format!("{service}/{target}");
         let start = first + spread(&identity) % (last - first + 1);
         let runs = self.runs(protocol);
         let after = runs.next_free(start, last, 1);
@@ -150,8 +175,7 @@ impl<'a> Ledger<'a> {
         let port = found.and_then(|number| u16::try_from(number).ok());
         let none = || {
             let message = format!(
-                "all ports from {first} to {last} are taken: name one for port {} with `published`",
-                lacking.port.target
+                "all ports from {first} to {last} are taken: name one for port {target} with `published`"
             );
             Standing::Refused(Refused::new("PortsExhausted", message))
         };
@@ -207,18 +231,35 @@ fn whose(key: PublishedKey, other: PublishedKey, owner: &Owner) -> String {
     }
 }
 
-/// How the published ports of a service stand, in their order.
+/// What a service asks for, with what it was given of it: its ports in their order, then the one that tells of its health.
+fn all<'a>(
+    cache: &Cache,
+    name: &Scoped,
+    service: &'a AcceptedService,
+) -> Vec<(Wants<'a>, Option<PublishedKey>)> {
+    let given = given(&cache.allocations, name, service).into_iter();
+    let ports = given.map(|(port, has)| (Wants::Port(port), has));
+    let owner = joins::service_owner(name, service);
+    let health = health(&service.spec).map(|key| {
+        let mut items = cache.allocations.of(&owner);
+        let has = items.any(|item| *item == Item::Port(key));
+        (Wants::Health(key), has.then_some(key))
+    });
+    ports.chain(health).collect()
+}
+
+/// How the published ports of a service stand, in their order, and last the one that tells of its health.
 pub(super) fn standing(cache: &Cache, name: &Scoped, service: &AcceptedService) -> Vec<Standing> {
-    let given = given(&cache.allocations, name, service);
+    let given = all(cache, name, service);
     let mut ledger = None;
-    let stands = given.into_iter().map(|(port, has)| match has {
+    let stands = given.into_iter().map(|(wants, has)| match has {
         Some(key) => Standing::Has(key),
         None if view::is_adopting(cache) => Standing::Pending,
         None => {
             let lacking = Lacking {
                 service: name,
                 owner: joins::service_owner(name, service),
-                port,
+                wants,
             };
             let ledger = ledger.get_or_insert_with(|| Ledger::new(cache));
             let found = ledger.find(&lacking);
@@ -239,23 +280,23 @@ pub(super) fn plan(cache: &Cache) -> Plan {
     let mut lacking = Vec::new();
     let mut kept = BTreeSet::new();
     for (name, service) in &cache.services {
-        for (port, has) in given(&cache.allocations, name, service) {
+        for (wants, has) in all(cache, name, service) {
             kept.extend(has);
             match has {
-                Some(key) if port.published.is_some() => name_it(cache, key, &mut plan),
+                Some(key) if wants.is_named() => name_it(cache, key, &mut plan),
                 Some(_) => {}
                 None if service.deleted_at.is_some() => {}
                 None => lacking.push(Lacking {
                     service: name,
                     owner: joins::service_owner(name, service),
-                    port,
+                    wants,
                 }),
             }
         }
     }
     take_back(cache, &kept, &mut plan);
     // Numbers that somebody names are nobody's choice.
-    lacking.sort_by_key(|lacking| lacking.port.published.is_none());
+    lacking.sort_by_key(|lacking| !lacking.wants.is_named());
     let mut ledger = Ledger::new(cache);
     for lacking in lacking {
         if let Ok(key) = ledger.find(&lacking) {
@@ -293,13 +334,14 @@ fn take_back(cache: &Cache, kept: &BTreeSet<PublishedKey>, plan: &mut Plan) {
 
 fn claim(key: PublishedKey, lacking: &Lacking<'_>) -> Step {
     let item = Item::Port(key);
-    let step = match lacking.port.published {
-        Some(_) => claims(&[item], &lacking.owner),
-        None => {
+    let step = match lacking.wants {
+        Wants::Health(_) => claims(&[item], &lacking.owner),
+        Wants::Port(port) if port.published.is_some() => claims(&[item], &lacking.owner),
+        Wants::Port(port) => {
             let value = Allocation {
                 owner: lacking.owner.clone(),
                 released: false,
-                target: Some(lacking.port.target),
+                target: Some(port.target),
             };
             let key = Key::Allocation(item);
             Step::default().put(key.clone(), &value).if_missing(key)

@@ -47,7 +47,12 @@ fn service(of: &str) -> ObjectKey {
 
 /// A service in force that asks for these ports, as its controller would have accepted it.
 fn put(world: &mut World, of: &str, uid: &str, ports: &str) {
-    let value = format!("{{template: {{container: nginx}}, ports: [{ports}]}}");
+    put_spec(world, of, uid, &format!("ports: [{ports}]"));
+}
+
+/// One with this of its spec.
+fn put_spec(world: &mut World, of: &str, uid: &str, spec: &str) {
+    let value = format!("{{template: {{container: nginx}}, {spec}}}");
     let manifest = parse_value(&service(of), value.as_bytes()).expect("it parses");
     let Spec::Service(spec) = manifest.spec else {
         panic!("{value} is no service");
@@ -171,6 +176,33 @@ fn each_port_of_a_range_is_its_services_and_a_range_is_told_as_one() {
         told(&world, "b"),
         "PortTaken: 8082/tcp is published by service shop/a"
     );
+}
+
+#[test]
+fn the_port_that_tells_of_health_is_in_the_ledger_too() {
+    let mut world = world();
+    put_spec(
+        &mut world,
+        "a",
+        "a",
+        "ports: ['8080:80'], healthPort: 30999",
+    );
+    world.settle(&on());
+    put_spec(
+        &mut world,
+        "b",
+        "b",
+        "ports: ['8081:80'], healthPort: 30999",
+    );
+    world.settle(&on());
+    assert_eq!(ledger(&world), "8080/tcp=a, 8081/tcp=b, 30999/tcp=a");
+    assert_eq!(
+        told(&world, "b"),
+        "PortTaken: 30999/tcp is published by service shop/a"
+    );
+    put_spec(&mut world, "a", "a", "ports: ['8080:80']");
+    world.settle(&on());
+    assert_eq!(ledger(&world), "8080/tcp=a, 8081/tcp=b, 30999/tcp=b");
 }
 
 /// The numbers that a service was given, in the order of its ports.

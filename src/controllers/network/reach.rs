@@ -11,7 +11,7 @@ use crate::api::status::{Condition, NodeState, Truth};
 use crate::api::time::Timestamp;
 use crate::runtime::cache::Cache;
 use crate::runtime::clock::Now;
-use crate::runtime::published::given;
+use crate::runtime::published::{given, health};
 use crate::runtime::view;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -32,11 +32,12 @@ pub(super) struct Reach {
 /// Where those of a service are not open.
 pub(super) fn of(cache: &Cache, name: &Scoped, service: &AcceptedService, now: Now) -> Reach {
     let given = given(&cache.allocations, name, service);
-    let keys: BTreeSet<PublishedKey> = given.iter().filter_map(|(_, key)| *key).collect();
+    let mut keys: BTreeSet<PublishedKey> = given.iter().filter_map(|(_, key)| *key).collect();
     let mut reach = Reach::default();
     if keys.is_empty() {
         return reach;
     }
+    keys.extend(health(&service.spec));
     for node in view::nodes(cache) {
         if node.state != NodeState::Ready || node.accepted.deleted_at.is_some() {
             continue;

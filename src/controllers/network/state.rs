@@ -13,6 +13,8 @@
 //!
 //! Published ports are those of the ledger (`ports.rs`). What a task has open on its node in mode host stays its own there.
 //!
+//! A port that tells of a service's health is on every node, and says there what the node does with the service's ports.
+//!
 //! Names are what `names.rs` says, of the networks that the node has.
 //!
 //! A network that says no MTU has the largest that all nodes' underlays carry: the same on every node, and another one once
@@ -26,16 +28,17 @@ use crate::api::accepted::AcceptedService;
 use crate::api::allocation::{Item, NodeIndex, Owner, Vni};
 use crate::api::name::{NodeName, Scoped};
 use crate::api::published::PublishedKey;
-use crate::api::service::ServicePort;
+use crate::api::service::{Protocol, ServicePort};
 use crate::api::task::HostPort;
 use crate::api::uid::Uid;
+use crate::api::unit::Port;
 use crate::dataplane::dns::names::{Names, kept};
 use crate::dataplane::shared::Shared;
 use crate::dataplane::state::{
-    Network, PublishedPort, State, StateRevision, VXLAN_PORT, VirtualAddress,
+    HealthPort, Network, PublishedPort, State, StateRevision, VXLAN_PORT, VirtualAddress,
 };
 use crate::runtime::cache::{Cache, Stored};
-use crate::runtime::published::given;
+use crate::runtime::published::{given, health};
 use crate::runtime::{joins, view};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -52,6 +55,7 @@ pub struct Overlays {
     networks: BTreeMap<Vni, Shared<Network>>,
     virtual_addresses: BTreeMap<Ipv4Addr, (Vni, Shared<VirtualAddress>)>,
     ports: BTreeMap<PublishedKey, Shared<PublishedPort>>,
+    health: BTreeMap<Port, HealthPort>,
     /// What services are called; who asks stands apart.
     names: Names,
     /// The networks that a service's names speak of.
@@ -116,6 +120,7 @@ impl Overlays {
                 .map(|(address, (_, value))| (*address, value.clone()))
                 .collect(),
             ports: ports.map(|(key, port)| (*key, port.clone())).collect(),
+            health: self.health_of(is_own),
             names,
         })
     }
@@ -147,6 +152,7 @@ impl Overlays {
             networks,
             virtual_addresses,
             ports,
+            health,
             names,
             spans: _,
             askers,
@@ -154,7 +160,8 @@ impl Overlays {
         } = self;
         (indexes, members, vnis, networks)
             == (&other.indexes, &other.members, &other.vnis, &other.networks)
-            && (virtual_addresses, ports) == (&other.virtual_addresses, &other.ports)
+            && (virtual_addresses, ports, health)
+                == (&other.virtual_addresses, &other.ports, &other.health)
             && (names, askers, hosts) == (&other.names, &other.askers, &other.hosts)
     }
 
@@ -174,6 +181,19 @@ impl Overlays {
             askers: BTreeMap::new(),
             services: services.collect(),
         }
+    }
+
+    /// The ports that tell of health on a node, but those that a task has open there.
+    fn health_of(&self, is_own: impl Fn(&PublishedKey) -> bool) -> BTreeMap<Port, HealthPort> {
+        let key = |port: Port| PublishedKey {
+            protocol: Protocol::Tcp,
+            port,
+            address: None,
+        };
+        let health = self.health.iter().filter(|(port, _)| !is_own(&key(**port)));
+        health
+            .map(|(port, health)| (*port, health.clone()))
+            .collect()
     }
 
     /// The ports that tasks have open on their own nodes, from the moment at which they are bound until they are over.
@@ -281,10 +301,19 @@ impl Overlays {
             return;
         };
         let backends = backends.get(&vni).cloned().unwrap_or_default();
+        let mut ports = BTreeSet::new();
         for (port, given) in given(&cache.allocations, name, service) {
             if let Some(key) = given {
                 self.add_port(key, port, vni, &backends, service);
+                ports.insert(key);
             }
+        }
+        let mut items = cache.allocations.of(&joins::service_owner(name, service));
+        let health =
+            health(&service.spec).filter(|key| items.any(|item| *item == Item::Port(*key)));
+        if let Some(key) = health.filter(|_| !ports.is_empty()) {
+            let service = format!("{}/{}", name.namespace, name.name);
+            self.health.insert(key.port, HealthPort { service, ports });
         }
     }
 

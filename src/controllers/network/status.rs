@@ -32,6 +32,8 @@ const PROVIDED: &str = "Provided";
 const REFUSED: &str = "NodesRefuse";
 /// Condition of a network: it exists on the nodes that need it.
 const AVAILABLE: &str = "Available";
+/// Condition of a network, while it is False: it has all that it asks for.
+const COMPLETE: &str = "Complete";
 /// Condition of a service: the overlay networks that it asks for are provided.
 const NETWORKS_READY: &str = "NetworksReady";
 /// Condition of a service: the ingress ports that it asks for are open.
@@ -69,14 +71,47 @@ pub(super) fn network(
     });
     let left = standing.and_then(|standing| addresses_left(standing, context));
     let allocated = standing.map(|standing| allocated(standing, context));
+    let lacking = record.and_then(|record| without(&record.spec, context));
     Some(Status {
         uid: record.map(|record| record.uid.clone()),
         observed_generation: record.map(|record| record.generation),
-        conditions: [Some(accepted), allocated, left, available]
+        conditions: [Some(accepted), allocated, left, available, lacking]
             .into_iter()
             .flatten()
             .collect(),
         ..Status::default()
+    })
+}
+
+/// What a network asks for and goes without; nothing where that is nothing.
+fn without(spec: &NetworkSpec, context: &Context<'_>) -> Option<Condition> {
+    let asked = [
+        (
+            spec.attachable,
+            "attachable (containers that are no tasks cannot join it)",
+        ),
+        (
+            spec.encrypted,
+            "encrypted (packets between nodes can be read on their way)",
+        ),
+        (spec.ipv6, "ipv6"),
+        (!spec.options.is_empty(), "options"),
+    ];
+    let asked = asked.into_iter().filter(|(is_asked, _)| *is_asked);
+    let asked: Vec<&str> = asked.map(|(_, what)| what).collect();
+    let message = format!(
+        "this version does not provide {}: the network is without",
+        asked.join(", ")
+    );
+    (!asked.is_empty()).then(|| {
+        Condition::new(
+            context.before,
+            context.now,
+            COMPLETE,
+            Truth::False,
+            NOT_PROVIDED,
+            message,
+        )
     })
 }
 

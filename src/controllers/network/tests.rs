@@ -5,7 +5,7 @@ use crate::api::accepted::{Accepted, AcceptedNetwork};
 use crate::api::cluster::Cluster;
 use crate::api::manifest::{Spec, parse_value};
 use crate::api::name::Scoped;
-use crate::api::status::Status;
+use crate::api::status::{Status, Truth};
 use crate::api::time::Timestamp;
 use crate::api::uid::Uid;
 use crate::api::unit::{Generation, Incarnation, Revision};
@@ -86,6 +86,24 @@ fn a_network_is_accepted_and_not_provided() {
         said(&world, &front()),
         "Accepted=True/Accepted Allocated=True/Allocated Available=False/NotProvided"
     );
+}
+
+#[test]
+fn what_a_network_goes_without_is_told() {
+    let mut world = world();
+    world.raw(
+        "networks/shop/front",
+        b"{attachable: true, encrypted: true}".to_vec(),
+    );
+    world.settle(&network());
+    let status = world.cache.status(&front(), "network").unwrap();
+    let said = status.condition("Complete").unwrap();
+    assert_eq!((said.status, &*said.reason), (Truth::False, "NotProvided"));
+    assert!(said.message.contains("attachable") && said.message.contains("encrypted"));
+    world.raw("networks/shop/front", b"{}".to_vec());
+    world.settle(&network());
+    let status = world.cache.status(&front(), "network").unwrap();
+    assert_eq!(status.condition("Complete"), None);
 }
 
 #[test]

@@ -66,6 +66,9 @@ pub struct Report {
     /// Ports that programs of the node listen on, as far as they are published, or may be given to who leaves his out.
     #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
     pub occupied: BTreeSet<PublishedKey>,
+    /// Ports that should tell of health and cannot: somebody else listens there.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
+    pub health_closed: BTreeSet<PublishedKey>,
     /// What others changed and the agent mended, by kind, since it started.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub drift: BTreeMap<String, u64>,
@@ -163,6 +166,11 @@ impl<H: Host> Agent<H> {
     /// Takes what there is to say of names.
     pub fn note_names(&mut self, names: NamesReport) {
         self.report.names = names;
+    }
+
+    /// Takes where health should be told and cannot.
+    pub fn note_health(&mut self, closed: BTreeSet<PublishedKey>) {
+        self.report.health_closed = closed;
     }
 
     /// The kernel that it works on.

@@ -11,7 +11,7 @@ use crate::dataplane::nftables::diff::{Change as Tables, Step};
 use crate::dataplane::nftables::guest;
 use crate::dataplane::plan::{KINDS, Operation};
 use crate::dataplane::state::{
-    Change, Network, NodeIndex, PublishedKey, PublishedPort, VXLAN_PORT, VirtualAddress,
+    Change, HealthPort, Network, NodeIndex, PublishedKey, PublishedPort, VXLAN_PORT, VirtualAddress,
 };
 use crate::dataplane::state_tests::example;
 use proptest::prelude::*;
@@ -85,6 +85,7 @@ fn states() -> impl Strategy<Value = State> {
             networks: BTreeMap::new(),
             virtual_addresses: BTreeMap::new(),
             ports: BTreeMap::new(),
+            health: Default::default(),
             names: Default::default(),
         };
         for (third, (tasks, internal)) in networks {
@@ -352,8 +353,13 @@ impl Agent<Memory> {
 
 #[test]
 fn a_port_on_which_a_program_listens_is_the_programs_until_it_ends() {
-    let state = example();
+    let mut state = example();
     let key = *state.ports.keys().next().expect("a published port");
+    let health = HealthPort {
+        service: "default/web".into(),
+        ports: [key].into(),
+    };
+    state.health.insert(Port(30_007), health);
     let mut agent = programmed(engine(), &state);
     let open = agent.host().kernel.tables.clone();
     let listener = |port: u16, address: Option<Ipv4Addr>| Listener {
@@ -367,7 +373,9 @@ fn a_port_on_which_a_program_listens_is_the_programs_until_it_ends() {
         program,
         listener(22, None),
         listener(30_005, Some(Ipv4Addr::LOCALHOST)),
+        // The agent's own: for names, and to tell of health.
         listener(30_006, gateway),
+        listener(30_007, None),
     ]
     .into();
     agent.audit();

@@ -170,7 +170,7 @@ fn put_port(ip: &mut Table, state: &State, key: &PublishedKey, port: &PublishedP
 }
 
 /// The backends that answer on this node.
-fn chosen(state: &State, port: &PublishedPort) -> BTreeSet<Ipv4Addr> {
+pub(in crate::dataplane) fn chosen(state: &State, port: &PublishedPort) -> BTreeSet<Ipv4Addr> {
     let is_here = |task: &&Ipv4Addr| state.place(**task) == Some(state.node);
     let here: BTreeSet<Ipv4Addr> = port.backends.iter().filter(is_here).copied().collect();
     match port.locality {

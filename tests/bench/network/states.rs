@@ -87,6 +87,7 @@ pub(super) fn base(node: usize, addresses: [Ipv4Addr; 2]) -> State {
         ]
         .map(|(key, port)| (format!("tcp/{key}").parse().expect("a port"), port))
         .into(),
+        health: Default::default(),
         names: Default::default(),
     }
 }

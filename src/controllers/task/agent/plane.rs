@@ -112,7 +112,11 @@ impl Plane {
         self.limit.clone_from(&report.limit);
         self.underlay = Some(Underlay {
             mtu: report.underlay_mtu,
-            occupied: report.occupied.clone(),
+            occupied: report
+                .occupied
+                .union(&report.health_closed)
+                .copied()
+                .collect(),
         });
         let trouble = report.trouble.clone().map(|why| ("AgentTrouble", why));
         // That the engine refuses a network is another's trouble: it stands until the engine takes all.
