@@ -91,9 +91,11 @@ pub struct Container {
 pub struct EngineEvent {
     /// The container that it is about.
     pub container: ContainerId,
+    /// Its name.
+    pub name: String,
     /// `create`, `start`, `die`, `destroy`, `health_status: healthy` ...
     pub action: String,
-    /// The container's labels (the engine adds `name`, `image`, `exitCode`).
+    /// The container's labels (the engine adds `exitCode`, a real one also `name` and `image`).
     pub attributes: Arc<BTreeMap<String, String>>,
 }
 

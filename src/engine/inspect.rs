@@ -258,6 +258,12 @@ pub(super) fn event(line: Value) -> Option<EngineEvent> {
     let line: Line = serde_json::from_value(line).ok()?;
     (line.r#type == "container").then_some(EngineEvent {
         container: ContainerId::from(line.actor.id),
+        name: line
+            .actor
+            .attributes
+            .get("name")
+            .cloned()
+            .unwrap_or_default(),
         action: line.action,
         attributes: line.actor.attributes.into(),
     })

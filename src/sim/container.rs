@@ -8,7 +8,6 @@ use crate::api::unit::Port;
 use crate::engine::{Container, ContainerState, LogLine};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// What containers of an image do once they are started.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,8 +36,6 @@ pub(super) struct SimContainer {
     pub(super) is_agent: bool,
     /// The ports that it wants open; published 0: the engine chooses.
     pub(super) wanted_ports: Vec<HostPort>,
-    /// What its events carry while it has not ended.
-    pub(super) attributes: Arc<BTreeMap<String, String>>,
     pub(super) image: String,
     pub(super) logs: Vec<LogLine>,
     /// Order of creation.
@@ -49,9 +46,6 @@ impl SimContainer {
     pub(super) fn new(id: ContainerId, name: &str, body: &Value, number: u64) -> Self {
         let labels = body["Labels"].as_object().map_or_else(BTreeMap::new, texts);
         let image = body["Image"].as_str().unwrap_or_default();
-        let mut attributes = labels.clone();
-        attributes.insert("name".into(), name.to_owned());
-        attributes.insert("image".into(), image.to_owned());
         Self {
             seen: Container {
                 id,
@@ -69,12 +63,11 @@ impl SimContainer {
                 hardware: Default::default(),
                 ports: Vec::new(),
             },
-            body: body.to_string().into(),
+            body: serde_json::to_string(body).expect("a value is text").into(),
             has_health_check: has_health_check(body),
             endpoints: endpoints(body),
             is_agent: body["Cmd"][0] == "agent",
             wanted_ports: wanted_ports(body),
-            attributes: attributes.into(),
             image: image.to_owned(),
             logs: Vec::new(),
             number,

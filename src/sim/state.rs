@@ -307,13 +307,14 @@ impl State {
         let Some(container) = self.containers.get(id) else {
             return;
         };
-        let mut attributes = container.attributes.clone();
+        let mut attributes = container.seen.labels.clone();
         if container.seen.state == ContainerState::Exited {
             let code = container.seen.exit_code.to_string();
             Arc::make_mut(&mut attributes).insert("exitCode".into(), code);
         }
         let event = EngineEvent {
             container: id.clone(),
+            name: container.seen.name.clone(),
             action: action.to_owned(),
             attributes,
         };

@@ -52,8 +52,7 @@ pub(crate) async fn run() -> Report {
         loop {
             let event = creates.next().await.expect("engines go on");
             let event = event.expect("a simulated engine keeps its events open");
-            let name = event.attributes.get("name");
-            if event.action == "create" && name.is_some_and(|name| name.starts_with(&prefix)) {
+            if event.action == "create" && event.name.starts_with(&prefix) {
                 break;
             }
         }

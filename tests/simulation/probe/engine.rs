@@ -60,8 +60,7 @@ impl Probed {
     }
 
     fn meet_event(&self, event: &EngineEvent) -> Option<Trick> {
-        let name = event.attributes.get("name").map_or("", String::as_str);
-        self.meet(Kind::Event, format!("{} {name}", event.action))
+        self.meet(Kind::Event, format!("{} {}", event.action, event.name))
     }
 }
 

@@ -44,6 +44,7 @@ use crate::api::task::{Binding, ServiceRevision, Stamp, Task};
 use crate::api::uid::Uid;
 use crate::api::unit::Period;
 use serde_json::{Map, Value, json};
+use std::fmt::Display;
 
 /// All that a container is made from.
 #[derive(Clone, Copy, Debug)]
@@ -122,21 +123,20 @@ pub fn body(input: &ContainerInput<'_>) -> Value {
 
 /// The template's variables, and those by which a program learns what it is; the template's win.
 fn environment(input: &ContainerInput<'_>) -> Value {
-    let mut all = std::collections::BTreeMap::from([
-        (
-            "SKEP_NAMESPACE".to_owned(),
-            input.service.namespace.to_string(),
-        ),
-        ("SKEP_SERVICE".to_owned(), input.service.name.to_string()),
-        ("SKEP_TASK".to_owned(), input.task.id.to_string()),
-        ("SKEP_SLOT".to_owned(), input.task.slot.to_string()),
-        ("SKEP_NODE".to_owned(), input.node.to_string()),
-    ]);
+    let ours: [(&str, &dyn Display); 5] = [
+        ("SKEP_NAMESPACE", &input.service.namespace),
+        ("SKEP_SERVICE", &input.service.name),
+        ("SKEP_TASK", &input.task.id),
+        ("SKEP_SLOT", &input.task.slot),
+        ("SKEP_NODE", &input.node),
+    ];
     let container: &Container = &input.revision.template.container;
-    all.extend(container.env.clone());
-    let lines = all
-        .into_iter()
-        .map(|(name, value)| format!("{name}={value}"));
+    let template = container.env.iter();
+    let template = template.map(|(name, value)| (name.as_str(), value as &dyn Display));
+    let is_left = |(name, _): &(&str, _)| !container.env.contains_key(*name);
+    let mut all: Vec<_> = ours.into_iter().filter(is_left).chain(template).collect();
+    all.sort_by_key(|(name, _)| *name);
+    let lines = all.iter().map(|(name, value)| format!("{name}={value}"));
     lines.collect()
 }
 
