@@ -371,33 +371,30 @@ impl Cache {
         for key in broken {
             match &key {
                 Key::Accepted(object) => match object.kind {
-                    Kind::Service => carry(&mut self.services, &before.services, &object.scoped()),
-                    Kind::Network => carry(&mut self.networks, &before.networks, &object.scoped()),
-                    Kind::Node => carry(&mut self.nodes, &before.nodes, &object.node_name()),
+                    Kind::Service => {
+                        carry(&mut self.services, &before.services, &object.scoped());
+                    }
+                    Kind::Network => {
+                        carry(&mut self.networks, &before.networks, &object.scoped());
+                    }
+                    Kind::Node => {
+                        carry(&mut self.nodes, &before.nodes, &object.node_name());
+                    }
                 },
                 Key::Task(service, task) => {
-                    carry(
-                        &mut self.tasks,
-                        &before.tasks,
-                        &(service.clone(), task.clone()),
-                    );
-                    self.index_task(service, task);
+                    let key = (service.clone(), task.clone());
+                    let found = carry(&mut self.tasks, &before.tasks, &key);
+                    self.index_task(service, task, found);
                 }
                 Key::Binding(node, task) => {
-                    carry(
-                        &mut self.bindings,
-                        &before.bindings,
-                        &(node.clone(), task.clone()),
-                    );
-                    self.index_binding(node, task);
+                    let key = (node.clone(), task.clone());
+                    let found = carry(&mut self.bindings, &before.bindings, &key);
+                    self.index_binding(node, task, found);
                 }
                 Key::TaskStatus(node, task) => {
-                    carry(
-                        &mut self.task_statuses,
-                        &before.task_statuses,
-                        &(node.clone(), task.clone()),
-                    );
-                    self.index_status(node, task);
+                    let key = (node.clone(), task.clone());
+                    let found = carry(&mut self.task_statuses, &before.task_statuses, &key);
+                    self.index_status(node, task, found);
                 }
                 Key::Revision(uid, number) => {
                     carry(
@@ -437,26 +434,20 @@ impl Cache {
             Key::User(object) => raw(&mut self.users, object, kv),
             Key::Scale(service) => raw(&mut self.scales, service, kv),
             Key::Accepted(object) => self.change_accepted(object, kv),
-            Key::Status(object, controller) => json(
-                &mut self.statuses,
-                &(object.clone(), controller.clone()),
-                kv,
-            ),
-            Key::Revision(uid, number) => json(&mut self.revisions, &(uid.clone(), *number), kv),
-            Key::Task(service, task) => {
-                let result = json(&mut self.tasks, &(service.clone(), task.clone()), kv);
-                self.index_task(service, task);
-                result
+            Key::Status(object, controller) => {
+                let key = (object.clone(), controller.clone());
+                json(&mut self.statuses, key, kv).map(drop)
             }
-            Key::Binding(node, task) => {
-                let result = json(&mut self.bindings, &(node.clone(), task.clone()), kv);
-                self.index_binding(node, task);
-                result
+            Key::Revision(uid, number) => {
+                json(&mut self.revisions, (uid.clone(), *number), kv).map(drop)
             }
+            Key::Task(service, task) => json(&mut self.tasks, (service.clone(), task.clone()), kv)
+                .map(|found| self.index_task(service, task, found)),
+            Key::Binding(node, task) => json(&mut self.bindings, (node.clone(), task.clone()), kv)
+                .map(|found| self.index_binding(node, task, found)),
             Key::TaskStatus(node, task) => {
-                let result = json(&mut self.task_statuses, &(node.clone(), task.clone()), kv);
-                self.index_status(node, task);
-                result
+                json(&mut self.task_statuses, (node.clone(), task.clone()), kv)
+                    .map(|found| self.index_status(node, task, found))
             }
             Key::Allocation(item) => self.change_allocation(item, kv),
             Key::Cluster => match kv.map(read).transpose() {
@@ -467,10 +458,10 @@ impl Cache {
                 Err(error) => Err(error),
             },
             Key::Election(controller, lease) => {
-                json(&mut self.elections, &(controller.clone(), *lease), kv)
+                json(&mut self.elections, (controller.clone(), *lease), kv).map(drop)
             }
-            Key::Manager(id) => json(&mut self.managers, id, kv),
-            Key::Shard(name) => json(&mut self.shards, name, kv),
+            Key::Manager(id) => json(&mut self.managers, id.clone(), kv).map(drop),
+            Key::Shard(name) => json(&mut self.shards, name.clone(), kv).map(drop),
         };
         if let Err(error) = result {
             self.broken.insert(text.to_owned(), error);
@@ -490,16 +481,14 @@ impl Cache {
         Ok(())
     }
 
-    /// Brings the index by task up to what stands under the task's key.
-    fn index_task(&mut self, service: &Scoped, id: &TaskId) {
-        let key = (service.clone(), id.clone());
-        let found = self.tasks.get(&key).cloned();
+    /// Brings the index by task up to what stands under the task's key now.
+    fn index_task(&mut self, service: &Scoped, id: &TaskId, found: Option<Stored<Task>>) {
         self.index(id, |facets| match found {
-            Some(task) => facets.task = Some((key.0, task)),
+            Some(task) => facets.task = Some((service.clone(), task)),
             None if facets
                 .task
                 .as_ref()
-                .is_some_and(|(owner, _)| *owner == key.0) =>
+                .is_some_and(|(owner, _)| owner == service) =>
             {
                 facets.task = None;
             }
@@ -507,24 +496,22 @@ impl Cache {
         });
     }
 
-    fn index_binding(&mut self, node: &NodeName, id: &TaskId) {
-        let key = (node.clone(), id.clone());
-        let found = self.bindings.get(&key).cloned();
+    fn index_binding(&mut self, node: &NodeName, id: &TaskId, found: Option<Stored<Binding>>) {
         self.index(id, |facets| match found {
-            Some(binding) => facets.binding = Some((key.0, binding)),
-            None if facets.binding.as_ref().is_some_and(|(on, _)| *on == key.0) => {
+            Some(binding) => facets.binding = Some((node.clone(), binding)),
+            None if facets.binding.as_ref().is_some_and(|(on, _)| on == node) => {
                 facets.binding = None;
             }
             None => {}
         });
     }
 
-    fn index_status(&mut self, node: &NodeName, id: &TaskId) {
-        let key = (node.clone(), id.clone());
-        let found = self.task_statuses.get(&key).cloned();
+    fn index_status(&mut self, node: &NodeName, id: &TaskId, found: Option<Stored<TaskStatus>>) {
         self.index(id, |facets| {
-            facets.statuses.retain(|(on, _)| *on != key.0);
-            facets.statuses.extend(found.map(|status| (key.0, status)));
+            facets.statuses.retain(|(on, _)| on != node);
+            facets
+                .statuses
+                .extend(found.map(|status| (node.clone(), status)));
         });
     }
 
@@ -543,26 +530,28 @@ impl Cache {
                 if let Some(old) = self.services.get(&name) {
                     self.uid_index.remove(&old.uid);
                 }
-                let result = json(&mut self.services, &name, kv);
+                let result = json(&mut self.services, name.clone(), kv);
                 if let Some(new) = self.services.get(&name) {
                     self.uid_index.insert(new.uid.clone(), name);
                 }
-                result
+                result.map(drop)
             }
-            Kind::Network => json(&mut self.networks, &object.scoped(), kv),
-            Kind::Node => json(&mut self.nodes, &object.node_name(), kv),
+            Kind::Network => json(&mut self.networks, object.scoped(), kv).map(drop),
+            Kind::Node => json(&mut self.nodes, object.node_name(), kv).map(drop),
         }
     }
 }
 
+/// Takes over what stood under a key before, if anything did; gives what stands there now.
 fn carry<K: Ord + Clone, T>(
     map: &mut BTreeMap<K, Stored<T>>,
     before: &BTreeMap<K, Stored<T>>,
     key: &K,
-) {
+) -> Option<Stored<T>> {
     if let Some(old) = before.get(key) {
         map.insert(key.clone(), old.clone());
     }
+    map.get(key).cloned()
 }
 
 fn stored<T>(kv: &KeyValue, value: T) -> Stored<T> {
@@ -591,14 +580,16 @@ fn raw<K: Ord + Clone>(
     Ok(())
 }
 
-fn json<K: Ord + Clone, T: DeserializeOwned>(
+/// Takes in a record; gives what stands under its key now. One that does not parse changes nothing.
+fn json<K: Ord, T: DeserializeOwned>(
     map: &mut BTreeMap<K, Stored<T>>,
-    key: &K,
+    key: K,
     kv: Option<&KeyValue>,
-) -> Result<(), String> {
-    match kv {
-        Some(kv) => map.insert(key.clone(), read(kv)?),
-        None => map.remove(key),
+) -> Result<Option<Stored<T>>, String> {
+    let found = kv.map(read::<T>).transpose()?;
+    match &found {
+        Some(stored) => map.insert(key, stored.clone()),
+        None => map.remove(&key),
     };
-    Ok(())
+    Ok(found)
 }

@@ -87,7 +87,8 @@ impl Controller for ClusterController {
             | Key::Manager(_)
             | Key::Shard(_) => false,
         };
-        let is_broken = || cache.broken.contains_key(&key.to_string());
+        // Asked of each change of a task: mostly nothing is broken.
+        let is_broken = || !cache.broken.is_empty() && cache.broken.contains_key(&key.to_string());
         if concerns || is_broken() {
             vec![Whole]
         } else {
