@@ -61,7 +61,7 @@
 //! was seen. *Condition*: one statement about an object. *Generation*: counts changes of a spec. *Drain*: a node gives up
 //! its tasks.
 
-/// glibc's own takes a fifth of a busy manager's processor time, this one half as much (`tests/bench/README.md`).
+/// glibc's own takes a fifth of a busy manager's processor time; what this one takes is in `tests/bench/README.md`.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
