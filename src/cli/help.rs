@@ -31,10 +31,11 @@ Write:
   delete         Delete objects
 
 Look:
-  get            List services, nodes, networks, tasks, revisions, events
+  get            List services, nodes, networks, tasks, revisions, endpoints, events
   describe       All that is known of one object
   status         One screen: managers, nodes, services, what is stuck and why
   why            What a service or task waits for, node by node
+  netcheck       Try from every node what its network should reach, and name the broken hop
   events         What happened
   wait           Wait for a condition, or until something is gone
 

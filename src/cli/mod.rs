@@ -97,7 +97,7 @@ pub enum Command {
     Diff(diff::Args),
     /// Checks manifests; needs no store
     Validate(validate::Args),
-    /// Lists objects, tasks, revisions or events
+    /// Lists objects, tasks, revisions, endpoints or events
     Get(get::Args),
     /// Shows all that is known of one object
     Describe(describe::Args),
