@@ -23,8 +23,9 @@ pub const AGENT: &str = "dev.skep.agent";
 const VERSION: &str = "dev.skep.agent.version";
 /// Label: how it was made; whoever makes it another way makes it anew.
 const SHAPE: &str = "dev.skep.agent.shape";
-/// Counts the ways in which it was made: one more whenever [`body`] changes.
-const THIS_SHAPE: &str = "2";
+/// Counts the ways in which it was made: one more whenever [`body`] changes, or what agents are told (an agent refuses a state
+/// with fields that it does not know).
+const THIS_SHAPE: &str = "3";
 /// Where its volume is.
 const DIRECTORY: &str = "/var/lib/skep-agent";
 /// Where it listens.
@@ -77,8 +78,10 @@ pub enum Next {
     Create,
     /// It never ran: start it.
     Start(ContainerId),
-    /// It is of another version, or ended and was not started again: another one takes its place.
+    /// It ended and was not started again: another one takes its place.
     Replace(ContainerId),
+    /// It is of another version: one of this takes its place, once the engine has its image.
+    Upgrade(ContainerId),
     /// It runs.
     Attach(ContainerId),
     /// It is not ours.
@@ -111,6 +114,7 @@ pub fn next(seen: Option<&Container>, cluster: &Uid) -> Next {
         (ContainerState::Created, None) if is_this && seen.error.is_empty() => {
             Next::Start(seen.id.clone())
         }
+        _ if !is_this => Next::Upgrade(seen.id.clone()),
         (
             ContainerState::Created
             | ContainerState::Running
@@ -163,7 +167,8 @@ mod tests {
         assert_eq!(decide(created, &ours), Next::Start("c1".into()));
         let ended = ContainerState::Exited;
         assert_eq!(decide(ended, &ours), Next::Replace("c1".into()));
-        assert_eq!(decide(running, &older), Next::Replace("c1".into()));
+        assert_eq!(decide(running, &older), Next::Upgrade("c1".into()));
+        assert_eq!(decide(ended, &older), Next::Upgrade("c1".into()));
         for labels in [&[][..], &[(AGENT, "other")]] {
             let left = decide(running, labels);
             assert!(matches!(left, Next::Leave(_)), "{labels:?}: {left:?}");

@@ -53,6 +53,11 @@ impl Connection {
                     taken(self.orders.run(&Order::Start { container }).await)?;
                 }
                 Next::Replace(container) => self.remove_agent(container).await?,
+                Next::Upgrade(container) => {
+                    // First: the kernel is not looked after while there is no agent. An image of this name may be of another build.
+                    self.load_agent().await?;
+                    self.remove_agent(container).await?;
+                }
             }
         }
         let why = "another one stands under the agent's name again and again";
@@ -76,14 +81,18 @@ impl Connection {
         let report = self.orders.run(&order).await;
         match report.result {
             Err(Failure::Engine(Error::NotFound { .. })) => {
-                info!(node = %self.driver.node, "loads the agent's image");
-                self.engine.load_program().await?;
-                Ok(())
+                self.load_agent().await
             }
             // Made meanwhile, or before its answer was lost: the next look says whose it is.
             Err(Failure::Engine(Error::Conflict { .. })) => Ok(()),
             _ => taken(report),
         }
+    }
+
+    async fn load_agent(&self) -> Result<(), Trouble> {
+        info!(node = %self.driver.node, "loads the agent's image");
+        self.engine.load_program().await?;
+        Ok(())
     }
 
     async fn remove_agent(&self, container: ContainerId) -> Result<(), Trouble> {
@@ -118,7 +127,7 @@ impl Connection {
         }
         match self.under_its_name().await? {
             Next::Create | Next::Leave(_) => return Ok(()),
-            Next::Start(_) | Next::Replace(_) | Next::Attach(_) => {}
+            Next::Start(_) | Next::Replace(_) | Next::Upgrade(_) | Next::Attach(_) => {}
         }
         let container = self.agent().await?;
         let removed = async {
