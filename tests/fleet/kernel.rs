@@ -22,7 +22,7 @@ pub(crate) struct Shown {
     on_bridge: Vec<String>,
     /// Whom the VXLAN device answers for: the tasks of other nodes, and the virtual addresses.
     on_tunnel: Vec<String>,
-    /// Where VXLAN goes: the other nodes.
+    /// Where VXLAN goes: the other nodes, by their routers' hardware addresses. Tasks that stay on bridges have entries besides.
     peers: Vec<String>,
     /// Our rules of policy routing: one for each other node, and two that spare the rest.
     rules: usize,
@@ -81,7 +81,9 @@ impl Shown {
         let forward = node
             .exec("iptables -S FORWARD | grep ^-A | head -n 1")
             .await;
-        let peers = format!("bridge fdb show dev {tunnel} | grep -o 'dst [0-9.]*' | cut -c 5-");
+        let peers = format!(
+            "bridge fdb show dev {tunnel} | grep ^0a:64: | grep -o 'dst [0-9.]*' | cut -c 5-"
+        );
         let count = async |line: &str| within(node, line).await.lines().count();
         Self {
             tunnels: count("ip -o link show type vxlan").await,

@@ -80,9 +80,7 @@ impl Connection {
         };
         let report = self.orders.run(&order).await;
         match report.result {
-            Err(Failure::Engine(Error::NotFound { .. })) => {
-                self.load_agent().await
-            }
+            Err(Failure::Engine(Error::NotFound { .. })) => self.load_agent().await,
             // Made meanwhile, or before its answer was lost: the next look says whose it is.
             Err(Failure::Engine(Error::Conflict { .. })) => Ok(()),
             _ => taken(report),
