@@ -46,15 +46,8 @@ struct Endpoint<'a> {
 
 /// The columns.
 pub(super) fn header(shape: Shape) -> Vec<&'static str> {
-    let mut header = Vec::new();
-    if shape.namespaces {
-        header.push("NAMESPACE");
-    }
-    header.extend(["NAME", "VIRTUAL ADDRESS", "ENDPOINTS", "AGE"]);
-    if shape.wide {
-        header.extend(["PUBLISHED", "WITHOUT TRAFFIC"]);
-    }
-    header
+    let narrow = ["NAME", "VIRTUAL ADDRESS", "ENDPOINTS", "AGE"];
+    table::with_namespace(true, &narrow, &["PUBLISHED", "WITHOUT TRAFFIC"], shape)
 }
 
 impl<'a> Endpoints<'a> {
@@ -145,7 +138,7 @@ impl<'a> Endpoints<'a> {
 }
 
 impl<'a> Endpoint<'a> {
-    /// Of a task that is not over and has a node.
+    /// Of a task that is not over.
     fn of(cache: &'a Cache, service: &Scoped, task: &'a Stored<Task>) -> Option<Self> {
         let facets = cache.facets(&task.id)?;
         if joins::stage(facets, task) == joins::Stage::Over {
@@ -158,7 +151,7 @@ impl<'a> Endpoint<'a> {
         Some(Self {
             task,
             node,
-            idle: idle(facets, task, &places),
+            idle: idle(cache, facets, task, &places),
             places,
             hosts: open
                 .iter()
@@ -238,7 +231,7 @@ fn places(cache: &Cache, owner: &Owner) -> Vec<Place> {
 }
 
 /// Why nobody is sent to a task; none: it gets traffic.
-fn idle(facets: &Facets, task: &Task, places: &[Place]) -> Option<String> {
+fn idle(cache: &Cache, facets: &Facets, task: &Stored<Task>, places: &[Place]) -> Option<String> {
     if joins::stage(facets, task) == joins::Stage::Leaving {
         return Some("on its way out".into());
     }
@@ -247,14 +240,11 @@ fn idle(facets: &Facets, task: &Task, places: &[Place]) -> Option<String> {
         let is_elsewhere = !places.is_empty() && !places.iter().any(is_there);
         return is_elsewhere.then(|| "started outside of its networks".into());
     }
-    Some(match facets.status() {
-        Some(status) => match status.health {
-            Some(Health::Unhealthy) => "unhealthy".into(),
-            Some(Health::Starting) => "health: starting".into(),
-            Some(_) | None => status.state.as_str().into(),
-        },
-        None if joins::node(facets).is_some() => "assigned".into(),
-        None => "pending".into(),
+    let health = facets.status().and_then(|status| status.health);
+    Some(match health {
+        Some(Health::Unhealthy) => "unhealthy".into(),
+        Some(Health::Starting) => "health: starting".into(),
+        Some(_) | None => view::task(cache, task).state.as_str().into(),
     })
 }
 

@@ -55,7 +55,8 @@ pub(super) fn task_header(shape: Shape) -> Vec<&'static str> {
     with_namespace(true, &narrow, &wide, shape)
 }
 
-fn with_namespace(
+/// The columns of a kind, as many as are asked for.
+pub(super) fn with_namespace(
     is_namespaced: bool,
     narrow: &[&'static str],
     wide: &[&'static str],

@@ -175,6 +175,16 @@ impl World {
         plan
     }
 
+    /// Has two controllers plan and write in turn, each on what the other wrote, often enough for both to be done.
+    pub(crate) fn settle_both<A: Controller, B: Controller>(&mut self, one: &A, other: &B) {
+        for _ in 0..10 {
+            let first = self.plan(one);
+            first.steps.iter().for_each(|step| self.apply(step));
+            let second = self.plan(other);
+            second.steps.iter().for_each(|step| self.apply(step));
+        }
+    }
+
     pub(crate) fn apply(&mut self, step: &Step) {
         for expect in &step.expects {
             match expect {

@@ -20,7 +20,7 @@ use crate::dataplane::probe::{Asked, Outcome};
 use crate::engine::{Engine, ExecRequest};
 use crate::runtime::cache::Cache;
 use futures::StreamExt;
-use plan::{Plan, plan};
+use plan::{Plan, has_agents, plan};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -85,8 +85,11 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<(), Error> {
 async fn look(session: &Session, patience: Duration) -> Result<Verdict, Error> {
     let cache = session.snapshot().await?;
     let mut plan = plan(&cache);
-    if plan.members.is_empty() {
-        return Err(Error::refused("there are no nodes"));
+    if !has_agents(&cache) {
+        return Err(Error::advised(
+            "no node has an agent: there is nothing to check",
+            "agents are there while managers run with --networks and a service is on a network",
+        ));
     }
     let mut outcomes = tried(session, &cache, &mut plan, patience).await;
     // In the order of the checks; those of nodes that could not be asked are gone with them.

@@ -4,7 +4,7 @@ use crate::api::allocation::{Item, NodeIndex};
 use crate::api::name::{NodeName, ObjectKey, Scoped};
 use crate::api::published::PublishedKey;
 use crate::api::service::{Locality, Protocol};
-use crate::api::status::NodeState;
+use crate::api::status::{Condition, NodeState};
 use crate::api::unit::Port;
 use crate::controllers::network::state::Overlays;
 use crate::dataplane::dns::names::ServiceNames;
@@ -82,6 +82,19 @@ pub(super) fn plan(cache: &Cache) -> Plan {
         .iter()
         .map(|node| member(cache, node))
         .collect();
+    let named = members
+        .iter()
+        .filter_map(|member| Some((member.address?, member.name.clone())));
+    let places: BTreeMap<Ipv4Addr, NodeName> = named.collect();
+    let ports: BTreeMap<String, Port> = cache
+        .services
+        .iter()
+        .filter_map(|(name, service)| {
+            let mut ports = service.spec.ports.iter();
+            let tcp = ports.find(|port| port.protocol == Protocol::Tcp)?;
+            Some((called(name), tcp.target))
+        })
+        .collect();
     let mut plan = Plan::default();
     for (at, member) in members.iter().enumerate() {
         let state = overlays.state(&member.name);
@@ -94,6 +107,8 @@ pub(super) fn plan(cache: &Cache) -> Plan {
             cache,
             networks: &networks,
             members: &members,
+            places: &places,
+            ports: &ports,
             from: member,
             next,
             state: &state,
@@ -107,16 +122,27 @@ pub(super) fn plan(cache: &Cache) -> Plan {
     plan
 }
 
+/// Whether any node has, or should have, an agent.
+pub(super) fn has_agents(cache: &Cache) -> bool {
+    let mut nodes = cache.nodes.keys();
+    nodes.any(|node| dataplane(cache, node).is_some())
+}
+
+/// What is said of a node's data plane.
+fn dataplane<'a>(cache: &'a Cache, node: &NodeName) -> Option<&'a Condition> {
+    let status = cache.status(&ObjectKey::node(node), view::TASK)?;
+    status.condition(view::DATAPLANE_READY)
+}
+
 fn member(cache: &Cache, node: &view::NodeView<'_>) -> Member {
-    let status = cache.status(&ObjectKey::node(&node.name), view::TASK);
-    let said = status.and_then(|status| status.condition(view::DATAPLANE_READY));
+    let said = dataplane(cache, &node.name);
     let trouble = match (node.state, said) {
         (NodeState::Down | NodeState::Unknown, _) => Some(format!(
             "the node is {}: {}",
             node.state.as_str(),
             node.reason
         )),
-        (NodeState::Ready, None) => Some("it has no agent, and needs none".into()),
+        (NodeState::Ready, None) => Some("it has no agent yet".into()),
         (NodeState::Ready, Some(_)) if view::is_programmed(cache, &node.name) => None,
         (NodeState::Ready, Some(said)) => Some(format!("{}: {}", said.reason, said.message)),
     };
@@ -136,6 +162,10 @@ struct Viewer<'a> {
     cache: &'a Cache,
     networks: &'a BTreeMap<Vni, &'a Scoped>,
     members: &'a [Member],
+    /// The nodes by their addresses.
+    places: &'a BTreeMap<Ipv4Addr, NodeName>,
+    /// By the name of a service a port that its tasks may listen on.
+    ports: &'a BTreeMap<String, Port>,
     from: &'a Member,
     /// The node after it, for what is asked at another.
     next: Option<&'a Member>,
@@ -270,9 +300,7 @@ impl Viewer<'_> {
 
     fn node(&self, index: NodeIndex) -> Option<NodeName> {
         let address = self.state.members.get(&index)?;
-        let mut members = self.members.iter();
-        let member = members.find(|member| member.address == Some(*address))?;
-        Some(member.name.clone())
+        self.places.get(address).cloned()
     }
 
     fn place(&self, task: Ipv4Addr) -> Option<NodeName> {
@@ -285,13 +313,7 @@ impl Viewer<'_> {
 
     /// A port that a service's tasks may listen on.
     fn port(&self, service: &str) -> Port {
-        let mut services = self.cache.services.iter();
-        let spec = services.find(|(name, _)| called(name) == service);
-        let ports = spec
-            .into_iter()
-            .flat_map(|(_, service)| &service.spec.ports);
-        let mut tcp = ports.filter(|port| port.protocol == Protocol::Tcp);
-        tcp.next().map_or(DISCARD, |port| port.target)
+        self.ports.get(service).copied().unwrap_or(DISCARD)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Two nodes with a service on both: what is tried, and what is said when something does not come back.
 
-use super::plan::{Expected, Plan, Subject, plan};
+use super::plan::{Expected, Plan, Subject, has_agents, plan};
 use super::verdict::Verdict;
 use crate::api::key::Key;
 use crate::api::name::{NodeName, ObjectKey, Scoped};
@@ -35,12 +35,7 @@ fn world() -> World {
         addresses: true,
         ..Settings::default()
     });
-    for _ in 0..10 {
-        let services = world.plan(&Service);
-        services.steps.iter().for_each(|step| world.apply(step));
-        let networks = world.plan(&network);
-        networks.steps.iter().for_each(|step| world.apply(step));
-    }
+    world.settle_both(&Service, &network);
     for (at, task) in world.tasks().iter().enumerate() {
         world.bind(&task.id, ["n1", "n2"][at]);
         world.observe(&task.id, TaskState::Running);
@@ -90,6 +85,7 @@ fn broken(verdict: &Verdict) -> Vec<String> {
 #[test]
 fn every_node_tries_every_node_task_name_address_and_port() {
     let world = world();
+    assert!(has_agents(&world.cache) && !has_agents(&World::new().cache));
     let plan = plan(&world.cache);
     let of = |from: &str| {
         let checks = plan

@@ -17,6 +17,8 @@ pub(super) struct Result {
 pub(super) struct Verdict {
     members: Vec<Member>,
     results: Vec<Result>,
+    /// How the way from one node to another is, where something of it was tried.
+    ways: BTreeMap<(NodeName, NodeName), Way>,
     left_out: Vec<String>,
 }
 
@@ -84,11 +86,12 @@ impl Verdict {
     /// Of a plan and what came of its checks.
     pub(super) fn of(plan: Plan, outcomes: Vec<Outcome>) -> Self {
         let results = plan.checks.into_iter().zip(outcomes);
+        let results = results.map(|(check, outcome)| Result { check, outcome });
+        let results: Vec<Result> = results.collect();
         Self {
             members: plan.members,
-            results: results
-                .map(|(check, outcome)| Result { check, outcome })
-                .collect(),
+            ways: ways(&results),
+            results,
             left_out: plan.left_out.iter().map(ToString::to_string).collect(),
         }
     }
@@ -104,26 +107,8 @@ impl Verdict {
 
     /// How the way from one node to another is.
     fn between(&self, from: &NodeName, to: &NodeName) -> Way {
-        let mut found = Way::Unknown;
-        let mut has_task = false;
-        for result in self.results.iter().filter(|one| one.check.from == *from) {
-            match &result.check.subject {
-                Subject::Task(node, _) if node == to => {
-                    let way = if result.is_good() {
-                        Way::Good
-                    } else {
-                        Way::Broken
-                    };
-                    found = if has_task { found.max(way) } else { way };
-                    has_task = true;
-                }
-                Subject::Node(node) if node == to && !has_task && result.is_good() => {
-                    found = Way::Reached;
-                }
-                _ => {}
-            }
-        }
-        found
+        let way = self.ways.get(&(from.clone(), to.clone()));
+        way.copied().unwrap_or(Way::Unknown)
     }
 
     /// The hop at which a way that should lead somewhere is broken.
@@ -307,4 +292,27 @@ fn title(check: &Check) -> String {
         Subject::Name(service) => format!("name {service}"),
         Subject::Port(service, key, at) => format!("{service} at port {key} of {at}"),
     }
+}
+
+/// How the ways between nodes are: what tasks on them say, the worst of it; without one, what the nodes themselves say.
+fn ways(results: &[Result]) -> BTreeMap<(NodeName, NodeName), Way> {
+    let mut ways: BTreeMap<(NodeName, NodeName), Way> = BTreeMap::new();
+    let mut by_nodes: BTreeMap<(NodeName, NodeName), Way> = BTreeMap::new();
+    for result in results {
+        let from = &result.check.from;
+        match &result.check.subject {
+            Subject::Task(to, _) => {
+                let way = ways.entry((from.clone(), to.clone())).or_insert(Way::Good);
+                if !result.is_good() {
+                    *way = Way::Broken;
+                }
+            }
+            Subject::Node(to) if result.is_good() => {
+                by_nodes.insert((from.clone(), to.clone()), Way::Reached);
+            }
+            Subject::Node(_) | Subject::Virtual(..) | Subject::Name(_) | Subject::Port(..) => {}
+        }
+    }
+    by_nodes.append(&mut ways);
+    by_nodes
 }

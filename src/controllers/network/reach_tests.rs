@@ -33,12 +33,7 @@ fn world() -> World {
 }
 
 fn settle(world: &mut World) {
-    for _ in 0..10 {
-        let services = world.plan(&Service);
-        services.steps.iter().for_each(|step| world.apply(step));
-        let networks = world.plan(&on());
-        networks.steps.iter().for_each(|step| world.apply(step));
-    }
+    world.settle_both(&Service, &on());
 }
 
 fn says(world: &mut World, node: &str, truth: Truth, occupied: &[&str]) {

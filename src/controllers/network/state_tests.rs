@@ -25,12 +25,7 @@ fn settle(world: &mut World) {
         addresses: true,
         ..Settings::default()
     });
-    for _ in 0..10 {
-        let services = world.plan(&Service);
-        services.steps.iter().for_each(|step| world.apply(step));
-        let networks = world.plan(&network);
-        networks.steps.iter().for_each(|step| world.apply(step));
-    }
+    world.settle_both(&Service, &network);
 }
 
 /// Three nodes, four networks, three services; `web.1` runs on n1 and `web.2` is made on n2, `db.1` runs on n3, `own.1` on n1.
