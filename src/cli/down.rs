@@ -48,16 +48,7 @@ pub async fn is_managed(session: &Session) -> bool {
 /// Whether the agent of any node was heard of: managers realise networks.
 pub async fn has_agents(session: &Session) -> bool {
     let cache = session.snapshot().await;
-    cache.is_ok_and(|cache| !agents(&cache).is_empty())
-}
-
-/// The nodes with an agent, as far as is known.
-fn agents(cache: &Cache) -> BTreeSet<NodeName> {
-    let has = |node: &&NodeName| {
-        let status = cache.status(&ObjectKey::node(node), view::TASK);
-        status.is_some_and(|status| status.condition(view::DATAPLANE_READY).is_some())
-    };
-    cache.nodes.keys().filter(has).cloned().collect()
+    cache.is_ok_and(|cache| !view::agents(&cache).is_empty())
 }
 
 /// Says what would go, and asks; the exit code if it is not to be.
@@ -90,7 +81,7 @@ async fn remove(session: &Session, timeout: Duration) -> Result<(), Error> {
     let done = tokio::time::timeout(timeout, async {
         take(session, &cache, &what).await?;
         reaped(session).await?;
-        disarmed(session, agents(&cache)).await
+        disarmed(session, view::agents(&cache)).await
     });
     if let Ok(result) = done.await {
         result?;
@@ -223,7 +214,7 @@ async fn disarmed(session: &Session, mut nodes: BTreeSet<NodeName>) -> Result<()
     let mut follow = session.follow(session.snapshot().await?);
     loop {
         let now = &follow.cache;
-        let armed = agents(now);
+        let armed = view::agents(now);
         for gone in nodes.difference(&armed) {
             session.terminal.line(&format!("agent on {gone} removed"))?;
         }

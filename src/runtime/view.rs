@@ -7,11 +7,11 @@ use crate::api::constraint::Facts;
 use crate::api::key::Key;
 use crate::api::name::{NodeName, ObjectKey};
 use crate::api::node::Availability;
-use crate::api::status::{EngineStatus, Found, NodeState, Truth, Underlay};
+use crate::api::status::{Condition, EngineStatus, Found, NodeState, Truth, Underlay};
 use crate::api::task::{Desired, Task, TaskState, TaskStatus};
 use crate::api::uid::{TaskId, Uid};
 use crate::api::unit::Revision;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// The controller that writes what an engine says: `status/nodes/<name>/health`.
@@ -27,11 +27,22 @@ pub const MANAGER_GONE: &str = "ManagerGone";
 /// it says, there is an agent.
 pub const DATAPLANE_READY: &str = "DataplaneReady";
 
+/// How a node's data plane stands; none: nobody has said that it has one, or should have.
+pub fn dataplane<'a>(cache: &'a Cache, node: &NodeName) -> Option<&'a Condition> {
+    let status = cache.status(&ObjectKey::node(node), TASK)?;
+    status.condition(DATAPLANE_READY)
+}
+
+/// The nodes with an agent, as far as is known; none: managers realise no networks, or nothing is on one.
+pub fn agents(cache: &Cache) -> BTreeSet<NodeName> {
+    let nodes = cache.nodes.keys();
+    let with_agents = nodes.filter(|node| dataplane(cache, node).is_some());
+    with_agents.cloned().collect()
+}
+
 /// Whether a node's agent has said that it programs what it is told.
 pub fn is_programmed(cache: &Cache, node: &NodeName) -> bool {
-    let status = cache.status(&ObjectKey::node(node), TASK);
-    let said = status.and_then(|status| status.condition(DATAPLANE_READY));
-    said.is_some_and(|said| said.status == Truth::True)
+    dataplane(cache, node).is_some_and(|said| said.status == Truth::True)
 }
 
 /// What a node's agent says of the node that networks are laid over.

@@ -177,6 +177,19 @@ async fn ports_of_tasks_on_their_nodes_are_endpoints_as_well() {
 }
 
 #[tokio::test]
+async fn netcheck_without_agents_says_what_has_to_be_there_first() {
+    let world = shop().await;
+    let said = world.skep("netcheck").await;
+    assert_eq!((said.code, said.out.as_str()), (1, ""));
+    assert!(
+        said.err.starts_with("error: no node has an agent"),
+        "{}",
+        said.err
+    );
+    assert!(said.err.contains("--networks"), "{}", said.err);
+}
+
+#[tokio::test]
 async fn selectors_namespaces_and_names_narrow() {
     let world = shop().await;
     assert_eq!(

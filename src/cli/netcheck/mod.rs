@@ -19,8 +19,9 @@ use crate::controllers::task::agent::container::NAME;
 use crate::dataplane::probe::{Asked, Outcome};
 use crate::engine::{Engine, ExecRequest};
 use crate::runtime::cache::Cache;
+use crate::runtime::view;
 use futures::StreamExt;
-use plan::{Plan, has_agents, plan};
+use plan::{Plan, plan};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -85,7 +86,7 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<(), Error> {
 async fn look(session: &Session, patience: Duration) -> Result<Verdict, Error> {
     let cache = session.snapshot().await?;
     let mut plan = plan(&cache);
-    if !has_agents(&cache) {
+    if view::agents(&cache).is_empty() {
         return Err(Error::advised(
             "no node has an agent: there is nothing to check",
             "agents are there while managers run with --networks and a service is on a network",

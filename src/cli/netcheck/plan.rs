@@ -1,10 +1,10 @@
 //! What is tried from which node, computed from the same states that agents program. Pure.
 
 use crate::api::allocation::{Item, NodeIndex};
-use crate::api::name::{NodeName, ObjectKey, Scoped};
+use crate::api::name::{NodeName, Scoped};
 use crate::api::published::PublishedKey;
 use crate::api::service::{Locality, Protocol};
-use crate::api::status::{Condition, NodeState};
+use crate::api::status::NodeState;
 use crate::api::unit::Port;
 use crate::controllers::network::state::Overlays;
 use crate::dataplane::dns::names::ServiceNames;
@@ -122,20 +122,8 @@ pub(super) fn plan(cache: &Cache) -> Plan {
     plan
 }
 
-/// Whether any node has, or should have, an agent.
-pub(super) fn has_agents(cache: &Cache) -> bool {
-    let mut nodes = cache.nodes.keys();
-    nodes.any(|node| dataplane(cache, node).is_some())
-}
-
-/// What is said of a node's data plane.
-fn dataplane<'a>(cache: &'a Cache, node: &NodeName) -> Option<&'a Condition> {
-    let status = cache.status(&ObjectKey::node(node), view::TASK)?;
-    status.condition(view::DATAPLANE_READY)
-}
-
 fn member(cache: &Cache, node: &view::NodeView<'_>) -> Member {
-    let said = dataplane(cache, &node.name);
+    let said = view::dataplane(cache, &node.name);
     let trouble = match (node.state, said) {
         (NodeState::Down | NodeState::Unknown, _) => Some(format!(
             "the node is {}: {}",

@@ -4,7 +4,7 @@
 //! manager is silent for a moment, in which its node goes on with what it has; that is not told.
 
 use crate::api::accepted::AcceptedService;
-use crate::api::name::{NodeName, ObjectKey, Scoped};
+use crate::api::name::{NodeName, Scoped};
 use crate::api::port_range::compact;
 use crate::api::published::PublishedKey;
 use crate::api::status::{Condition, NodeState, Truth};
@@ -42,9 +42,7 @@ pub(super) fn of(cache: &Cache, name: &Scoped, service: &AcceptedService, now: N
         if node.state != NodeState::Ready || node.accepted.deleted_at.is_some() {
             continue;
         }
-        let status = cache.status(&ObjectKey::node(&node.name), view::TASK);
-        let said = status.and_then(|status| status.condition(view::DATAPLANE_READY));
-        match trouble(said) {
+        match trouble(view::dataplane(cache, &node.name)) {
             Some((why, since)) => {
                 let lasted = since.map_or(GRACE, |since| now.wall.since(since));
                 match GRACE.checked_sub(lasted).filter(|left| !left.is_zero()) {
