@@ -13,6 +13,8 @@ mod frozen;
 #[path = "../support/process.rs"]
 #[allow(dead_code, reason = "agents need a part of it")]
 mod process;
+#[path = "../support/vxlan.rs"]
+mod vxlan;
 #[path = "../support/wait.rs"]
 #[allow(dead_code, reason = "the agent's parts wait by themselves")]
 mod wait;

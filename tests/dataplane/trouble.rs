@@ -3,6 +3,7 @@
 use super::cluster::{BLUE, Cluster, GREEN, at, inside, node_address, outside};
 use super::namespace::Namespace;
 use super::traffic::{Talk, ask_udp, tcp};
+use super::vxlan::frame;
 use skep::dataplane::address::Mac;
 use skep::dataplane::kernel::{bridge_name, tunnel_name};
 use skep::dataplane::state::{NodeIndex, VirtualAddress, Vni};
@@ -41,29 +42,6 @@ fn works(cluster: &Cluster) {
     }
 }
 
-/// A datagram for a task in an Ethernet frame in VXLAN, as a node that routes for `from` would send it.
-fn frame(router: Mac, from: Ipv4Addr, to: Ipv4Addr, text: &[u8]) -> Vec<u8> {
-    let length = |extra: usize| u16::try_from(extra + text.len()).unwrap().to_be_bytes();
-    let mut packet = vec![0x45, 0];
-    packet.extend(length(28));
-    packet.extend([0, 1, 0, 0, 64, 17, 0, 0]);
-    packet.extend(from.octets());
-    packet.extend(to.octets());
-    let words = packet
-        .chunks(2)
-        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]));
-    let sum: u32 = words.sum();
-    let sum = (sum & 0xffff) + (sum >> 16);
-    packet[10..12].copy_from_slice(&(!u16::try_from(sum).unwrap()).to_be_bytes());
-    // UDP from port 7 to 9000, without a checksum.
-    packet.extend([0, 7, 0x23, 0x28]);
-    packet.extend(length(8));
-    packet.extend([0, 0]);
-    let vni = (BLUE.0 << 8).to_be_bytes();
-    let ethernet = [&router.0[..], &[2, 0, 0, 0, 0, 9], &[8, 0]].concat();
-    [&[8, 0, 0, 0], &vni[..], &ethernet, &packet, text].concat()
-}
-
 #[test]
 fn only_members_send_vxlan() {
     let cluster = small();
@@ -78,7 +56,7 @@ fn only_members_send_vxlan() {
         .unwrap();
     let send = |from: &Namespace, text: &[u8]| {
         let router = Mac::of_router(node_address(1));
-        let bytes = frame(router, inside(BLUE, 21), inside(BLUE, 11), text);
+        let bytes = frame(BLUE.0, router.0, inside(BLUE, 21), inside(BLUE, 11), text);
         let socket = from
             .within(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))
             .unwrap();

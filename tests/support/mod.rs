@@ -21,4 +21,5 @@ pub(crate) mod image;
 pub(crate) mod node;
 pub(crate) mod process;
 pub(crate) mod stores;
+pub(crate) mod vxlan;
 pub(crate) mod wait;
