@@ -13,15 +13,16 @@
 //! Deliberately absent: when a tombstone may leave. Only the owner knows what follows from its objects.
 
 use super::cache::Stored;
-use super::plan::Plan;
+use super::plan::{Expect, Plan, Step};
 use crate::api::accepted::Accepted;
 use crate::api::cluster::Severity;
+use crate::api::key::Key;
 use crate::api::name::ObjectKey;
 use crate::api::service::Annotated;
 use crate::api::status::{Condition, Truth};
 use crate::api::time::Timestamp;
 use crate::api::uid::Ids;
-use crate::api::unit::{Generation, Incarnation};
+use crate::api::unit::{Generation, Incarnation, Revision};
 use crate::planted::{Bug, planted};
 use std::sync::Arc;
 
@@ -155,6 +156,20 @@ pub fn decide<S: Clone + PartialEq>(
 }
 
 impl<S> Acceptance<S> {
+    /// Has the step that ends an object expect the user's key as it was seen: gone, or made anew. The view may be that of a
+    /// store that went back since, and has the key (rule I1).
+    pub fn guard(&self, mut step: Step, object: &ObjectKey, user: Option<Revision>) -> Step {
+        let record = self.record.get();
+        if record.is_some_and(|record| record.deleted_at.is_some()) {
+            let key = Key::User(object.clone());
+            step.expects.push(match user {
+                Some(revision) => Expect::Unchanged(key, revision),
+                None => Expect::Missing(key),
+            });
+        }
+        step
+    }
+
     /// Tells users what is new since the conditions that were reported last: each refusal once, until it changes.
     pub fn tell(&self, object: &ObjectKey, before: &[Condition], plan: &mut Plan) {
         let Some(condition) = &self.condition else {

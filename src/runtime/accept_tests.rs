@@ -172,6 +172,30 @@ fn a_deleted_object_leaves_a_tombstone_until_it_is_cleaned_up() {
 }
 
 #[test]
+fn what_ends_an_object_expects_its_key_as_it_was_seen() {
+    let object = ObjectKey::node(&"n1".into());
+    let guarded = |actions: &[&str]| {
+        let mut state = Object::default();
+        for action in actions {
+            state.look();
+            state.act(action);
+        }
+        let seen = state.user.as_ref().map(|user| user.mod_revision);
+        let step = state.decide().guard(Step::default(), &object, seen);
+        (step.expects, seen)
+    };
+    let key = Key::User(object.clone());
+    let (gone, _) = guarded(&["a", "del"]);
+    assert_eq!(gone, [Expect::Missing(key.clone())]);
+    let (made_anew, seen) = guarded(&["a", "del", "b"]);
+    let seen = seen.expect("the key is there");
+    assert_eq!(made_anew, [Expect::Unchanged(key, seen)]);
+    for lives in [&["a"][..], &["a", "b"], &["a", "bad"]] {
+        assert_eq!(guarded(lives).0, [], "{lives:?}");
+    }
+}
+
+#[test]
 fn a_recreated_object_waits_for_the_old_one_and_gets_a_new_uid() {
     check("a del b", "1.1=ax Terminating", 2);
     check("a del b cleaned", "2.1=b Accepted", 3);

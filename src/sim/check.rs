@@ -72,8 +72,8 @@ pub struct Judge {
     cut: BTreeMap<String, u32>,
     /// When a node could be reached again.
     back: BTreeMap<String, Duration>,
-    /// Whether the store was wiped or set back in this run: containers may have lost their records.
-    had_disaster: bool,
+    /// When the store was wiped or set back last in this run: containers may have lost their records.
+    lost: Option<Duration>,
     broken: Vec<Broken>,
     checked: BTreeMap<&'static str, u64>,
 }
@@ -129,6 +129,14 @@ impl Judge {
         self.saw(&step);
     }
 
+    /// The whole store after it was wiped or set back by `revisions`. The newest key that is left may be older than that: what
+    /// changed last was deleted.
+    pub fn set_back(&mut self, kvs: Vec<KeyValue>, revisions: i64) {
+        let mut step = self.mirror.whole(kvs, true);
+        step.set_back = revisions;
+        self.saw(&step);
+    }
+
     /// The keys that changed in a step, as they are after it; none: the key is gone.
     pub fn changed(&mut self, keys: Vec<(String, Option<KeyValue>)>) {
         let step = self.mirror.part(keys);
@@ -136,7 +144,7 @@ impl Judge {
     }
 
     fn saw(&mut self, step: &Step) {
-        self.had_disaster |= step.is_disaster;
+        self.lost = step.is_disaster.then_some(self.now).or(self.lost);
         let lost = self.records.read(step, self.now, &mut self.broken);
         self.count("records are consistent");
         for task in lost {
@@ -285,7 +293,7 @@ impl Judge {
             .map(|(_, other)| other)
             .filter(|other| other.runs && other.service.as_ref() == Some(service))
             .filter(|other| other.slot == seen.slot && !is_pair(other))
-            .filter(|other| !self.is_excused(other, service))
+            .filter(|other| !self.is_excused(other, service) && !self.is_left_over(task))
             .collect();
         if let Some(other) = others.first() {
             let how = format!("starts while {} runs on {}", other.name, other.node);
@@ -308,7 +316,15 @@ impl Judge {
             .task
             .as_ref()
             .is_some_and(|task| self.records.tasks.contains_key(task));
-        ((is_cut || was_cut) && !waits) || (self.had_disaster && !is_known)
+        ((is_cut || was_cut) && !waits) || (self.lost.is_some() && !is_known)
+    }
+
+    /// Whether the start of a task was on its way to its engine when the store lost its record.
+    fn is_left_over(&self, task: &TaskId) -> bool {
+        let is_recent = |lost| self.now.saturating_sub(lost) <= ON_ITS_WAY;
+        self.lost.is_some_and(is_recent)
+            && self.records.starting.contains(task)
+            && !self.records.tasks.contains_key(task)
     }
 
     /// Whether a container was given up on a node that cannot, or could not just now, be reached to stop it. A service that

@@ -124,7 +124,10 @@ impl Court {
             // Another store, or one that has forgotten what the judge missed.
             None => {
                 let kvs = session.store.dump(PREFIX);
-                session.judge.stored(kvs, is_disaster);
+                match is_disaster {
+                    true => session.judge.set_back(kvs, seen.0 - revision.0),
+                    false => session.judge.stored(kvs, false),
+                }
             }
         }
         session.note_broken(self.elapsed(), before);

@@ -18,6 +18,8 @@ pub(super) struct Step {
     pub(super) changed: Vec<KeyValue>,
     /// The newest change of any key before the step, and after it.
     pub(super) newest: (Revision, Revision),
+    /// By how many revisions a disaster set the store back.
+    pub(super) set_back: i64,
 }
 
 /// What the judge knows of every key.
@@ -43,11 +45,13 @@ impl Mirror {
             gone.extend(keys.into_iter().filter_map(|key| self.lose(key)));
         }
         let changed = kvs.into_iter().filter(|kv| self.learn(kv)).collect();
+        let newest = (before, self.newest());
         Step {
             is_disaster,
             gone,
             changed,
-            newest: (before, self.newest()),
+            newest,
+            set_back: newest.0.0 - newest.1.0,
         }
     }
 

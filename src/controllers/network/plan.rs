@@ -27,6 +27,8 @@ const PENDING: Duration = Duration::from_secs(1);
 /// Accepts, refuses or forgets a network.
 pub(super) fn network(mut snapshot: Network<'_>, ids: &mut Ids) -> Plan {
     let mut plan = Plan::default();
+    let seen = snapshot.written.as_ref();
+    let seen = seen.map(|written| written.stored.mod_revision);
     let implied = snapshot.implied.take();
     let implied = implied.as_ref().map(|stored| Written {
         stored,
@@ -95,7 +97,7 @@ pub(super) fn network(mut snapshot: Network<'_>, ids: &mut Ids) -> Plan {
             snapshot.key,
             snapshot.status,
         );
-        plan.push(step);
+        plan.push(acceptance.guard(step, snapshot.key, seen));
         return plan;
     }
     let mut step = Step::default();

@@ -273,7 +273,9 @@ fn golden_trace() {
         "put status/networks/shop/front/network".to_owned(),
         both.to_owned(),
         "put status/networks/shop/front/network".to_owned(),
-        "del accepted/networks/shop/front, del status/networks/shop/front/network".to_owned(),
+        "del accepted/networks/shop/front, del status/networks/shop/front/network \
+         [missing networks/shop/front]"
+            .to_owned(),
         format!("del {vni} [unchanged {vni}]"),
         format!("del {subnet} [unchanged {subnet}]"),
     ];

@@ -28,9 +28,11 @@ pub fn plan(
     let object = ObjectKey::node(snapshot.name);
     let accepted = accept(snapshot, read, ids);
     let record = accepted.record.get();
+    let seen = snapshot.user.map(|user| user.mod_revision);
 
     if record.is_some_and(|record| record.deleted_at.is_some()) && snapshot.is_clean() {
-        plan.push(if_nothing_is_on(snapshot.name, forget(snapshot, &object)));
+        let step = if_nothing_is_on(snapshot.name, forget(snapshot, &object));
+        plan.push(accepted.guard(step, &object, seen));
         let uid = record.map(|record| &record.uid);
         let message = "nothing of ours is left on it";
         plan.note(&object, uid, Severity::Normal, "Forgotten", message);
@@ -45,6 +47,7 @@ pub fn plan(
 
     let mut step = Step::default();
     if let Some(record) = accepted.record.to_write() {
+        step = accepted.guard(step, &object, seen);
         step = step.put(Key::Accepted(object.clone()), record);
     }
     let is_gone = missing.is_some_and(|missing| missing > grace);

@@ -303,7 +303,7 @@ fn a_bad_put_keeps_the_spec_and_a_deletion_waits_for_the_tasks() {
 }
 
 #[test]
-fn no_node_is_forgotten_under_a_task_that_was_bound_to_it_meanwhile() {
+fn no_node_is_forgotten_under_a_task_that_was_bound_to_it_meanwhile_or_beside_its_key() {
     let mut store = Store::new();
     let nodes = nodes();
     store.put("nodes/n1", "engine: tcp://10.0.0.1:2375");
@@ -311,7 +311,8 @@ fn no_node_is_forgotten_under_a_task_that_was_bound_to_it_meanwhile() {
     store.keys.remove("nodes/n1");
     let plan = store.plan(&nodes, 2);
     let below = |prefix: &str| Expect::NoneBelow(prefix.into());
-    let expected = [below("bindings/n1/"), below("status/tasks/n1/")];
+    let key = Expect::Missing(Key::User(ObjectKey::node(&"n1".into())));
+    let expected = [below("bindings/n1/"), below("status/tasks/n1/"), key];
     assert_eq!(plan.steps[0].expects, expected, "whatever the cache shows");
 }
 

@@ -76,7 +76,9 @@ impl Draft<'_, '_> {
         acceptance.tell(&object, snapshot.conditions(), &mut self.plan);
         if let Some(record) = acceptance.record.to_write() {
             tell::scale(snapshot, record, &mut self.plan);
-            self.units.push(Step::default().put(key, record));
+            let seen = snapshot.user.map(|user| user.mod_revision);
+            let step = acceptance.guard(Step::default(), &object, seen);
+            self.units.push(step.put(key, record));
         }
         let record = acceptance.record.get();
         let leaving = match record {

@@ -8,7 +8,7 @@ use crate::api::key::Key;
 use crate::api::name::{Kind, ObjectKey};
 use crate::api::status::NodeState;
 use crate::api::uid::Uid;
-use crate::api::unit::{Incarnation, Revision};
+use crate::api::unit::Incarnation;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -42,9 +42,9 @@ pub(super) struct Lives {
 }
 
 impl Lives {
-    /// The store went back, or is empty: its newest change before and after.
-    pub(super) fn lost(&mut self, (before, after): (Revision, Revision), now: Duration) {
-        if before.0 - after.0 > CERTAIN {
+    /// The store went back by so many revisions, or is empty.
+    pub(super) fn lost(&mut self, revisions: i64, now: Duration) {
+        if revisions > CERTAIN {
             self.over = Some(now);
             self.witness = None;
         }

@@ -114,7 +114,7 @@ impl Bench {
 
     /// The store went back, or is empty: it is read anew, and no rule compares.
     fn disaster(&mut self, step: &Step) {
-        self.lives.lost(step.newest, self.log.now);
+        self.lives.lost(step.set_back, self.log.now);
         self.places.lost();
         self.rights.lost(self.log.now);
         self.tasks.lost();

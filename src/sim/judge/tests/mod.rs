@@ -294,6 +294,28 @@ fn who_cannot_know_that_the_store_went_back_may_order() {
 }
 
 #[test]
+fn a_store_is_set_back_by_its_revisions() {
+    for (revisions, is_far) in [(20, false), (50, true)] {
+        let mut court = Court::new();
+        court.revision += 50;
+        court.put("status/nodes/n1/node", &json!({}));
+        court.kvs.remove("/skep/status/nodes/n1/node");
+        // The newest key that is left is much older.
+        let kvs = court.kvs.values().cloned().collect();
+        let mut step = court.mirror.whole(kvs, true);
+        step.set_back = revisions;
+        court.bench.stored(&step);
+        court.at(60);
+        court.happens("n1", "a", Happening::Created);
+        let broken = court.bench.log.broken.iter();
+        let is_seen = broken
+            .clone()
+            .any(|broken| broken.rule.contains("next life"));
+        assert_eq!(is_seen, is_far, "{revisions}");
+    }
+}
+
+#[test]
 fn a_generation_that_does_not_count_is_seen() {
     let mut court = Court::new();
     court.service(1, &json!({}));
