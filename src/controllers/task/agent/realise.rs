@@ -88,6 +88,7 @@ impl Connection {
     }
 
     async fn load_agent(&self) -> Result<(), Trouble> {
+        self.check_right()?;
         info!(node = %self.driver.node, "loads the agent's image");
         self.engine.load_program().await?;
         Ok(())
@@ -111,9 +112,9 @@ impl Connection {
     /// Takes everything away: networks, then what the agent made in the kernel, then the agent.
     pub(super) async fn take_away(&self) -> Result<(), Trouble> {
         self.list_networks().await?;
-        self.check_right()?;
         let made = self.plane().made().clone();
         for (vni, made) in made {
+            self.check_right()?;
             self.remove_network(vni, &made).await?;
         }
         let life = self.authority().incarnation;
@@ -148,6 +149,7 @@ impl Connection {
         timeout(ANSWER, removed).await.map_err(|_| silent())??;
         self.check_right()?;
         self.remove_agent(container).await?;
+        self.check_right()?;
         match self.engine.remove_volume(VOLUME).await {
             Ok(()) | Err(Error::NotFound { .. }) => {}
             Err(error) => return Err(error.into()),
