@@ -53,6 +53,10 @@ pub struct Manager {
     pub metrics: Option<String>,
     /// When it started.
     pub started_at: Timestamp,
+    /// The life of the store that it saw end: the store went back, and no record says so yet. Who leads `cluster` may
+    /// have heard nothing of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saw_end_of: Option<Incarnation>,
 }
 
 /// The value of an election or shard key: who holds it.

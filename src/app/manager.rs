@@ -267,5 +267,6 @@ fn record(options: &Options, clock: &dyn Clock) -> Manager {
         controllers: options.controllers.clone(),
         metrics: options.metrics.clone(),
         started_at: clock.now().wall,
+        saw_end_of: None,
     }
 }

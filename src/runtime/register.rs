@@ -1,4 +1,5 @@
-//! Registration: `managers/<name>` tells that a manager lives, for as long as its lease does.
+//! Registration: `managers/<name>` tells that a manager lives, for as long as its lease does, and whether it saw the store go
+//! back: who leads `cluster`, and begins the next life, may be one that has heard of nothing that was lost (rule S6).
 
 use super::backoff::Backoff;
 use super::cache::Cache;
@@ -7,7 +8,7 @@ use super::outage;
 use super::plan::encode;
 use crate::api::cluster::Manager;
 use crate::api::key::Key;
-use crate::api::unit::{LeaseId, Revision};
+use crate::api::unit::{Incarnation, LeaseId, Revision};
 use crate::store::session::Session;
 use crate::store::{Compare, Error, LEASE_TTL, Op, Outcome, Txn};
 use std::time::Duration;
@@ -58,35 +59,58 @@ async fn hold(
         session: Some(session),
     };
     let key = Key::Manager(manager.name.clone()).full(context.cache.prefix());
-    let put = Op::Put {
-        key: key.clone(),
-        value: encode(manager),
-        lease: Some(guard.lease()),
-    };
-    let txn = Txn {
-        compares: vec![Compare::Missing(key)],
-        then: vec![put],
-        otherwise: Vec::new(),
-    };
-    match context.kv.txn(&txn).await? {
-        Outcome::Committed { revision, .. } => {
-            tokio::select! {
-                biased;
-                () = guard.lost() => {}
-                () = gone(context, &manager.name, revision) => {}
+    let mut written = None;
+    loop {
+        let saw_end_of = context.cache.read(|cache| cache.rewound_in);
+        let record = Manager {
+            saw_end_of,
+            ..manager.clone()
+        };
+        let put = Op::Put {
+            key: key.clone(),
+            value: encode(&record),
+            lease: Some(guard.lease()),
+        };
+        let compare = match written {
+            None => Compare::Missing(key.clone()),
+            Some(revision) => Compare::ModifiedAt(key.clone(), revision),
+        };
+        let txn = Txn {
+            compares: vec![compare],
+            then: vec![put],
+            otherwise: Vec::new(),
+        };
+        match context.kv.txn(&txn).await? {
+            Outcome::Committed { revision, .. } => {
+                tokio::select! {
+                    biased;
+                    () = guard.lost() => return Ok(()),
+                    () = gone(context, &manager.name, revision) => return Ok(()),
+                    () = differs(context, saw_end_of) => written = Some(revision),
+                }
             }
+            // Deleted by hand, or lost with the store: it is written anew.
+            Outcome::Refused { .. } if written.is_some() => return Ok(()),
+            Outcome::Refused { .. } => {
+                warn!(
+                    name = manager.name,
+                    "another manager of this name lives: give each its own --name"
+                );
+                tokio::time::sleep(NAME_TAKEN).await;
+                return Ok(());
+            }
+            // The lease goes with the guard, and the key with the lease.
+            Outcome::Unknown { error } => return Err(error),
         }
-        Outcome::Refused { .. } => {
-            warn!(
-                name = manager.name,
-                "another manager of this name lives: give each its own --name"
-            );
-            tokio::time::sleep(NAME_TAKEN).await;
-        }
-        // The lease goes with the guard, and the key with the lease.
-        Outcome::Unknown { error } => return Err(error),
     }
-    Ok(())
+}
+
+/// Waits until something else is known of the end of the store's life.
+async fn differs(context: &Context, told: Option<Incarnation>) {
+    let mut progress = context.cache.follow();
+    let is_told = || context.cache.read(|cache| cache.rewound_in == told);
+    // The cache is read outside the channel's lock. Its sender lives as long as the context: waiting cannot fail.
+    while is_told() && progress.changed().await.is_ok() {}
 }
 
 /// Waits until the record that was written at `revision` is gone from the local copy: deleted by hand, its lease lives on.
@@ -170,6 +194,7 @@ mod tests {
             controllers: Vec::new(),
             metrics: None,
             started_at: Timestamp(0),
+            saw_end_of: None,
         }
     }
 
@@ -203,6 +228,40 @@ mod tests {
         store.delete(KEY);
         tokio::time::sleep(2 * LEASE_TTL).await;
         assert!(store.get(KEY).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s6_who_saw_the_store_go_back_says_so_until_another_life_begins() {
+        let store = Memory::new();
+        let context = fixture::context(&store, Arc::new(SimClock::new(1)));
+        let (_stop, stopped) = watch::channel(false);
+        let record = |incarnation: u64| {
+            let id = "0123456789abcdefghijklmno";
+            let record = format!(r#"{{"id":"{id}","incarnation":{incarnation},"format":1}}"#);
+            store.put("/skep/cluster", record);
+        };
+        let said = || {
+            let record: Manager = serde_json::from_slice(&store.get(KEY)?.value).ok()?;
+            record.saw_end_of
+        };
+        record(4);
+        let watcher = Watcher::new(context.kv.clone(), context.cache.clone(), 1);
+        tokio::spawn(watcher.run(stopped.clone()));
+        tokio::spawn(register(context.clone(), manager(), stopped));
+        tokio::time::sleep(2 * LEASE_TTL).await;
+        let before = store.get(KEY).expect("it is registered");
+        assert_eq!(said(), None);
+        let backup = store.revision();
+        store.put("/skep/nodes/n1", "lost");
+        tokio::time::sleep(LEASE_TTL).await;
+        store.rewind(backup).expect("the backup is there");
+        tokio::time::sleep(LEASE_TTL).await;
+        assert_eq!(said(), Some(Incarnation(4)));
+        let lease = store.get(KEY).expect("it is registered").lease;
+        assert_eq!(lease, before.lease, "it was never gone");
+        record(5);
+        tokio::time::sleep(LEASE_TTL).await;
+        assert_eq!(said(), None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -293,7 +293,8 @@ impl Judge {
             .map(|(_, other)| other)
             .filter(|other| other.runs && other.service.as_ref() == Some(service))
             .filter(|other| other.slot == seen.slot && !is_pair(other))
-            .filter(|other| !self.is_excused(other, service) && !self.is_left_over(task))
+            .filter(|other| !self.is_excused(other, service))
+            .filter(|_| !self.is_left_over(task) && !self.is_late(seen))
             .collect();
         if let Some(other) = others.first() {
             let how = format!("starts while {} runs on {}", other.name, other.node);
@@ -335,6 +336,16 @@ impl Judge {
         let was_cut = back.is_some_and(|at| self.now.saturating_sub(*at) < BACK);
         let task = other.task.as_ref();
         (is_cut || was_cut) && task.is_some_and(|task| self.records.retired.contains(task))
+    }
+
+    /// Whether a container that was given up for its lost node starts by an order that was on its way when it was.
+    fn is_late(&self, seen: &Seen) -> bool {
+        let given_up = seen.task.as_ref().and_then(|task| {
+            let is_for_lost = self.records.given_for_lost.contains(task);
+            self.records.given_up.get(task).filter(|_| is_for_lost)
+        });
+        let is_recent = |at: &Duration| self.now.saturating_sub(*at) <= ON_ITS_WAY;
+        given_up.is_some_and(is_recent) && self.is_out_of_reach(seen)
     }
 
     fn check_limit(&mut self, id: &ContainerId, seen: &Seen, service: &Uid) {

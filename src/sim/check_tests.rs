@@ -259,6 +259,25 @@ fn what_is_on_its_way_when_the_store_loses_it_may_start_and_a_pair_stays_one() {
 }
 
 #[test]
+fn what_was_ordered_before_its_node_was_lost_may_start() {
+    for (is_lost, seconds) in [(true, 10), (true, 30), (false, 10)] {
+        let mut judge = Judge::new();
+        judge.stored(store(1, &[("a", "running")]), false);
+        if is_lost {
+            judge.set_cut("n2", true);
+        }
+        let now = store(2, &[("a", "shutdown"), ("b", "running")]);
+        judge.stored(now, false);
+        start(&mut judge, "n1", "b");
+        judge.set_time(Duration::from_secs(seconds));
+        start(&mut judge, "n2", "a");
+        let broken = rules(&judge);
+        let is_seen = broken.iter().any(|rule| rule.contains("two containers"));
+        assert_eq!(is_seen, !is_lost || seconds == 30, "{broken:?}");
+    }
+}
+
+#[test]
 fn two_that_are_no_pair_are_seen() {
     let mut judge = Judge::new();
     judge.stored(store(1, &[("a", "shutdown"), ("b", "running")]), false);

@@ -12,20 +12,27 @@ pub(super) const INTERVAL: Duration = Duration::from_secs(300);
 #[derive(Clone, Debug, Default)]
 pub struct Compaction {
     samples: VecDeque<(Duration, Revision)>,
+    /// When the cluster's record was created and changed, as it was sampled last.
+    record: Option<(Revision, Revision)>,
     last: Option<Duration>,
 }
 
 impl Compaction {
-    /// Takes in the store's revision at a time; says to which revision to compact now, if at all.
-    pub fn look(&mut self, now: Duration, revision: Revision) -> Option<Revision> {
-        // The store went back: what was sampled is of another history.
-        if self
-            .samples
-            .back()
-            .is_some_and(|(_, last)| *last > revision)
-        {
+    /// Takes in the store's revision at a time, and when the cluster's record was created and changed; says to which revision to
+    /// compact now, if at all.
+    pub fn look(
+        &mut self,
+        now: Duration,
+        revision: Revision,
+        record: Option<(Revision, Revision)>,
+    ) -> Option<Revision> {
+        // The store went back: what was sampled is of another history. It may be past its old revision again, but with each
+        // life of it the record is written anew.
+        let last = self.samples.back().map(|(_, last)| *last);
+        if last > Some(revision) || self.record != record {
             self.samples.clear();
         }
+        self.record = record;
         self.samples.push_back((now, revision));
         if planted(Bug::CompactsTheNewest) {
             return Some(revision);

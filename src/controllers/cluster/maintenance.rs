@@ -3,7 +3,7 @@
 use super::Compaction;
 use crate::api::cluster::Severity;
 use crate::api::key::Key;
-use crate::api::unit::{Bytes, Revision};
+use crate::api::unit::Bytes;
 use crate::runtime::clock::Clock;
 use crate::runtime::outage;
 use crate::runtime::plan::{Note, Plan};
@@ -92,8 +92,10 @@ async fn look(
     let report = judge(&status, upkeep.quota, told);
     (upkeep.report)(report);
     let request = RangeRequest::key(Key::Cluster.full(&upkeep.prefix));
-    let Revision(revision) = upkeep.kv.range(request).await?.revision;
-    let target = compaction.look(upkeep.clock.now().since_boot, Revision(revision));
+    let found = upkeep.kv.range(request).await?;
+    let record = found.kvs.first();
+    let record = record.map(|record| (record.create_revision, record.mod_revision));
+    let target = compaction.look(upkeep.clock.now().since_boot, found.revision, record);
     if let Some(target) = target.filter(|_| upkeep.compacts) {
         upkeep.kv.compact(target).await?;
         info!(revision = %target, "compacted the store");

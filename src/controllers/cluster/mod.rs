@@ -73,7 +73,8 @@ impl Controller for ClusterController {
 
     fn work(&self, key: &Key, cache: &Cache) -> Vec<Whole> {
         let concerns = match key {
-            Key::Cluster => true,
+            // What another manager saw of the store.
+            Key::Cluster | Key::Manager(_) => true,
             Key::Accepted(object) => object.kind == crate::api::name::Kind::Node,
             Key::Status(object, _) => object.kind == crate::api::name::Kind::Node,
             Key::User(_)
@@ -84,7 +85,6 @@ impl Controller for ClusterController {
             | Key::TaskStatus(..)
             | Key::Allocation(_)
             | Key::Election(..)
-            | Key::Manager(_)
             | Key::Shard(_) => false,
         };
         // Asked of each change of a task: mostly nothing is broken.

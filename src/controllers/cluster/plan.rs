@@ -253,7 +253,10 @@ fn past_life(snapshot: &Snapshot<'_>, record: &Cluster) -> Option<Incarnation> {
         .as_ref()
         .map(|known| known.incarnation);
     let is_over = |life: &Incarnation| *life >= record.incarnation;
-    let rewound = snapshot.cache.rewound_in.filter(is_over);
+    let managers = snapshot.cache.managers.values();
+    let seen_by_others = managers.filter_map(|manager| manager.saw_end_of);
+    let rewound = snapshot.cache.rewound_in.into_iter();
+    let rewound = rewound.chain(seen_by_others).filter(is_over).max();
     let older = known.filter(|known| *known > record.incarnation);
     let ahead = snapshot
         .nodes

@@ -15,6 +15,7 @@ use crate::api::uid::{ContainerId, TaskId, Uid};
 use crate::api::unit::{Generation, Incarnation, Revision, RevisionNumber, Term};
 use crate::runtime::fixture::{World, lines};
 use proptest::prelude::*;
+use serde_json::json;
 use std::time::Duration;
 
 /// A process with its store.
@@ -266,6 +267,22 @@ fn a_rewind_begins_another_life() {
 }
 
 #[test]
+fn the_end_of_a_life_that_another_manager_saw_begins_the_next() {
+    for (saw, expected) in [(None, "c.2"), (Some(1), "c.2"), (Some(2), "c.3!")] {
+        let mut process = Process::serving(2);
+        let manager = json!({
+            "name": "m2", "hostname": "h", "version": "0", "controllers": [], "sawEndOf": saw,
+            "startedAt": "2026-01-01T00:00:00Z",
+        });
+        process
+            .world
+            .raw("managers/m2", manager.to_string().into_bytes());
+        process.settle();
+        assert_eq!(process.said(), expected, "{saw:?}");
+    }
+}
+
+#[test]
 fn a_record_older_than_the_known_one_begins_another_life() {
     let mut process = Process::serving(5);
     process.record("c", 4);
@@ -495,7 +512,7 @@ fn the_store_is_compacted_to_five_minutes_ago_every_five_minutes() {
     let mut compacted = Vec::new();
     for second in (0..=1200).step_by(30) {
         let now = Duration::from_secs(second);
-        if let Some(target) = compaction.look(now, Revision(second as i64)) {
+        if let Some(target) = compaction.look(now, Revision(second as i64), None) {
             compacted.push((second, target.0));
         }
     }
@@ -504,13 +521,16 @@ fn the_store_is_compacted_to_five_minutes_ago_every_five_minutes() {
 
 #[test]
 fn samples_of_another_history_are_forgotten() {
-    let mut compaction = Compaction::default();
-    assert_eq!(compaction.look(Duration::ZERO, Revision(900)), None);
-    assert_eq!(compaction.look(INTERVAL, Revision(10)), None);
-    assert_eq!(
-        compaction.look(2 * INTERVAL, Revision(20)),
-        Some(Revision(10))
-    );
+    let record = |revision| Some((Revision(revision), Revision(revision)));
+    // A store that is past its old revision again has the record of another life.
+    for (revision, second) in [(10, 1), (910, 900)] {
+        let mut compaction = Compaction::default();
+        let mut look = |now, revision, of| compaction.look(now, Revision(revision), record(of));
+        assert_eq!(look(Duration::ZERO, 900, 1), None);
+        assert_eq!(look(INTERVAL, revision, second), None);
+        let later = look(2 * INTERVAL, revision + 10, second);
+        assert_eq!(later, Some(Revision(revision)));
+    }
 }
 
 #[test]

@@ -251,9 +251,17 @@ impl Bench {
                     .is_some_and(|(_, task)| task.desired <= Desired::Running)
         };
         let bindings = self.store.bindings.iter();
-        let others = bindings
+        let others: BTreeSet<&TaskId> = bindings
             .filter(|(id, (on, other))| is_other(id, on, other))
-            .count();
+            .map(|(id, _)| id)
+            .collect();
+        // A task that takes the place of one of them adds none.
+        let replaces = |id: &&TaskId| {
+            let task = self.store.tasks.get(*id);
+            let replaced = task.and_then(|(_, task)| task.replaces.as_ref());
+            replaced.is_some_and(|replaced| others.contains(replaced))
+        };
+        let others = others.iter().filter(|id| !replaces(id)).count();
         let most = specs
             .iter()
             .map(|spec| match spec.template.placement.max_replicas_per_node {

@@ -487,6 +487,20 @@ fn a_place_that_is_none_is_seen() {
     }
     court.breaks("than it may have");
 
+    // Whoever takes the place of another one adds none.
+    let mut court = Court::new();
+    court.service(1, &placement(json!({"maxReplicasPerNode": 2})));
+    for (task, more) in [
+        ("a", json!({})),
+        ("b", json!({"replaces": "a"})),
+        ("c", json!({})),
+    ] {
+        court.task(task, "running", &more);
+        court.bind("n1", task, &json!({}));
+    }
+    let broken = &court.bench.log.broken;
+    assert!(!broken.iter().any(|broken| broken.rule.contains("may have")));
+
     let mut court = Court::new();
     court.bench.set_cut("n1", true);
     court.at(15);
