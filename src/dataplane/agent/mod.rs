@@ -180,6 +180,10 @@ impl<H: Host> Agent<H> {
 
     /// Follows an order; what comes of it is in the report.
     pub fn follow(&mut self, order: Order) {
+        let change = match &order {
+            Order::Delta(delta) => serde_json::to_vec(delta).ok(),
+            Order::State(_) | Order::Remove => None,
+        };
         let next = match (order, &self.state) {
             (Order::State(state), _) => state.check().map(|()| *state),
             (Order::Delta(delta), Some(state)) => state.after(delta),
@@ -195,7 +199,7 @@ impl<H: Host> Agent<H> {
                 self.report.removed = false;
                 let before = self.state.replace(state);
                 match before.is_some_and(|before| self.advance(&before)) {
-                    true => self.conclude_kept(Ok(())),
+                    true => self.conclude_kept(Ok(()), change.as_deref()),
                     false => self.renew(),
                 }
             }
@@ -214,12 +218,13 @@ impl<H: Host> Agent<H> {
     /// Programs the state that it has, and keeps it on disk.
     pub fn renew(&mut self) {
         let done = self.converge(false);
-        self.conclude_kept(done);
+        self.conclude_kept(done, None);
     }
 
-    /// Keeps the state, also where something of it could not be done: what is tried again is this one, not the one before.
-    fn conclude_kept(&mut self, done: Result<(), Error>) {
-        let kept = self.keep();
+    /// Keeps the state, also where something of it could not be done: what is tried again is this one, not the one before. Of one
+    /// that was kept but for its last change only that is written.
+    fn conclude_kept(&mut self, done: Result<(), Error>, change: Option<&[u8]>) {
+        let kept = self.keep(change);
         self.conclude(done.and(kept));
     }
 
@@ -300,8 +305,11 @@ impl<H: Host> Agent<H> {
         }
     }
 
-    fn keep(&self) -> Result<(), Error> {
-        if let (Some(directory), Some(state)) = (&self.directory, &self.state) {
+    fn keep(&mut self, change: Option<&[u8]>) -> Result<(), Error> {
+        let (Some(directory), Some(state)) = (&mut self.directory, &self.state) else {
+            return Ok(());
+        };
+        if !change.is_some_and(|change| directory.keep_change(change)) {
             directory.keep_state(state)?;
         }
         Ok(())
