@@ -170,9 +170,9 @@ impl Engine for Docker {
         self.wire.within(call, CALL, work).await
     }
 
-    async fn create(&self, name: &str, body: &Value) -> Result<ContainerId, Error> {
+    async fn create(&self, name: &str, body: &str) -> Result<ContainerId, Error> {
         let path = format!("/containers/create?name={}", encode(name));
-        let body = Bytes::from(body.to_string());
+        let body = Bytes::copy_from_slice(body.as_bytes());
         let json = Some("application/json");
         let request = self.wire.request(Method::POST, &path, body, json);
         let work = async {

@@ -196,7 +196,7 @@ pub trait Engine: Send + Sync + 'static {
     async fn inspect_raw(&self, container: &str) -> Result<serde_json::Value, Error>;
 
     /// Makes a container from the JSON body of `POST /containers/create`.
-    async fn create(&self, name: &str, body: &serde_json::Value) -> Result<ContainerId, Error>;
+    async fn create(&self, name: &str, body: &str) -> Result<ContainerId, Error>;
 
     /// Starts a container; no error if it runs already.
     async fn start(&self, container: &ContainerId) -> Result<(), Error>;

@@ -214,11 +214,7 @@ impl Engine for MeasuredEngine {
             .await
     }
 
-    async fn create(
-        &self,
-        name: &str,
-        body: &serde_json::Value,
-    ) -> Result<ContainerId, engine::Error> {
+    async fn create(&self, name: &str, body: &str) -> Result<ContainerId, engine::Error> {
         self.timed("create", self.inner.create(name, body)).await
     }
 

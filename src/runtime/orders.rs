@@ -43,8 +43,8 @@ pub enum Order {
     Create {
         /// Its name, which ends in the task's id.
         name: String,
-        /// The body of `POST /containers/create`.
-        body: Value,
+        /// The body of `POST /containers/create`, as JSON.
+        body: String,
     },
     /// Connect a container to a further network.
     Connect {
@@ -193,7 +193,7 @@ impl Orders {
         }
     }
 
-    async fn create(&self, name: &str, body: &Value) -> Report {
+    async fn create(&self, name: &str, body: &str) -> Report {
         let _place = self.place().await;
         if !(self.may_act)() {
             return over();

@@ -6,6 +6,7 @@ use crate::api::time::Timestamp;
 use crate::api::uid::ContainerId;
 use crate::api::unit::Port;
 use crate::engine::{Container, ContainerState, LogLine};
+use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -42,15 +43,77 @@ pub(super) struct SimContainer {
     pub(super) number: u64,
 }
 
+/// What the body of a create call asks for, as far as anything here depends on it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(super) struct Asked {
+    pub(super) image: String,
+    labels: BTreeMap<String, String>,
+    cmd: Vec<String>,
+    healthcheck: AskedCheck,
+    networking_config: AskedNetworks,
+    host_config: AskedHost,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct AskedCheck {
+    test: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct AskedNetworks {
+    endpoints_config: BTreeMap<String, Value>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct AskedHost {
+    port_bindings: BTreeMap<String, Vec<AskedPort>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct AskedPort {
+    host_ip: String,
+    host_port: String,
+}
+
+impl Asked {
+    /// Reads a body; says why it cannot be read.
+    pub(super) fn read(body: &str) -> Result<Self, String> {
+        serde_json::from_str(body).map_err(|error| format!("invalid JSON: {error}"))
+    }
+
+    fn has_health_check(&self) -> bool {
+        let mut test = self.healthcheck.test.iter();
+        test.next().is_some_and(|word| word != "NONE")
+    }
+
+    fn ports(&self) -> Vec<HostPort> {
+        let bindings = self.host_config.port_bindings.iter();
+        bindings
+            .flat_map(|(key, hosts)| hosts.iter().filter_map(|host| wanted_port(key, host)))
+            .collect()
+    }
+}
+
 impl SimContainer {
-    pub(super) fn new(id: ContainerId, name: &str, body: &Value, number: u64) -> Self {
-        let labels = body["Labels"].as_object().map_or_else(BTreeMap::new, texts);
-        let image = body["Image"].as_str().unwrap_or_default();
+    pub(super) fn new(
+        id: ContainerId,
+        name: &str,
+        (body, asked): (&str, Asked),
+        number: u64,
+    ) -> Self {
         Self {
+            has_health_check: asked.has_health_check(),
+            wanted_ports: asked.ports(),
+            is_agent: asked.cmd.first().is_some_and(|word| word == "agent"),
             seen: Container {
                 id,
                 name: name.to_owned(),
-                labels: labels.into(),
+                labels: asked.labels.into(),
                 state: ContainerState::Created,
                 started_at: None,
                 finished_at: None,
@@ -63,12 +126,9 @@ impl SimContainer {
                 hardware: Default::default(),
                 ports: Vec::new(),
             },
-            body: serde_json::to_string(body).expect("a value is text").into(),
-            has_health_check: has_health_check(body),
-            endpoints: endpoints(body),
-            is_agent: body["Cmd"][0] == "agent",
-            wanted_ports: wanted_ports(body),
-            image: image.to_owned(),
+            body: body.into(),
+            endpoints: asked.networking_config.endpoints_config,
+            image: asked.image,
             logs: Vec::new(),
             number,
         }
@@ -80,7 +140,7 @@ impl SimContainer {
 
     /// The body of its create call.
     pub(super) fn body(&self) -> Value {
-        serde_json::from_str(&self.body).expect("it was written from a value")
+        serde_json::from_str(&self.body).expect("it was read when it came")
     }
 
     pub(super) fn run(&mut self, now: Timestamp, ports: Vec<HostPort>, health: Health) {
@@ -101,49 +161,16 @@ impl SimContainer {
     }
 }
 
-fn has_health_check(body: &Value) -> bool {
-    match body["Healthcheck"]["Test"].as_array() {
-        Some(test) => test.first().is_some_and(|word| word != "NONE"),
-        None => false,
-    }
-}
-
-fn endpoints(body: &Value) -> BTreeMap<String, Value> {
-    let asked = body["NetworkingConfig"]["EndpointsConfig"].as_object();
-    let asked = asked.into_iter().flatten();
-    asked
-        .map(|(name, endpoint)| (name.clone(), endpoint.clone()))
-        .collect()
-}
-
-fn wanted_ports(body: &Value) -> Vec<HostPort> {
-    let Some(bindings) = body["HostConfig"]["PortBindings"].as_object() else {
-        return Vec::new();
-    };
-    bindings
-        .iter()
-        .filter_map(|(key, hosts)| Some((key, hosts.as_array()?)))
-        .flat_map(|(key, hosts)| hosts.iter().filter_map(|host| wanted_port(key, host)))
-        .collect()
-}
-
-fn texts(object: &serde_json::Map<String, Value>) -> BTreeMap<String, String> {
-    object
-        .iter()
-        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
-        .collect()
-}
-
-fn wanted_port(key: &str, host: &Value) -> Option<HostPort> {
+fn wanted_port(key: &str, host: &AskedPort) -> Option<HostPort> {
     let (target, protocol) = key.split_once('/')?;
     Some(HostPort {
-        published: Port(host["HostPort"].as_str()?.parse().unwrap_or(0)),
+        published: Port(host.host_port.parse().unwrap_or(0)),
         protocol: match protocol {
             "udp" => Protocol::Udp,
             "sctp" => Protocol::Sctp,
             _ => Protocol::Tcp,
         },
-        host_ip: host["HostIp"].as_str().and_then(|ip| ip.parse().ok()),
+        host_ip: host.host_ip.parse().ok(),
         target: Port(target.parse().ok()?),
     })
 }

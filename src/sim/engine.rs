@@ -211,7 +211,7 @@ impl Engine for SimEngine {
         .await
     }
 
-    async fn create(&self, name: &str, body: &serde_json::Value) -> Result<ContainerId, Error> {
+    async fn create(&self, name: &str, body: &str) -> Result<ContainerId, Error> {
         self.call("create", name, |state| state.create(name, body))
             .await
     }

@@ -163,7 +163,10 @@ impl SimEngine {
             .into();
         let mut state = self.state();
         state.images.insert("by-hand:1".into());
-        let id = state.create(name, &json!({"Image": "by-hand:1", "Labels": labels}))?;
+        let id = state.create(
+            name,
+            &json!({"Image": "by-hand:1", "Labels": labels}).to_string(),
+        )?;
         if is_started {
             state.start(&id)?;
         }

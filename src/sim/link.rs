@@ -184,8 +184,8 @@ impl Engine for Link {
             .await
     }
 
-    async fn create(&self, name: &str, body: &serde_json::Value) -> Result<ContainerId, Error> {
-        let (its_name, its_body) = (name.to_owned(), body.clone());
+    async fn create(&self, name: &str, body: &str) -> Result<ContainerId, Error> {
+        let (its_name, its_body) = (name.to_owned(), body.to_owned());
         let order =
             |engine: Arc<dyn Engine>| async move { engine.create(&its_name, &its_body).await };
         self.order("create", name, order).await

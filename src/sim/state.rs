@@ -1,6 +1,6 @@
 //! The inside of a simulated engine. Synchronous: every change happens at one point in time.
 
-use super::container::{Behaviour, SimContainer};
+use super::container::{Asked, Behaviour, SimContainer};
 use super::fault::{Fault, refused};
 use super::overlays::{self, Overlays};
 use super::telling::Teller;
@@ -10,7 +10,6 @@ use crate::api::time::Timestamp;
 use crate::api::uid::ContainerId;
 use crate::api::unit::Port;
 use crate::engine::{ContainerState, EngineEvent, Error, Identity};
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -132,8 +131,9 @@ impl State {
         found.into_iter().map(|c| c.seen.id.clone()).collect()
     }
 
-    pub(super) fn create(&mut self, name: &str, body: &Value) -> Result<ContainerId, Error> {
-        let image = body["Image"].as_str().unwrap_or_default();
+    pub(super) fn create(&mut self, name: &str, body: &str) -> Result<ContainerId, Error> {
+        let asked = Asked::read(body).map_err(|why| refused("create", 400, &why))?;
+        let image = &asked.image;
         if !self.images.contains(image) {
             return Err(refused("create", 404, &format!("No such image: {image}")));
         }
@@ -146,7 +146,7 @@ impl State {
         }
         self.made += 1;
         let id = container_id(&self.name, self.made);
-        let mut made = SimContainer::new(id.clone(), name, body, self.made);
+        let mut made = SimContainer::new(id.clone(), name, (body, asked), self.made);
         self.check_joins(&mut made)?;
         self.containers.insert(id.clone(), made);
         self.names.insert(name.to_owned(), id.clone());

@@ -27,7 +27,7 @@ fn engine() -> SimEngine {
 
 async fn create(engine: &SimEngine, name: &str) -> Result<ContainerId, Error> {
     let body = json!({"Image": "web:1", "Labels": {"c": "1"}});
-    engine.create(name, &body).await
+    engine.create(name, &body.to_string()).await
 }
 
 async fn running(engine: &SimEngine, name: &str) -> ContainerId {
@@ -79,11 +79,16 @@ async fn names_are_unique_and_images_have_to_be_there() {
         create(&engine, "a").await,
         Err(Error::Conflict { .. })
     ));
-    let missing = engine.create("b", &json!({"Image": "db:1"})).await;
+    let missing = engine
+        .create("b", &json!({"Image": "db:1"}).to_string())
+        .await;
     assert!(matches!(missing, Err(Error::NotFound { .. })));
 
     engine.pull("db:1", &|_| {}).await.unwrap();
-    engine.create("b", &json!({"Image": "db:1"})).await.unwrap();
+    engine
+        .create("b", &json!({"Image": "db:1"}).to_string())
+        .await
+        .unwrap();
     engine.set_registry(Registry::Unreachable);
     assert!(
         engine
@@ -206,7 +211,7 @@ async fn health_and_ports_are_as_the_body_asks() {
             "80/tcp": [{"HostIp": "", "HostPort": "8080"}], "53/udp": [{"HostIp": "", "HostPort": ""}],
         }},
     });
-    let first = engine.create("a", &body).await.unwrap();
+    let first = engine.create("a", &body.to_string()).await.unwrap();
     engine.start(&first).await.unwrap();
     let seen = engine.inspect("a").await.unwrap();
     assert_eq!(seen.health, Some(Health::Starting));
@@ -219,7 +224,7 @@ async fn health_and_ports_are_as_the_body_asks() {
         Some(Health::Healthy)
     );
 
-    let second = engine.create("b", &body).await.unwrap();
+    let second = engine.create("b", &body.to_string()).await.unwrap();
     let taken = engine.start(&second).await.unwrap_err();
     assert!(
         taken.to_string().contains("port is already allocated"),

@@ -132,7 +132,7 @@ async fn of_bare(engines: &[Arc<dyn Engine>]) -> Duration {
             .map(async |number| {
                 let name = format!("bare-{number}");
                 let id = engine
-                    .create(&name, &body())
+                    .create(&name, &body().to_string())
                     .await
                     .expect("the engine makes it");
                 engine.start(&id).await.expect("the engine starts it");

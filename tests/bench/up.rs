@@ -104,7 +104,7 @@ async fn of_bare(engine: &Docker) -> Duration {
         "HostConfig": {"NetworkMode": "bridge", "RestartPolicy": {"Name": "no"}},
     });
     let start = instant();
-    let id = engine.create("bench-bare", &body).await;
+    let id = engine.create("bench-bare", &body.to_string()).await;
     let id = id.expect("the engine makes it");
     engine.start(&id).await.expect("the engine starts it");
     let time = start.elapsed();

@@ -117,7 +117,11 @@ async fn list_finds_by_label_what_runs_and_what_does_not() {
 async fn a_taken_name_is_a_conflict() {
     let made = make(json!({})).await;
     let body = json!({"Image": crate::image::BUSYBOX});
-    let error = made.engine.create(&made.name, &body).await.unwrap_err();
+    let error = made
+        .engine
+        .create(&made.name, &body.to_string())
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::Conflict { .. }), "{error}");
     assert!(error.to_string().contains(&made.name), "{error}");
 }
@@ -125,7 +129,11 @@ async fn a_taken_name_is_a_conflict() {
 #[tokio::test]
 async fn an_image_that_is_not_there_is_not_found() {
     let body = json!({"Image": "skep-test/nothing:1"});
-    let error = engine().await.create(&name(), &body).await.unwrap_err();
+    let error = engine()
+        .await
+        .create(&name(), &body.to_string())
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::NotFound { .. }), "{error}");
 }
 

@@ -1,7 +1,6 @@
 //! Engines that do not answer, answer half, or are no engines: each within its deadline, each with its error.
 
 use crate::subject::spec;
-use serde_json::json;
 use skep::engine::{Docker, Engine, Error, constants};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -60,7 +59,7 @@ async fn a_closed_port_and_a_missing_socket_were_certainly_not_reached() {
         ("tcp://no-such-host.invalid:2375", ""),
     ] {
         let engine = Docker::new(&spec(url)).unwrap();
-        let error = engine.create("x", &json!({})).await.unwrap_err();
+        let error = engine.create("x", "{}").await.unwrap_err();
         assert!(matches!(error, Error::Connect { .. }), "{url}: {error:?}");
         assert!(error.to_string().contains(url), "{error}");
         assert!(error.to_string().contains(hint), "{error}");

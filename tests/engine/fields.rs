@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 async fn make(subject: &Subject) -> Made {
     let engine = engine().await;
     let name = subject.name();
-    match engine.create(&name, &subject.body()).await {
+    match engine.create(&name, &subject.body().to_string()).await {
         Ok(id) => Made { engine, name, id },
         Err(error) => panic!("{:#}: {error}", subject.body()),
     }

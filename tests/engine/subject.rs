@@ -57,7 +57,7 @@ pub(crate) async fn make(mut body: Value) -> Made {
     if body.get("Image").is_none() {
         body["Image"] = json!(image::BUSYBOX);
     }
-    let id = match engine.create(&name, &body).await {
+    let id = match engine.create(&name, &body.to_string()).await {
         Ok(id) => id,
         Err(error) => panic!("create {body:#}: {error}"),
     };

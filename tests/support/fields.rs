@@ -102,7 +102,7 @@ impl Subject {
     }
 
     pub(crate) fn body(&self) -> Value {
-        container::body(&self.input())
+        serde_json::from_str(&container::body(&self.input())).unwrap()
     }
 
     pub(crate) fn name(&self) -> String {
@@ -407,7 +407,10 @@ async fn prove(engine: &dyn Engine, api: Api, limit: Proof, case: &Case) -> Opti
         let is_right = found.as_ref() == Some(&case.expected);
         return (!is_right).then(|| format!("{field} {value}: the body says {found:?}"));
     }
-    let id = match engine.create(&subject.name(), &subject.body()).await {
+    let id = match engine
+        .create(&subject.name(), &subject.body().to_string())
+        .await
+    {
         Ok(id) => id,
         Err(error) => return Some(format!("{field} {value}: {error}")),
     };

@@ -334,7 +334,8 @@ fn kv(key: Key, value: &impl serde::Serialize, revision: i64) -> KeyValue {
     }
 }
 
-fn labels(body: &serde_json::Value) -> std::collections::BTreeMap<String, String> {
+fn labels(body: &str) -> std::collections::BTreeMap<String, String> {
+    let body: serde_json::Value = serde_json::from_str(body).unwrap();
     serde_json::from_value(body["Labels"].clone()).unwrap()
 }
 

@@ -143,11 +143,7 @@ impl Engine for Buggy {
         self.engine.inspect_raw(container).await
     }
 
-    async fn create(
-        &self,
-        name: &str,
-        body: &serde_json::Value,
-    ) -> Result<ContainerId, EngineError> {
+    async fn create(&self, name: &str, body: &str) -> Result<ContainerId, EngineError> {
         self.mutant.create(&*self.engine, name, body).await
     }
 

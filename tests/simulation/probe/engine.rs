@@ -132,7 +132,7 @@ impl Engine for Probed {
         self.inner.inspect_raw(container).await
     }
 
-    async fn create(&self, name: &str, body: &serde_json::Value) -> Result<ContainerId, Error> {
+    async fn create(&self, name: &str, body: &str) -> Result<ContainerId, Error> {
         self.tap.alive().await;
         let result = self.inner.create(name, body).await;
         if let Ok(id) = &result {

@@ -76,7 +76,7 @@ impl Connection {
     async fn create_agent(&self) -> Result<(), Trouble> {
         let order = Order::Create {
             name: NAME.into(),
-            body: body(self.served()),
+            body: body(self.served()).to_string(),
         };
         let report = self.orders.run(&order).await;
         match report.result {

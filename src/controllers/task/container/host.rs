@@ -1,5 +1,6 @@
 //! The part of the body that is the node's business: `HostConfig`.
 
+use super::fields::Fields;
 use super::{ContainerInput, port_key, unless_empty};
 use crate::api::container::{
     Container, Device, DeviceRequest, Limits, Mount, MountKind, TmpfsOptions, VolumeOptions,
@@ -10,11 +11,11 @@ use crate::dataplane::dns::container::dns;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// A JSON object that takes only what is there.
+/// A JSON object that takes only what is there: a part of a part that few templates have.
 #[derive(Default)]
-struct Fields(Map<String, Value>);
+struct Part(Map<String, Value>);
 
-impl Fields {
+impl Part {
     fn set(&mut self, field: &str, value: Option<Value>) {
         if let Some(value) = value {
             self.0.insert(field.to_owned(), value);
@@ -26,39 +27,32 @@ impl Fields {
     }
 
     fn texts(&mut self, field: &str, values: &[String]) {
-        self.set(field, unless_empty(values));
+        self.set(field, unless_empty(values).map(|values| json!(values)));
     }
 
     fn map(&mut self, field: &str, values: &BTreeMap<String, String>) {
         self.set(field, (!values.is_empty()).then(|| json!(values)));
     }
-
-    fn list<T>(&mut self, field: &str, items: &[T], item: impl Fn(&T) -> Value) {
-        let list = || items.iter().map(item).collect::<Vec<_>>();
-        self.set(field, (!items.is_empty()).then(|| json!(list())));
-    }
 }
 
 /// `HostConfig` of the body.
-pub(super) fn config(input: &ContainerInput<'_>) -> Value {
+pub(super) fn config(fields: &mut Fields, input: &ContainerInput<'_>) {
     let container = &input.revision.template.container;
-    let mut fields = Fields::default();
-    fields.set("NetworkMode", Some(json!(network_mode(input))));
+    fields.set("NetworkMode", Some(network_mode(input)));
     // Rule C7.
-    fields.set("RestartPolicy", Some(json!({"Name": "no"})));
+    fields.object("RestartPolicy", |policy| policy.set("Name", Some("no")));
     fields.set(
         "PortBindings",
         port_bindings(&input.revision.host_ports, input.binding),
     );
-    process(&mut fields, container);
-    namespaces(&mut fields, container);
-    names(&mut fields, input);
-    devices(&mut fields, container);
-    storage(&mut fields, container);
-    limits(&mut fields, &container.resources.limits);
+    process(fields, container);
+    namespaces(fields, container);
+    names(fields, input);
+    devices(fields, container);
+    storage(fields, container);
+    limits(fields, &container.resources.limits);
     let reserved = container.resources.reservations.memory.0;
     fields.set("MemoryReservation", above_zero(reserved));
-    fields.0.into()
 }
 
 /// The network that a task joins at its creation.
@@ -71,23 +65,23 @@ pub(super) fn network_mode<'a>(input: &ContainerInput<'a>) -> &'a str {
 }
 
 fn process(fields: &mut Fields, container: &Container) {
-    fields.texts("GroupAdd", &container.groups);
-    fields.set("Init", container.init.map(|init| json!(init)));
-    fields.set("ReadonlyRootfs", Some(json!(container.read_only)));
-    fields.texts("CapAdd", &container.cap_add);
-    fields.texts("CapDrop", &container.cap_drop);
-    fields.set("Privileged", Some(json!(container.privileged)));
-    fields.texts("SecurityOpt", &container.security_opt);
+    fields.set("GroupAdd", unless_empty(&container.groups));
+    fields.set("Init", container.init);
+    fields.set("ReadonlyRootfs", Some(container.read_only));
+    fields.set("CapAdd", unless_empty(&container.cap_add));
+    fields.set("CapDrop", unless_empty(&container.cap_drop));
+    fields.set("Privileged", Some(container.privileged));
+    fields.set("SecurityOpt", unless_empty(&container.security_opt));
     fields.map("Sysctls", &container.sysctls);
     fields.list(
         "Ulimits",
         &container.ulimits,
         |limit| json!({"Name": limit.name, "Soft": limit.soft, "Hard": limit.hard}),
     );
-    fields.set("OomScoreAdj", container.oom_score_adj.map(|adj| json!(adj)));
-    fields.text("Isolation", container.isolation.as_ref());
-    fields.text("Runtime", container.runtime.as_ref());
-    fields.text("CgroupParent", container.cgroup_parent.as_ref());
+    fields.set("OomScoreAdj", container.oom_score_adj);
+    fields.set("Isolation", container.isolation.as_ref());
+    fields.set("Runtime", container.runtime.as_ref());
+    fields.set("CgroupParent", container.cgroup_parent.as_ref());
     fields.map("Annotations", &container.annotations);
     let logging = container.logging.as_ref();
     fields.set(
@@ -97,11 +91,11 @@ fn process(fields: &mut Fields, container: &Container) {
 }
 
 fn namespaces(fields: &mut Fields, container: &Container) {
-    fields.text("PidMode", container.pid_mode.as_ref());
-    fields.text("IpcMode", container.ipc_mode.as_ref());
-    fields.text("UTSMode", container.uts_mode.as_ref());
-    fields.text("UsernsMode", container.userns_mode.as_ref());
-    fields.text("CgroupnsMode", container.cgroupns_mode.as_ref());
+    fields.set("PidMode", container.pid_mode.as_ref());
+    fields.set("IpcMode", container.ipc_mode.as_ref());
+    fields.set("UTSMode", container.uts_mode.as_ref());
+    fields.set("UsernsMode", container.userns_mode.as_ref());
+    fields.set("CgroupnsMode", container.cgroupns_mode.as_ref());
 }
 
 /// Whom it asks for names: on overlays the node's agent first.
@@ -110,16 +104,19 @@ fn names(fields: &mut Fields, input: &ContainerInput<'_>) {
     let first = input.endpoints.first();
     let on_overlays = first.map(|endpoint| dns(endpoint.gateway, &container.dns));
     let asked = on_overlays.as_ref().unwrap_or(&container.dns);
-    fields.texts("Dns", &asked.servers);
-    fields.texts("DnsSearch", &asked.search);
-    fields.texts("DnsOptions", &asked.options);
-    fields.texts("ExtraHosts", &container.extra_hosts);
+    fields.set("Dns", unless_empty(&asked.servers));
+    fields.set("DnsSearch", unless_empty(&asked.search));
+    fields.set("DnsOptions", unless_empty(&asked.options));
+    fields.set("ExtraHosts", unless_empty(&container.extra_hosts));
 }
 
 fn devices(fields: &mut Fields, container: &Container) {
     fields.list("Devices", &container.devices, device);
     fields.list("DeviceRequests", &container.device_requests, device_request);
-    fields.texts("DeviceCgroupRules", &container.device_cgroup_rules);
+    fields.set(
+        "DeviceCgroupRules",
+        unless_empty(&container.device_cgroup_rules),
+    );
 }
 
 fn device(device: &Device) -> Value {
@@ -131,11 +128,13 @@ fn device(device: &Device) -> Value {
 }
 
 fn device_request(request: &DeviceRequest) -> Value {
-    let mut fields = Fields::default();
+    let mut fields = Part::default();
     fields.text("Driver", request.driver.as_ref());
     fields.set("Count", request.count.map(|count| json!(count)));
     fields.texts("DeviceIDs", &request.ids);
-    fields.list("Capabilities", &request.capabilities, |all| json!(all));
+    let capabilities = &request.capabilities;
+    let any = (!capabilities.is_empty()).then(|| json!(capabilities));
+    fields.set("Capabilities", any);
     fields.map("Options", &request.options);
     fields.0.into()
 }
@@ -152,7 +151,7 @@ fn storage(fields: &mut Fields, container: &Container) {
 }
 
 fn mount(mount: &Mount) -> Value {
-    let mut fields = Fields::default();
+    let mut fields = Part::default();
     let kind = match mount.kind {
         MountKind::Bind => "bind",
         MountKind::Volume => "volume",
@@ -163,7 +162,7 @@ fn mount(mount: &Mount) -> Value {
     fields.set("Target", Some(json!(mount.target)));
     fields.set("ReadOnly", Some(json!(mount.read_only)));
     let bind = mount.bind.as_ref().map(|options| {
-        let mut fields = Fields::default();
+        let mut fields = Part::default();
         fields.text("Propagation", options.propagation.as_ref());
         fields.set("NonRecursive", Some(json!(options.non_recursive)));
         Value::from(fields.0)
@@ -175,7 +174,7 @@ fn mount(mount: &Mount) -> Value {
 }
 
 fn volume_options(options: &VolumeOptions) -> Value {
-    let mut fields = Fields::default();
+    let mut fields = Part::default();
     fields.set("NoCopy", Some(json!(options.no_copy)));
     fields.map("Labels", &options.labels);
     fields.text("Subpath", options.subpath.as_ref());
@@ -188,7 +187,7 @@ fn volume_options(options: &VolumeOptions) -> Value {
 }
 
 fn tmpfs_options(options: &TmpfsOptions) -> Value {
-    let mut fields = Fields::default();
+    let mut fields = Part::default();
     fields.set("SizeBytes", options.size.map(|size| json!(size.0)));
     // Validation has seen that it is octal.
     let mode = options.mode.as_deref();
@@ -204,7 +203,7 @@ fn limits(fields: &mut Fields, limits: &Limits) {
     // Said aloud: some engines set a limit of their own where nothing is said.
     let pids = limits.pids.map_or(-1, i64::from);
     fields.set("PidsLimit", Some(json!(pids)));
-    fields.text("CpusetCpus", limits.cpuset.as_ref());
+    fields.set("CpusetCpus", limits.cpuset.as_ref());
     fields.set(
         "BlkioWeight",
         limits.blkio_weight.map(|weight| json!(weight)),

@@ -3,6 +3,7 @@
 use super::{ContainerInput, name};
 use crate::api::task::service_name;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 /// What all labels of ours begin with.
 pub(super) const PREFIX: &str = "dev.skep.";
@@ -23,54 +24,57 @@ pub(super) const NAME: &str = "dev.skep.name";
 
 /// All labels of the container; ours win over the template's.
 pub fn labels(input: &ContainerInput<'_>) -> BTreeMap<String, String> {
-    each(input).collect()
+    let mut labels = BTreeMap::new();
+    each(input, &mut |name, value| {
+        labels.insert(name.to_owned(), value.to_string());
+    });
+    labels
 }
 
-/// Each label; of two with one name the later one counts.
-pub(super) fn each(input: &ContainerInput<'_>) -> impl Iterator<Item = (String, String)> {
-    let ours = swarm(input).into_iter().chain(ours(input));
-    let ours = ours.map(|(key, value)| (key.to_owned(), value));
+/// Tells each label once.
+pub(super) fn each(input: &ContainerInput<'_>, tell: &mut dyn FnMut(&str, &dyn Display)) {
+    let (service, task) = (
+        service_name(input.service),
+        name(input.service, &input.task.slot, &input.task.id),
+    );
+    let ours = ours(input, &service, &task);
     let template = &input.revision.template.container.labels;
-    let template = template
-        .iter()
-        .map(|(key, value)| (key.clone(), value.clone()));
-    template.chain(ours)
+    let is_ours = |name: &str| ours.iter().any(|(ours, _)| *ours == name);
+    for (name, value) in template.iter().filter(|(name, _)| !is_ours(name)) {
+        tell(name, value);
+    }
+    for (name, value) in ours {
+        tell(name, value);
+    }
 }
 
-/// In order of their names, as those of [`swarm`] are: a map of what comes in order is made with few comparisons.
-fn ours(input: &ContainerInput<'_>) -> [(&'static str, String); 12] {
+/// In order of their names: a map of what comes in order is made with few comparisons.
+fn ours<'a>(
+    input: &'a ContainerInput<'_>,
+    service_name: &'a String,
+    task_name: &'a String,
+) -> [(&'static str, &'a dyn Display); 19] {
+    let (service, task, stamp) = (input.service, input.task, &input.stamp);
     [
-        (CLUSTER, input.cluster.to_string()),
-        (HASH, input.revision.hash.clone()),
-        (INCARNATION, input.stamp.incarnation.to_string()),
-        (NAME, input.service.name.to_string()),
-        (NAMESPACE, input.service.namespace.to_string()),
-        (NODE, input.node_uid.to_string()),
-        (REVISION, input.revision.number.to_string()),
-        (SERVICE, input.task.service.to_string()),
-        (SLOT, input.task.slot.to_string()),
-        (STORE_REVISION, input.stamp.revision.to_string()),
-        (TASK, input.task.id.to_string()),
-        (TERM, input.stamp.term.to_string()),
-    ]
-}
-
-fn swarm(input: &ContainerInput<'_>) -> [(&'static str, String); 7] {
-    let task_name = name(input.service, &input.task.slot, &input.task.id);
-    [
-        (
-            "com.docker.stack.namespace",
-            input.service.namespace.to_string(),
-        ),
-        ("com.docker.swarm.node.id", input.node_uid.to_string()),
-        (
-            "com.docker.swarm.service.id",
-            input.task.service.to_string(),
-        ),
-        ("com.docker.swarm.service.name", service_name(input.service)),
+        ("com.docker.stack.namespace", &service.namespace),
+        ("com.docker.swarm.node.id", input.node_uid),
+        ("com.docker.swarm.service.id", &task.service),
+        ("com.docker.swarm.service.name", service_name),
         // Swarm leaves it empty; dashboards ask only whether it is there.
-        ("com.docker.swarm.task", String::new()),
-        ("com.docker.swarm.task.id", input.task.id.to_string()),
+        ("com.docker.swarm.task", &""),
+        ("com.docker.swarm.task.id", &task.id),
         ("com.docker.swarm.task.name", task_name),
+        (CLUSTER, input.cluster),
+        (HASH, &input.revision.hash),
+        (INCARNATION, &stamp.incarnation),
+        (NAME, &service.name),
+        (NAMESPACE, &service.namespace),
+        (NODE, input.node_uid),
+        (REVISION, &input.revision.number),
+        (SERVICE, &task.service),
+        (SLOT, &task.slot),
+        (STORE_REVISION, &stamp.revision),
+        (TASK, &task.id),
+        (TERM, &stamp.term),
     ]
 }

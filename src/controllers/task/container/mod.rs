@@ -26,6 +26,7 @@
 //! Deliberately absent: `pullPolicy` is the planner's; secrets and configs are refused at validation.
 
 mod claim;
+mod fields;
 mod host;
 mod label;
 
@@ -35,6 +36,7 @@ mod tests;
 pub use claim::{Claim, Ours, claim};
 pub use label::{CLUSTER, INCARNATION, labels};
 
+use self::fields::Fields;
 use super::networks::Endpoint;
 use crate::api::container::{Container, Healthcheck};
 use crate::api::name::{NodeName, Scoped};
@@ -69,60 +71,39 @@ pub struct ContainerInput<'a> {
     pub endpoints: &'a [Endpoint],
 }
 
-/// The body of `POST /containers/create`.
-pub fn body(input: &ContainerInput<'_>) -> Value {
+/// The body of `POST /containers/create`, as JSON: written field by field, as thousands are when a large service starts.
+pub fn body(input: &ContainerInput<'_>) -> String {
     let container = &input.revision.template.container;
-    let mut body = Map::new();
-    let mut set = |field: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            body.insert(field.to_owned(), value);
-        }
-    };
-    set("Image", Some(json!(container.image)));
-    set("Entrypoint", unless_empty(&container.command));
-    set("Cmd", unless_empty(&container.args));
-    set("Env", Some(environment(input)));
-    set(
-        "WorkingDir",
-        container.working_dir.as_ref().map(|d| json!(d)),
-    );
-    set("User", container.user.as_ref().map(|u| json!(u)));
-    set("Hostname", container.hostname.as_ref().map(|h| json!(h)));
-    set(
-        "Domainname",
-        container.domainname.as_ref().map(|d| json!(d)),
-    );
-    set("Tty", Some(json!(container.tty)));
-    set("OpenStdin", Some(json!(container.stdin)));
-    set(
-        "StopSignal",
-        container.stop_signal.as_ref().map(|s| json!(s)),
-    );
-    let grace = container.stop_grace_period;
-    set(
-        "StopTimeout",
-        grace.map(|grace| json!(whole_seconds(grace))),
-    );
-    set("MacAddress", mac_address(input));
-    set("Labels", Some(label::each(input).collect()));
-    set(
-        "Healthcheck",
-        container.healthcheck.as_ref().map(healthcheck),
-    );
-    set("ExposedPorts", exposed_ports(&input.revision.host_ports));
-    set("HostConfig", Some(host::config(input)));
-    set(
-        "NetworkingConfig",
-        input
-            .endpoints
-            .first()
-            .map(|endpoint| networking_config(input, endpoint)),
-    );
-    body.into()
+    let mut body = Fields::new();
+    body.set("Image", Some(&container.image));
+    body.set("Entrypoint", unless_empty(&container.command));
+    body.set("Cmd", unless_empty(&container.args));
+    body.words("Env", &environment(input));
+    body.set("WorkingDir", container.working_dir.as_ref());
+    body.set("User", container.user.as_ref());
+    body.set("Hostname", container.hostname.as_ref());
+    body.set("Domainname", container.domainname.as_ref());
+    body.set("Tty", Some(container.tty));
+    body.set("OpenStdin", Some(container.stdin));
+    body.set("StopSignal", container.stop_signal.as_ref());
+    let grace = container.stop_grace_period.map(whole_seconds);
+    body.set("StopTimeout", grace);
+    body.set("MacAddress", mac_address(input));
+    body.object("Labels", |labels| {
+        label::each(input, &mut |name, value| labels.show(name, value));
+    });
+    let check = container.healthcheck.as_ref();
+    body.set("Healthcheck", check.map(healthcheck));
+    body.set("ExposedPorts", exposed_ports(&input.revision.host_ports));
+    body.object("HostConfig", |fields| host::config(fields, input));
+    let endpoint = input.endpoints.first();
+    let joined = endpoint.map(|endpoint| networking_config(input, endpoint));
+    body.set("NetworkingConfig", joined);
+    body.end()
 }
 
 /// The template's variables, and those by which a program learns what it is; the template's win.
-fn environment(input: &ContainerInput<'_>) -> Value {
+fn environment<'a>(input: &'a ContainerInput<'_>) -> Vec<(&'a str, &'a dyn Display)> {
     let ours: [(&str, &dyn Display); 5] = [
         ("SKEP_NAMESPACE", &input.service.namespace),
         ("SKEP_SERVICE", &input.service.name),
@@ -136,22 +117,21 @@ fn environment(input: &ContainerInput<'_>) -> Value {
     let is_left = |(name, _): &(&str, _)| !container.env.contains_key(*name);
     let mut all: Vec<_> = ours.into_iter().filter(is_left).chain(template).collect();
     all.sort_by_key(|(name, _)| *name);
-    let lines = all.iter().map(|(name, value)| format!("{name}={value}"));
-    lines.collect()
+    all
 }
 
 /// At the top level, which every API from 1.41 to 1.51 understands; the endpoint's is ignored before 1.44.
-fn mac_address(input: &ContainerInput<'_>) -> Option<Value> {
-    let address = input.revision.template.container.mac_address.as_ref()?;
+fn mac_address<'a>(input: &ContainerInput<'a>) -> Option<&'a String> {
+    let address = input.revision.template.container.mac_address.as_ref();
     // Without a network there is no interface to give it to, and engines refuse it.
-    (host::network_mode(input) != "none").then(|| json!(address))
+    address.filter(|_| host::network_mode(input) != "none")
 }
 
 /// The first endpoint has the template's hardware address if there is one: engines want the two to be the same.
 fn networking_config(input: &ContainerInput<'_>, endpoint: &Endpoint) -> Value {
     let mut config = endpoint.config();
     if let Some(address) = mac_address(input) {
-        config["MacAddress"] = address;
+        config["MacAddress"] = json!(address);
     }
     json!({"EndpointsConfig": {(&endpoint.network): config}})
 }
@@ -166,7 +146,7 @@ fn healthcheck(check: &Healthcheck) -> Value {
             fields.insert(field.to_owned(), value);
         }
     };
-    set("Test", unless_empty(&check.test));
+    set("Test", unless_empty(&check.test).map(|test| json!(test)));
     set("Interval", check.interval.map(nanoseconds));
     set("Timeout", check.timeout.map(nanoseconds));
     set("Retries", check.retries.map(|retries| json!(retries)));
@@ -189,8 +169,8 @@ fn port_key(port: &ServicePort) -> String {
 }
 
 /// Left out: the image's own holds.
-fn unless_empty(words: &[String]) -> Option<Value> {
-    (!words.is_empty()).then(|| json!(words))
+fn unless_empty(words: &[String]) -> Option<&[String]> {
+    Some(words).filter(|words| !words.is_empty())
 }
 
 fn nanoseconds(period: Period) -> Value {

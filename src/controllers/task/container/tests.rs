@@ -71,7 +71,7 @@ impl Case {
     }
 
     fn body(&self) -> Value {
-        body(&self.input())
+        serde_json::from_str(&body(&self.input())).unwrap()
     }
 }
 
