@@ -19,8 +19,8 @@ pub trait Controller: Send + Sync + 'static {
     const WORKERS: usize = 4;
 
     /// After a plan that took long its key rests for so many times as long: what thousands of tasks report while they
-    /// start is worth a few looks, not one per report. 16: a seventeenth of a processor at most.
-    const REST: u32 = 16;
+    /// start is worth a few looks, not one per report, and each look writes a status. 32: a thirty-third of a processor at most.
+    const REST: u32 = 32;
 
     /// What is looked at: usually the name of an object.
     type Work: Clone + Ord + Debug + Display + Send + Sync + 'static;

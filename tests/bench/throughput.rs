@@ -40,7 +40,9 @@ pub(crate) async fn run() -> Report {
             .map(|name| (name.clone(), format!("tcp://{name}:2375")))
             .collect();
         for (name, url) in &nodes {
-            fleet.add_at(url, name).add_image("app:1");
+            let engine = fleet.add_at(url, name);
+            engine.add_image("app:1");
+            engine.forget_calls();
         }
         world.nodes(&nodes).await;
 
