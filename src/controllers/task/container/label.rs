@@ -51,8 +51,8 @@ pub(super) fn each(input: &ContainerInput<'_>, tell: &mut dyn FnMut(&str, &dyn D
 /// In order of their names: a map of what comes in order is made with few comparisons.
 fn ours<'a>(
     input: &'a ContainerInput<'_>,
-    service_name: &'a String,
-    task_name: &'a String,
+    service_name: &'a dyn Display,
+    task_name: &'a dyn Display,
 ) -> [(&'static str, &'a dyn Display); 19] {
     let (service, task, stamp) = (input.service, input.task, &input.stamp);
     [
