@@ -189,7 +189,7 @@ impl World {
         for expect in &step.expects {
             match expect {
                 Expect::Missing(key) => assert_eq!(self.cache.mod_revision(key), None, "{key}"),
-                Expect::Unchanged(key, revision) => {
+                Expect::Unchanged(key, revision) | Expect::Known(key, revision) => {
                     assert_eq!(self.cache.mod_revision(key), Some(*revision), "{key}");
                 }
                 Expect::NoneBelow(prefix) => assert!(is_empty_below(&self.cache, prefix)),

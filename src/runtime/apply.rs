@@ -119,15 +119,11 @@ impl Writer {
         if !plan.is_unordered {
             return self.write_and_see(steps).await;
         }
-        let epoch = self.cache.progress().epoch;
-        let written = steps.into_iter().map(|step| self.write(vec![step]));
-        let revision = join_all(written)
+        let written = steps.into_iter().map(|step| self.write_and_see(vec![step]));
+        join_all(written)
             .await
             .into_iter()
-            .try_fold(Revision(0), |last, written| written.map(|at| last.max(at)));
-        let revision = revision?;
-        self.cache.reached(revision, epoch).await;
-        Ok(revision)
+            .try_fold(Revision(0), |last, written| written.map(|at| last.max(at)))
     }
 
     /// Writes the steps and waits until the cache shows them: nobody plans on a view older than its own writes.
@@ -141,16 +137,19 @@ impl Writer {
 
     fn unit(&self, step: Step) -> Unit {
         let prefix = self.cache.prefix();
-        let compares = step
-            .expects
-            .into_iter()
-            .filter(|_| !planted(Bug::DropsCompares))
-            .map(|expect| match expect {
+        let mut unit = Unit::default();
+        let expects = step.expects.into_iter();
+        for expect in expects.filter(|_| !planted(Bug::DropsCompares)) {
+            unit.compares.push(match expect {
                 Expect::Missing(key) => Compare::Missing(key.full(prefix)),
                 Expect::Unchanged(key, revision) => Compare::ModifiedAt(key.full(prefix), revision),
                 Expect::NoneBelow(below) => Compare::NoneBelow(format!("{prefix}{below}")),
-            })
-            .collect();
+                Expect::Known(key, revision) => {
+                    unit.knows(key.full(prefix), revision);
+                    continue;
+                }
+            });
+        }
         let ops = step
             .writes
             .into_iter()
@@ -165,11 +164,7 @@ impl Writer {
                 },
             })
             .collect();
-        Unit {
-            compares,
-            ops,
-            plan: 0,
-        }
+        Unit { ops, ..unit }
     }
 }
 
@@ -181,7 +176,8 @@ async fn write_all(
     mut requests: mpsc::Receiver<Request>,
     metrics: Arc<Metrics>,
 ) {
-    let mut lanes = Lanes::new(fence.len());
+    // Beside the fence the one write that all in the transaction know of.
+    let mut lanes = Lanes::new(fence.len() + 1);
     let mut sent = FuturesUnordered::new();
     let mut over: Option<String> = None;
     let mut is_open = true;
@@ -271,7 +267,7 @@ async fn write_batch(
     }
     let mut outcomes = commit(kv, fence, units).await.into_iter();
     for (units, writes, (seen_in, caller)) in asked {
-        let answer = answer(outcomes.by_ref().take(units));
+        let (answer, last) = answer(outcomes.by_ref().take(units));
         if answer.is_ok() {
             metrics.written(controller, writes);
         }
@@ -279,12 +275,16 @@ async fn write_batch(
             metrics.fenced(controller);
             over = Some(why.clone());
         }
-        // The caller may have been dropped meanwhile.
-        let answered = answer.as_ref().ok().copied().zip(seen_in);
+        // Also where a later step did not hold: what comes next is planned on a view that has the earlier ones.
+        let seen = match &answer {
+            Err(WriteError::TermOver(_)) => None,
+            Ok(_) | Err(WriteError::Conflict | WriteError::Store(_)) => last.zip(seen_in),
+        };
         let tell = move || {
+            // The caller may have been dropped meanwhile.
             let _ = caller.send(answer);
         };
-        match answered {
+        match seen {
             Some((revision, epoch)) => cache.when_reached(revision, epoch, tell),
             None => tell(),
         }
@@ -292,14 +292,18 @@ async fn write_batch(
     over
 }
 
-/// How a plan ended: its last step's revision, or the first step that was not written.
-fn answer(outcomes: impl Iterator<Item = Committed>) -> Result<Revision, WriteError> {
-    let mut answer = Ok(Revision(0));
+/// How a plan ended: its last step's revision, or the first step that was not written; and when the last one was that was.
+fn answer(
+    outcomes: impl Iterator<Item = Committed>,
+) -> (Result<Revision, WriteError>, Option<Revision>) {
+    let (mut answer, mut last) = (Ok(Revision(0)), None);
     // All of a plan's outcomes are taken, also after the first bad one: the next plan's follow them.
     for outcome in outcomes {
-        answer = answer.and_then(|_| of_step(outcome));
+        let step = of_step(outcome);
+        last = step.as_ref().ok().copied().or(last);
+        answer = answer.and(step);
     }
-    answer
+    (answer, last)
 }
 
 fn of_step(outcome: Committed) -> Result<Revision, WriteError> {
@@ -324,7 +328,8 @@ mod tests {
     use crate::api::unit::Revision;
     use crate::embedded::fault::Fault;
     use crate::embedded::memory::Memory;
-    use crate::store::{LEASE_TTL, election};
+    use crate::store::{LEASE_TTL, WatchBatch, election};
+    use std::time::Duration;
 
     const FENCE: &str = "/skep/election/test/0000000000000001";
 
@@ -374,6 +379,32 @@ mod tests {
             "only the plan that conflicts"
         );
         assert_eq!(good, Ok(store.revision()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_plans_again_has_seen_what_was_written_of_the_plan_before() {
+        let store = Memory::new();
+        let term = store.put(FENCE, "us");
+        let fence = vec![Compare::CreatedAt(FENCE.into(), term)];
+        let (kv, cache) = (Arc::new(store.clone()), SharedCache::new("/skep/"));
+        let writer = Writer::start(kv, cache.clone(), "test", fence, Arc::default());
+        store.put("/skep/managers/taken", "x");
+        for is_unordered in [false, true] {
+            let mut plan = Plan {
+                steps: vec![put("a"), put("taken").if_missing(manager("taken"))],
+                is_unordered,
+                ..Plan::default()
+            };
+            let mut written = Box::pin(writer.carry_out(&mut plan));
+            let long = Duration::from_secs(9);
+            let answer = tokio::time::timeout(long, written.as_mut()).await;
+            assert!(answer.is_err(), "the cache does not show it yet");
+            cache.advance(&WatchBatch {
+                revision: store.revision(),
+                events: Vec::new(),
+            });
+            assert_eq!(written.await, Err(WriteError::Conflict));
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -114,7 +114,9 @@ impl World {
     pub(crate) fn apply(&mut self, step: &Step) -> bool {
         let holds = step.expects.iter().all(|expect| match expect {
             Expect::Missing(key) => self.cache.mod_revision(key).is_none(),
-            Expect::Unchanged(key, revision) => self.cache.mod_revision(key) == Some(*revision),
+            Expect::Unchanged(key, revision) | Expect::Known(key, revision) => {
+                self.cache.mod_revision(key) == Some(*revision)
+            }
             Expect::NoneBelow(prefix) => is_empty_below(&self.cache, prefix),
         });
         for write in step.writes.iter().filter(|_| holds) {
@@ -159,6 +161,7 @@ pub(crate) fn lines(plan: &Plan) -> Vec<String> {
     let expect = |expect: &Expect| match expect {
         Expect::Missing(key) => format!("missing {key}"),
         Expect::Unchanged(key, _) => format!("unchanged {key}"),
+        Expect::Known(key, _) => format!("known {key}"),
         Expect::NoneBelow(prefix) => format!("none below {prefix}"),
     };
     let write = |write: &Write| match write {

@@ -62,7 +62,10 @@ fn bytes(step: &Step) -> usize {
         .expects
         .iter()
         .map(|expect| match expect {
-            Expect::Missing(_) | Expect::Unchanged(..) | Expect::NoneBelow(_) => KEY,
+            Expect::Missing(_)
+            | Expect::Unchanged(..)
+            | Expect::Known(..)
+            | Expect::NoneBelow(_) => KEY,
         })
         .sum();
     writes + expects

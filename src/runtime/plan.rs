@@ -56,6 +56,10 @@ pub enum Expect {
     Missing(Key),
     /// The key was last written at this revision.
     Unchanged(Key, Revision),
+    /// The store's history has this write. Of what is written in one transaction only the newest such write is compared: a
+    /// history that has it has the earlier ones too. For what nobody takes back without first changing something that the
+    /// same step compares.
+    Known(Key, Revision),
     /// No key begins with this, which ends in `/`; without the prefix of all keys. Not for keys that the same controller
     /// writes: a transaction compares all before its first write, and a write of one below it may be in the same.
     NoneBelow(String),

@@ -20,10 +20,21 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 pub struct Unit {
     /// All have to hold, besides the fence.
     pub compares: Vec<Compare>,
+    /// The newest write that the store's history has to have, and its revision: a key that was last written then. Of the units
+    /// of one transaction the newest of all is compared: a history that has it has those before it.
+    pub known: Option<(String, Revision)>,
     /// What happens then.
     pub ops: Vec<Op>,
     /// The plan that it belongs to: after a unit that did not happen, nothing more of its plan is tried.
     pub plan: usize,
+}
+
+impl Unit {
+    /// The store's history has to have this write as well.
+    pub fn knows(&mut self, key: String, revision: Revision) {
+        let newest = self.known.take_if(|(_, newest)| *newest >= revision);
+        self.known = newest.or(Some((key, revision)));
+    }
 }
 
 /// How one unit ended.
@@ -116,29 +127,45 @@ impl Run<'_> {
 /// Units as one transaction, which they were moved into: a copy of what is written would cost as much as to send it.
 struct Together {
     txn: Txn,
-    /// Comparisons and operations of each unit, and its plan.
-    shapes: Vec<(usize, usize, usize)>,
+    shapes: Vec<Shape>,
     fence: usize,
+}
+
+/// What a unit has in a transaction.
+struct Shape {
+    compares: usize,
+    known: Option<(String, Revision)>,
+    ops: usize,
+    plan: usize,
 }
 
 impl Together {
     fn new(fence: &[Compare], units: Vec<Unit>) -> Self {
-        let shape = |unit: &Unit| (unit.compares.len(), unit.ops.len(), unit.plan);
-        let shapes: Vec<_> = units.iter().map(shape).collect();
-        let compares = shapes.iter().map(|(compares, ..)| compares).sum::<usize>();
+        let compares: usize = units.iter().map(|unit| unit.compares.len()).sum();
         let get = |compare: &Compare| Op::Get {
             key: compare.key().into(),
         };
         let mut txn = Txn {
-            compares: Vec::with_capacity(fence.len() + compares),
-            then: Vec::with_capacity(shapes.iter().map(|(_, ops, _)| ops).sum()),
+            compares: Vec::with_capacity(fence.len() + 1 + compares),
+            then: Vec::with_capacity(units.iter().map(|unit| unit.ops.len()).sum()),
             otherwise: fence.iter().map(get).collect(),
         };
         txn.compares.extend_from_slice(fence);
+        let mut shapes = Vec::with_capacity(units.len());
         for unit in units {
+            shapes.push(Shape {
+                compares: unit.compares.len(),
+                known: unit.known,
+                ops: unit.ops.len(),
+                plan: unit.plan,
+            });
             txn.compares.extend(unit.compares);
             txn.then.extend(unit.ops);
         }
+        let known = shapes.iter().filter_map(|shape| shape.known.as_ref());
+        let newest = known.max_by_key(|(_, revision)| *revision);
+        let newest = newest.map(|(key, revision)| Compare::ModifiedAt(key.clone(), *revision));
+        txn.compares.extend(newest);
         Self {
             txn,
             shapes,
@@ -150,10 +177,11 @@ impl Together {
     fn apart(self) -> Vec<Unit> {
         let mut compares = self.txn.compares.into_iter().skip(self.fence);
         let mut ops = self.txn.then.into_iter();
-        let unit = |(its_compares, its_ops, plan)| Unit {
-            compares: compares.by_ref().take(its_compares).collect(),
-            ops: ops.by_ref().take(its_ops).collect(),
-            plan,
+        let unit = |shape: Shape| Unit {
+            compares: compares.by_ref().take(shape.compares).collect(),
+            known: shape.known,
+            ops: ops.by_ref().take(shape.ops).collect(),
+            plan: shape.plan,
         };
         self.shapes.into_iter().map(unit).collect()
     }
@@ -227,6 +255,7 @@ struct Open {
     units: Vec<Unit>,
     ops: usize,
     compares: usize,
+    has_known: bool,
     bytes: usize,
     written: BTreeSet<u64>,
 }
@@ -234,17 +263,25 @@ struct Open {
 impl Open {
     fn takes(&self, fence: usize, unit: &Unit) -> bool {
         let fits = self.ops + unit.ops.len() <= BATCH_OPERATIONS
-            && self.compares + unit.compares.len() + fence <= BATCH_OPERATIONS + 1
+            && self.comparisons(unit) + fence <= BATCH_OPERATIONS + 1
             && self.bytes + bytes(unit) <= BATCH_BYTES;
         // All comparisons of a transaction are made before its first write, and a key may be written once.
         let touched = unit.ops.iter().map(Op::key);
-        let mut touched = touched.chain(unit.compares.iter().map(Compare::key));
+        let touched = touched.chain(unit.compares.iter().map(Compare::key));
+        let mut touched = touched.chain(unit.known.iter().map(|(key, _)| key.as_str()));
         fits && !touched.any(|key| self.written.contains(&mark(key)))
+    }
+
+    /// How many comparisons there are with those of `unit`.
+    fn comparisons(&self, unit: &Unit) -> usize {
+        let known = usize::from(self.has_known || unit.known.is_some());
+        self.compares + unit.compares.len() + known
     }
 
     fn add(&mut self, unit: Unit) {
         self.ops += unit.ops.len();
         self.compares += unit.compares.len();
+        self.has_known |= unit.known.is_some();
         self.bytes += bytes(&unit);
         let written = unit.ops.iter().filter_map(|op| match op {
             Op::Put { key, .. } | Op::Delete { key } => Some(mark(key)),
@@ -289,6 +326,7 @@ mod tests {
             compares: (0..compares).map(|n| Compare::Missing(key(n))).collect(),
             ops: (0..ops).map(|n| put(&key(n), bytes)).collect(),
             plan: name,
+            known: None,
         }
     }
 
@@ -310,6 +348,30 @@ mod tests {
         );
     }
 
+    /// The unit, and the key `kN` that was written at revision N.
+    fn knowing(mut unit: Unit, revision: i64) -> Unit {
+        unit.knows(format!("k{revision}"), Revision(revision));
+        unit
+    }
+
+    #[test]
+    fn of_what_units_know_the_newest_is_compared_for_all() {
+        let units = (0..128).map(|n| knowing(unit(n, 1, 1, 9), 300 - n as i64));
+        let packed = pack(1, units.collect());
+        let sizes: Vec<usize> = packed.iter().map(Vec::len).collect();
+        assert_eq!(sizes, [126, 2], "one place is for what they know");
+        let fence = [Compare::Missing("fence".into())];
+        for (batch, newest) in packed.into_iter().zip([300, 174]) {
+            let last = Together::new(&fence, batch).txn.compares.pop();
+            let newest = Compare::ModifiedAt(format!("k{newest}"), Revision(newest));
+            assert_eq!(last, Some(newest));
+        }
+        let mut one = knowing(knowing(unit(0, 1, 0, 9), 5), 4);
+        assert_eq!(one.known, Some(("k5".into(), Revision(5))));
+        one.knows("k6".into(), Revision(6));
+        assert_eq!(one.known, Some(("k6".into(), Revision(6))));
+    }
+
     #[test]
     fn units_that_touch_the_same_key_go_one_after_the_other() {
         check(
@@ -322,11 +384,15 @@ mod tests {
 
     #[test]
     fn what_was_put_together_comes_apart_as_it_was() {
-        let units = vec![unit(3, 1, 2, 9), unit(4, 0, 1, 9), unit(4, 2, 0, 9)];
+        let units = vec![
+            unit(3, 1, 2, 9),
+            knowing(unit(4, 0, 1, 9), 7),
+            unit(4, 2, 0, 9),
+        ];
         let fence = [Compare::Missing("fence".into())];
         let together = Together::new(&fence, units.clone());
         let (compares, ops) = (together.txn.compares.len(), together.txn.then.len());
-        assert_eq!((compares, ops), (4, 3));
+        assert_eq!((compares, ops), (5, 3));
         assert_eq!(together.apart(), units);
     }
 

@@ -19,9 +19,8 @@ fn candidate(kv: &Arc<dyn Kv>, name: &str) -> Candidate {
 
 fn unit(key: &str) -> Unit {
     Unit {
-        compares: Vec::new(),
         ops: vec![put(key, "v")],
-        plan: 0,
+        ..Unit::default()
     }
 }
 

@@ -10,7 +10,7 @@
 //! view, with usage kept up to date on the way.
 //!
 //! Invariants:
-//! - A task is bound once and never moves.
+//! - A task is bound once and never moves: each binding compares the task's record, and nobody else makes one (rule S4).
 //! - What a task holds (processors, memory, host ports) is free when it was seen stopped or its binding is gone, not when
 //!   it should stop (rule C6).
 //! - A global task goes to its node or nowhere. A task whose container was found goes to the container's node, unasked:

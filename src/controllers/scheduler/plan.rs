@@ -207,11 +207,11 @@ fn binding(pending: &Pending<'_>, node: Uid, now: Timestamp) -> Binding {
     }
 }
 
+/// That the task is bound nowhere yet is not compared, and by one key could not be: nobody else binds, and the view that this
+/// rests on shows all that this leader has written. What others may have changed is the task.
 fn claim(cache: &Cache, pending: &Pending<'_>, node: &NodeName, binding: &Binding) -> Step {
     let id = &pending.task.id;
-    let key = Key::Binding(node.clone(), id.clone());
     Step::default()
-        .if_missing(key.clone())
         .if_unchanged(cache, Key::Task(pending.name.clone(), id.clone()))
-        .put(key, binding)
+        .put(Key::Binding(node.clone(), id.clone()), binding)
 }

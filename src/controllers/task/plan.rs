@@ -285,7 +285,8 @@ fn create(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>, revision: &ServiceRevisi
     decision
 }
 
-/// The commitment to start: task and binding compared, so that a start cannot overtake a change of either.
+/// The commitment to start: the task compared, so that a start cannot overtake a change of it, and its binding known to the
+/// store. A binding goes only after the task's record has changed.
 fn commit_start(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>) -> Decision {
     let status = status::state(snapshot, wanted.binding, TaskState::Starting);
     let task_key = Key::Task(wanted.service.clone(), snapshot.id.clone());
@@ -293,7 +294,7 @@ fn commit_start(snapshot: &Snapshot<'_>, wanted: &Wanted<'_>) -> Decision {
     let mut step = Step::default().put(snapshot.status_key(), &status);
     step.expects = vec![
         Expect::Unchanged(task_key, wanted.task.mod_revision),
-        Expect::Unchanged(binding_key, wanted.binding.mod_revision),
+        Expect::Known(binding_key, wanted.binding.mod_revision),
     ];
     Decision {
         step,

@@ -371,7 +371,7 @@ fn committed(
     decision: &Decision,
 ) -> Option<(crate::api::unit::Revision, crate::api::unit::Revision)> {
     match decision.step.expects.as_slice() {
-        [Expect::Unchanged(_, task), Expect::Unchanged(_, binding)] => Some((*task, *binding)),
+        [Expect::Unchanged(_, task), Expect::Known(_, binding)] => Some((*task, *binding)),
         _ => None,
     }
 }

@@ -5,7 +5,7 @@ use super::store::{Store, key_of};
 use super::{Bench, Log, STALE};
 use crate::api::key::Key;
 use crate::api::name::Kind;
-use crate::api::uid::ContainerId;
+use crate::api::uid::{ContainerId, TaskId};
 use crate::api::unit::Revision;
 use crate::store::{Compare, Op, Txn};
 use std::collections::{BTreeMap, VecDeque};
@@ -175,16 +175,28 @@ impl Bench {
         });
     }
 
-    /// A task's record has two writers, and a binding is a claim: each write compares what it rests on.
+    /// A task's record has two writers, and a binding rests on it: each write compares the record.
     fn check_compared(&mut self, manager: &str, txn: &Txn) {
         let is_compared = |key: &str| {
             let mut compares = txn.compares.iter();
             compares.any(|compare| compare.key() == key)
         };
+        let is_record_of =
+            |task: &TaskId, key: &str| matches!(key_of(key), Some(Key::Task(_, of)) if of == *task);
+        let is_bound_as_seen = |task: &TaskId| {
+            let mut compares = txn.compares.iter();
+            compares.any(|compare| match compare {
+                Compare::ModifiedAt(key, _) => is_record_of(task, key),
+                Compare::Missing(_)
+                | Compare::CreatedAt(..)
+                | Compare::HeldBy(..)
+                | Compare::NoneBelow(_) => false,
+            })
+        };
         for op in &txn.then {
             let is_kept = match (key_of(op.key()), op) {
                 (Some(Key::Task(..)), Op::Put { .. } | Op::Delete { .. }) => is_compared(op.key()),
-                (Some(Key::Binding(..)), Op::Put { .. }) => is_compared(op.key()),
+                (Some(Key::Binding(_, task)), Op::Put { .. }) => is_bound_as_seen(&task),
                 _ => continue,
             };
             let rule = "what others may write is compared (S1)";

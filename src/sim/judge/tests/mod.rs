@@ -646,6 +646,31 @@ fn a_write_without_its_right_is_seen() {
 }
 
 #[test]
+fn a_binding_of_a_task_that_nobody_looked_at_is_seen() {
+    let mut court = Court::new();
+    let election = "election/scheduler/0000000000000001";
+    court.put(election, &holder("m1"));
+    let term = court.revision;
+    let key = "bindings/n1/a";
+    let mut bound = txn(Some((election, term)), key);
+    bound.then = vec![Op::Put {
+        key: format!("/skep/{key}"),
+        value: Vec::new(),
+        lease: None,
+    }];
+    let of = |task: &str| {
+        let key = format!("/skep/tasks/default/web/{task}");
+        Compare::ModifiedAt(key, Revision(1))
+    };
+    bound.compares.push(of("b"));
+    court.bench.sends("m1", &bound);
+    court.breaks("what others may write");
+    bound.compares.push(of("a"));
+    court.bench.sends("m1", &bound);
+    court.is_fine();
+}
+
+#[test]
 fn a_fence_that_anothers_claim_may_fulfil_is_seen() {
     let mut court = Court::new();
     let mut fenced = txn(Some(("shards/000", 3)), "status/tasks/n1/a");
