@@ -9,6 +9,8 @@
 
 mod directory;
 #[cfg(test)]
+mod directory_tests;
+#[cfg(test)]
 mod tests;
 
 pub use directory::{Directory, Error as DirectoryError};
