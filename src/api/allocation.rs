@@ -8,6 +8,7 @@
 //! | `allocations/subnets/<address>-<length>` | a network |
 //! | `allocations/ports/<tcp, udp>/<port>[/<address>]` | a service that publishes it on all addresses of nodes, or on one |
 //! | `allocations/addresses/<network-uid>/<address>` | a service (its virtual address) or a task |
+//! | `allocations/blocks/<network-uid>/<address>-<length>` | a node, for containers of others that join the network there |
 //!
 //! A key is claimed by writing it where it is missing, so whatever a planner believed, nothing is given out twice. Its
 //! value names the owner with its uid: once that owner is gone, so is the claim. Numbers are zero-padded.
@@ -58,6 +59,8 @@ pub enum Item {
     Port(PublishedKey),
     /// An address of the network with this uid.
     Address(Uid, Ipv4Addr),
+    /// Addresses of the network with this uid, from which a node's engine serves containers that are no tasks.
+    Block(Uid, Cidr),
 }
 
 impl Item {
@@ -66,7 +69,7 @@ impl Item {
         let item = match parts {
             ["nodes", index] => Self::Node(NodeIndex(index.parse().ok()?)),
             ["vnis", vni] => Self::Vni(Vni(vni.parse().ok()?)),
-            ["subnets", subnet] => Self::Subnet(subnet.replace('-', "/").parse().ok()?),
+            ["subnets", subnet] => Self::Subnet(cidr(subnet)?),
             ["ports", protocol, port] => Self::Port(published(protocol, port, None)?),
             ["ports", protocol, port, address] => {
                 Self::Port(published(protocol, port, Some(address.parse().ok()?))?)
@@ -74,6 +77,7 @@ impl Item {
             ["addresses", network, address] => {
                 Self::Address((*network).into(), address.parse().ok()?)
             }
+            ["blocks", network, block] => Self::Block((*network).into(), cidr(block)?),
             _ => return None,
         };
         // `7` and `00007` are two keys: were both read as one number, it could be given out twice.
@@ -84,11 +88,15 @@ impl Item {
         match self {
             Self::Node(index) => (1..=NodeIndex::MOST).contains(&index.0),
             Self::Vni(vni) => (1..=Vni::MOST).contains(&vni.0),
-            Self::Subnet(subnet) => subnet.is_subnet(),
+            Self::Subnet(subnet) | Self::Block(_, subnet) => subnet.is_subnet(),
             Self::Port(key) => key.port.0 > 0 && key.address != Some(Ipv4Addr::UNSPECIFIED),
             Self::Address(..) => true,
         }
     }
+}
+
+fn cidr(text: &str) -> Option<Cidr> {
+    text.replace('-', "/").parse().ok()
 }
 
 fn published(protocol: &str, port: &str, address: Option<Ipv4Addr>) -> Option<PublishedKey> {
@@ -111,6 +119,9 @@ impl fmt::Display for Item {
                     .map_or(Ok(()), |address| write!(f, "/{address}"))
             }
             Self::Address(network, address) => write!(f, "addresses/{network}/{address}"),
+            Self::Block(network, block) => {
+                write!(f, "blocks/{network}/{}-{}", block.address, block.length)
+            }
         }
     }
 }
@@ -209,6 +220,7 @@ mod tests {
             "ports/tcp/08080",
             "ports/udp/00053/192.0.2.1",
             "addresses/0000000000000000000000abc/10.64.1.7",
+            "blocks/0000000000000000000000abc/10.64.1.128-29",
         ] {
             let item = parse(text).unwrap_or_else(|| panic!("{text} does not parse"));
             assert_eq!(item.to_string(), text);
@@ -223,6 +235,8 @@ mod tests {
             "subnets/10.64.1.0",
             "subnets/10.64.1.0/24",
             "addresses/a/10.64.01.7",
+            "blocks/a/10.64.1.129-29",
+            "blocks/10.64.1.128-29",
             "ports/80",
             "ports/tcp/8080",
             "ports/tcp/00000",

@@ -13,7 +13,7 @@ use super::uid::{ContainerId, TaskId, Uid, is_identifier};
 use super::unit::{Bytes, Generation, Incarnation, NanoCpus, Revision, RevisionNumber};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// True, False or not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,6 +159,9 @@ pub struct Found {
     /// The engine's networks that were made in other lives of the store, which may have lost what their numbers were.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<FoundNetwork>,
+    /// Containers of others in attachable networks, at most [`Found::STRANGERS`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub strangers: Vec<Stranger>,
     /// Networks of the store that this node cannot have as things are, by their numbers, and why.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub refused: BTreeMap<Vni, String>,
@@ -176,11 +179,34 @@ pub struct FoundNetwork {
     pub vni: Vni,
     /// Its subnet.
     pub subnet: Cidr,
+    /// The part of it that the engine gives out by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<Cidr>,
+}
+
+/// A container of others that runs in an attachable network: it is reached like a task, and never touched.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stranger {
+    /// The network.
+    pub network: Vni,
+    /// Its address there.
+    pub address: Ipv4Addr,
+    /// Its name.
+    pub name: String,
+    /// The container.
+    pub container: ContainerId,
+    /// Whether it has the hardware address that follows from its address: then its frames stay on bridges.
+    #[serde(default, skip_serializing_if = "super::decode::is_default")]
+    pub bridged: bool,
 }
 
 impl Found {
     /// So many are listed; the rest follow when these are dealt with. 200 records of 500 bytes stay far below 1 MiB.
     pub const LIMIT: usize = 200;
+
+    /// So many containers of others are listed: more than the blocks of a hundred networks hold, of 200 bytes each.
+    pub const STRANGERS: usize = 2_000;
 
     /// Whether there is more than is listed.
     pub fn is_cut(&self) -> bool {

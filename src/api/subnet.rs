@@ -15,6 +15,12 @@ pub struct Cidr {
 }
 
 impl Cidr {
+    /// One address.
+    pub fn of(address: Ipv4Addr) -> Self {
+        let length = 32;
+        Self { address, length }
+    }
+
     /// The subnet's first and last address as numbers.
     pub fn range(self) -> (u32, u32) {
         let hosts = u32::MAX.checked_shr(u32::from(self.length)).unwrap_or(0);

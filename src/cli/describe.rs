@@ -10,12 +10,12 @@ use super::table::{self, Shape};
 use super::tasks::{self, Named};
 use super::why;
 use crate::api::cluster::Event;
-use crate::api::name::{DEFAULT_NAMESPACE, Kind, NodeName, ObjectKey};
+use crate::api::name::{DEFAULT_NAMESPACE, Kind, NodeName, ObjectKey, Scoped};
 use crate::api::port_range::compact;
 use crate::api::service::ServiceSpec;
 use crate::api::time::Timestamp;
 use crate::runtime::cache::Cache;
-use crate::runtime::view;
+use crate::runtime::{joins, view};
 
 /// Arguments of `skep describe`.
 #[derive(Clone, Debug, clap::Args)]
@@ -215,13 +215,25 @@ fn network(cache: &Cache, key: &ObjectKey) -> String {
         Ok(free) => format!("{free} free"),
         Err(_) => numbers.free,
     };
-    list(&[
+    let mut fields = vec![
         ("VNI", numbers.vni),
         ("Subnet", numbers.subnet),
         ("Gateway", numbers.gateway),
         ("MTU", mtu(cache, key)),
         ("Addresses", free),
-    ])
+    ];
+    fields.extend(attached(cache, &key.scoped()).map(|attached| ("Attached", attached)));
+    list(&fields)
+}
+
+/// Containers of others in an attachable network.
+fn attached(cache: &Cache, name: &Scoped) -> Option<String> {
+    let record = cache.networks.get(name);
+    let strangers = joins::strangers(cache, name);
+    let strangers = strangers
+        .map(|(node, stranger)| format!("{} {} on {node}", stranger.name, stranger.address));
+    let is_attachable = record.is_some_and(|record| record.spec.attachable);
+    is_attachable.then(|| or_none(strangers.collect::<Vec<_>>().join(", ")))
 }
 
 /// The largest packet of a network, and where it is from.

@@ -8,7 +8,7 @@
 
 use super::constants::{BOLLARD_TIMEOUT_SECONDS, CALL, NEWEST_API, STOP_MARGIN};
 use super::door::{
-    Connector, Container, Engine, EventStream, ExecIo, ExecRequest, Identity, LogOptions,
+    Attached, Connector, Container, Engine, EventStream, ExecIo, ExecRequest, Identity, LogOptions,
     LogStream, Network, PullProgress,
 };
 use super::inspect::{self, Info};
@@ -237,6 +237,10 @@ impl Engine for Docker {
         networks::list(self, label).await
     }
 
+    async fn attached(&self, networks: &[&str]) -> Result<Vec<Attached>, Error> {
+        networks::attached(self, networks).await
+    }
+
     async fn create_network(&self, body: &Value) -> Result<String, Error> {
         networks::create(self, body).await
     }
@@ -275,7 +279,7 @@ impl Engine for Docker {
             let since = stream::date(ping.headers()).map(|s| format!("&since={s}"));
             let path = format!(
                 "/events?filters={}{}",
-                encode(r#"{"type":["container"]}"#),
+                encode(r#"{"type":["container","network"]}"#),
                 since.unwrap_or_default()
             );
             self.wire.get(call, &path).await

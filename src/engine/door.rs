@@ -8,7 +8,7 @@ use crate::api::uid::ContainerId;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -86,6 +86,23 @@ pub struct Container {
     pub ports: Vec<HostPort>,
 }
 
+/// A running container in a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attached {
+    /// The network's id.
+    pub network: String,
+    /// The container.
+    pub container: ContainerId,
+    /// Its name, without the leading slash.
+    pub name: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its address in the network.
+    pub address: Ipv4Addr,
+    /// The hardware address of that, as the engine writes it.
+    pub hardware: String,
+}
+
 /// A change that an engine reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineEvent {
@@ -93,13 +110,19 @@ pub struct EngineEvent {
     pub container: ContainerId,
     /// Its name.
     pub name: String,
-    /// `create`, `start`, `die`, `destroy`, `health_status: healthy` ...
+    /// `create`, `start`, `die`, `destroy`, `health_status: healthy` ...; of a network `connect` and `disconnect`.
     pub action: String,
-    /// The container's labels (the engine adds `exitCode`, a real one also `name` and `image`).
+    /// The container's labels (the engine adds `exitCode`, a real one also `name` and `image`); of an event of a network none of
+    /// them, and [`EngineEvent::NETWORK`].
     pub attributes: Arc<BTreeMap<String, String>>,
 }
 
-/// Events of containers; ends with an error when the connection breaks.
+impl EngineEvent {
+    /// The attribute that names the network's id.
+    pub const NETWORK: &str = "network";
+}
+
+/// Events of containers, and of their joining and leaving networks; ends with an error when the connection breaks.
 pub type EventStream = BoxStream<'static, Result<EngineEvent, Error>>;
 
 /// Which output to read.
@@ -231,6 +254,9 @@ pub trait Engine: Send + Sync + 'static {
     /// Removes a network by id; one that a running container is in is refused.
     async fn remove_network(&self, network: &str) -> Result<(), Error>;
 
+    /// The running containers in these networks, by the ids of those; of several networks all.
+    async fn attached(&self, networks: &[&str]) -> Result<Vec<Attached>, Error>;
+
     /// Connects a container to a further network, by the JSON of an endpoint's configuration.
     async fn connect_network(
         &self,
@@ -242,7 +268,7 @@ pub trait Engine: Send + Sync + 'static {
     /// Removes a volume by name.
     async fn remove_volume(&self, volume: &str) -> Result<(), Error>;
 
-    /// Follows the events of containers, from now on; the stream is open when this returns.
+    /// Follows the events of containers, and of networks that they join and leave, from now on; the stream is open when this returns.
     ///
     /// None is lost, and one of the second before may come as well: look at the container, not at the event.
     async fn events(&self) -> Result<EventStream, Error>;

@@ -238,7 +238,8 @@ impl Info {
     }
 }
 
-/// Decodes a line of the event stream; none: not about a container, or without the fields that events have.
+/// Decodes a line of the event stream; none: not about a container or a container's networks, or without the fields that
+/// events have.
 pub(super) fn event(line: Value) -> Option<EngineEvent> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
@@ -256,16 +257,24 @@ pub(super) fn event(line: Value) -> Option<EngineEvent> {
         attributes: BTreeMap<String, String>,
     }
     let line: Line = serde_json::from_value(line).ok()?;
-    (line.r#type == "container").then_some(EngineEvent {
-        container: ContainerId::from(line.actor.id),
-        name: line
-            .actor
-            .attributes
-            .get("name")
-            .cloned()
-            .unwrap_or_default(),
+    let mut attributes = line.actor.attributes;
+    let (container, name) = match &*line.r#type {
+        "container" => {
+            let name = attributes.get("name").cloned();
+            (line.actor.id, name.unwrap_or_default())
+        }
+        "network" => {
+            let container = attributes.get("container").cloned()?;
+            attributes = [(EngineEvent::NETWORK.into(), line.actor.id)].into();
+            (container, String::new())
+        }
+        _ => return None,
+    };
+    Some(EngineEvent {
+        container: ContainerId::from(container),
+        name,
         action: line.action,
-        attributes: line.actor.attributes.into(),
+        attributes: attributes.into(),
     })
 }
 
@@ -346,6 +355,23 @@ mod tests {
         assert!(event(line("container")).is_some());
         assert!(event(line("node-that-comes-later")).is_none());
         assert!(event(json!({"status": "old form"})).is_none());
+        let made = json!({"Type": "network", "Action": "create", "Actor": {"ID": "x"}});
+        assert!(event(made).is_none());
+    }
+
+    #[test]
+    fn an_event_of_a_network_names_both_and_has_no_labels() {
+        let line = json!({
+            "Type": "network", "Action": "connect",
+            "Actor": {"ID": "net", "Attributes": {"container": "c1", "name": "front", "type": "bridge"}},
+        });
+        let event = event(line).unwrap();
+        assert_eq!(
+            (event.container.as_str(), &*event.action),
+            ("c1", "connect")
+        );
+        assert_eq!(event.attributes[EngineEvent::NETWORK], "net");
+        assert_eq!(event.attributes.len(), 1);
     }
 
     #[test]

@@ -30,7 +30,7 @@ mod wire;
 
 pub use docker::{Docker, DockerConnector};
 pub use door::{
-    Connector, Container, ContainerState, Engine, EngineEvent, EventStream, ExecIo, ExecRequest,
-    Identity, LogLine, LogOptions, LogStream, Network, PullProgress,
+    Attached, Connector, Container, ContainerState, Engine, EngineEvent, EventStream, ExecIo,
+    ExecRequest, Identity, LogLine, LogOptions, LogStream, Network, PullProgress,
 };
 pub use error::Error;

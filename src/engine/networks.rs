@@ -3,7 +3,7 @@
 use super::Error;
 use super::constants::CALL;
 use super::docker::{Docker, Id};
-use super::door::Network;
+use super::door::{Attached, Network};
 use super::inspect::nullable;
 use super::wire::{Wire, encode};
 use crate::api::uid::ContainerId;
@@ -36,6 +36,70 @@ pub(super) async fn list(docker: &Docker, label: &str) -> Result<Vec<Network>, E
         labels: found.labels,
     };
     Ok(found.map(network).collect())
+}
+
+/// A container as the engine lists it.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Member {
+    id: String,
+    #[serde(default, deserialize_with = "nullable")]
+    names: Vec<String>,
+    #[serde(default, deserialize_with = "nullable")]
+    labels: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "nullable")]
+    network_settings: Settings,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Settings {
+    #[serde(default, deserialize_with = "nullable")]
+    networks: BTreeMap<String, Place>,
+}
+
+#[derive(Deserialize)]
+struct Place {
+    #[serde(default, rename = "NetworkID", deserialize_with = "nullable")]
+    network: String,
+    #[serde(default, rename = "IPAddress", deserialize_with = "nullable")]
+    address: String,
+    #[serde(default, rename = "MacAddress", deserialize_with = "nullable")]
+    hardware: String,
+}
+
+/// Running containers in these networks.
+pub(super) async fn attached(docker: &Docker, networks: &[&str]) -> Result<Vec<Attached>, Error> {
+    let call = "attached";
+    let filters = json!({"network": networks}).to_string();
+    let path = format!("/containers/json?filters={}", encode(&filters));
+    let work = docker.wire.get_json::<Vec<Member>>(call, &path);
+    let found = docker.wire.within(call, CALL, work).await?.into_iter();
+    Ok(found.flat_map(|member| places(member, networks)).collect())
+}
+
+/// Where a container is in some networks.
+fn places(member: Member, networks: &[&str]) -> Vec<Attached> {
+    // An alias of a link has another container's name in front.
+    let mut names = member
+        .names
+        .iter()
+        .filter_map(|name| name.strip_prefix('/'));
+    let name = names.find(|name| !name.contains('/')).unwrap_or_default();
+    let places = member.network_settings.networks.values();
+    let here = places.filter(|place| networks.contains(&place.network.as_str()));
+    let attached = here.filter_map(|place| {
+        Some(Attached {
+            network: place.network.clone(),
+            container: ContainerId::from(member.id.clone()),
+            name: name.to_owned(),
+            labels: member.labels.clone(),
+            // Empty until it is there.
+            address: place.address.parse().ok()?,
+            hardware: place.hardware.clone(),
+        })
+    });
+    attached.collect()
 }
 
 /// Makes a network; its id.
@@ -105,4 +169,29 @@ async fn post(
     let json = Some("application/json");
     let request = wire.request(Method::POST, path, Bytes::from(body.to_string()), json);
     wire.send(call, request).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_is_read_where_it_is_and_by_its_own_name() {
+        let member: Member = serde_json::from_value(json!({
+            "Id": "c1", "Names": ["/other/db", "/db"], "Labels": {"a": "b"}, "State": "running",
+            "NetworkSettings": {"Networks": {
+                "front": {"NetworkID": "n1", "IPAddress": "10.9.0.130", "MacAddress": "9a:00:00:00:00:01"},
+                "bridge": {"NetworkID": "n0", "IPAddress": "172.17.0.2"},
+                "soon": {"NetworkID": "n2", "IPAddress": "", "MacAddress": null},
+            }},
+        }))
+        .unwrap();
+        let places = places(member, &["n1", "n2"]);
+        assert_eq!(places.len(), 1, "{places:?}");
+        assert_eq!((&*places[0].name, &*places[0].network), ("db", "n1"));
+        assert_eq!(places[0].address.to_string(), "10.9.0.130");
+        let bare: Member =
+            serde_json::from_value(json!({"Id": "c1", "NetworkSettings": null})).unwrap();
+        assert_eq!(super::places(bare, &["n1"]), []);
+    }
 }

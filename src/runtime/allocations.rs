@@ -12,6 +12,7 @@ use crate::api::subnet::Cidr;
 use crate::api::uid::Uid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
 
 /// A range of numbers from which each is given out once.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,7 +25,7 @@ pub enum Space {
     Subnets,
     /// Published ports.
     Ports(Protocol),
-    /// The addresses of the network with this uid.
+    /// The addresses of the network with this uid, given out singly and in blocks.
     Addresses(Uid),
 }
 
@@ -37,6 +38,12 @@ pub struct Allocations {
     /// The names that go with the uids of networks that own something.
     networks: BTreeMap<Uid, Scoped>,
     taken: BTreeMap<Space, Runs>,
+}
+
+/// All blocks of a network.
+fn blocks_of(network: &Uid) -> RangeInclusive<Item> {
+    let end = |address, length| Item::Block(network.clone(), Cidr { address, length });
+    end(Ipv4Addr::UNSPECIFIED, 0)..=end(Ipv4Addr::BROADCAST, 32)
 }
 
 /// The space of an item, and the numbers of it that it takes.
@@ -58,6 +65,10 @@ pub fn place(item: &Item) -> (Space, u32, u32) {
             let number = u32::from(*address);
             (Space::Addresses(network.clone()), number, number)
         }
+        Item::Block(network, block) => {
+            let (first, last) = block.range();
+            (Space::Addresses(network.clone()), first, last)
+        }
     }
 }
 
@@ -67,16 +78,16 @@ impl Allocations {
         self.items.get(item)
     }
 
-    /// All that can be read, in order: nodes, VNIs, subnets, published ports, addresses by network.
+    /// All that can be read, in order: nodes, VNIs, subnets, published ports, addresses and blocks by network.
     pub fn iter(&self) -> impl Iterator<Item = (&Item, &Stored<Allocation>)> {
         self.items.iter()
     }
 
-    /// All but the addresses of networks.
+    /// All but the addresses and blocks of networks.
     pub fn numbers(&self) -> impl Iterator<Item = (&Item, &Stored<Allocation>)> {
         let is_number = |(item, _): &(&Item, &Stored<Allocation>)| match item {
             Item::Node(_) | Item::Vni(_) | Item::Subnet(_) | Item::Port(_) => true,
-            Item::Address(..) => false,
+            Item::Address(..) | Item::Block(..) => false,
         };
         self.items.iter().take_while(is_number)
     }
@@ -91,11 +102,27 @@ impl Allocations {
         let range = self.items.range(first..=last);
         range.filter_map(|(item, stored)| match item {
             Item::Address(_, address) => Some((*address, stored)),
-            Item::Node(_) | Item::Vni(_) | Item::Subnet(_) | Item::Port(_) => None,
+            Item::Node(_) | Item::Vni(_) | Item::Subnet(_) | Item::Port(_) | Item::Block(..) => {
+                None
+            }
         })
     }
 
-    /// The uids of networks of which addresses are given out.
+    /// The blocks of a network that are given out.
+    pub fn blocks<'a>(
+        &'a self,
+        network: &Uid,
+    ) -> impl Iterator<Item = (Cidr, &'a Stored<Allocation>)> + use<'a> {
+        let range = self.items.range(blocks_of(network));
+        range.filter_map(|(item, stored)| match item {
+            Item::Block(_, block) => Some((*block, stored)),
+            Item::Node(_) | Item::Vni(_) | Item::Subnet(_) | Item::Port(_) | Item::Address(..) => {
+                None
+            }
+        })
+    }
+
+    /// The uids of networks of which addresses or blocks are given out.
     pub fn addressed(&self) -> impl Iterator<Item = &Uid> {
         self.taken.keys().filter_map(|space| match space {
             Space::Addresses(network) => Some(network),
@@ -115,7 +142,7 @@ impl Allocations {
             match item {
                 Item::Vni(number) => vni = vni.or(Some(*number)),
                 Item::Subnet(cidr) => subnet = subnet.or(Some(*cidr)),
-                Item::Node(_) | Item::Port(_) | Item::Address(..) => {}
+                Item::Node(_) | Item::Port(_) | Item::Address(..) | Item::Block(..) => {}
             }
         }
         (vni, subnet)
@@ -161,7 +188,9 @@ impl Allocations {
         let all = around.chain(within.cloned()).chain(unreadable.cloned());
         all.filter_map(|item| match item {
             Item::Subnet(subnet) => Some(subnet),
-            Item::Node(_) | Item::Vni(_) | Item::Port(_) | Item::Address(..) => None,
+            Item::Node(_) | Item::Vni(_) | Item::Port(_) | Item::Address(..) | Item::Block(..) => {
+                None
+            }
         })
         .collect()
     }
@@ -174,9 +203,12 @@ impl Allocations {
         let all = readable.chain(self.unreadable.range(&first..=&last));
         all.filter_map(|item| match item {
             Item::Port(other) if other.meets(&key) => Some(*other),
-            Item::Node(_) | Item::Vni(_) | Item::Subnet(_) | Item::Port(_) | Item::Address(..) => {
-                None
-            }
+            Item::Node(_)
+            | Item::Vni(_)
+            | Item::Subnet(_)
+            | Item::Port(_)
+            | Item::Address(..)
+            | Item::Block(..) => None,
         })
         .collect()
     }
@@ -185,7 +217,11 @@ impl Allocations {
     pub fn ports(&self) -> impl Iterator<Item = (PublishedKey, &Stored<Allocation>)> {
         self.numbers().filter_map(|(item, stored)| match item {
             Item::Port(key) => Some((*key, stored)),
-            Item::Node(_) | Item::Vni(_) | Item::Subnet(_) | Item::Address(..) => None,
+            Item::Node(_)
+            | Item::Vni(_)
+            | Item::Subnet(_)
+            | Item::Address(..)
+            | Item::Block(..) => None,
         })
     }
 
@@ -244,8 +280,8 @@ impl Allocations {
 
     fn give_back(&mut self, item: &Item) {
         let (space, first, last) = place(item);
-        // Subnets that were put by hand may overlap, and a port may be several's on an address each: what others have of it
-        // stays taken.
+        // Subnets and blocks that were put by hand may overlap, and a port may be several's on an address each: what others
+        // have of it stays taken.
         let others: Vec<(u32, u32)> = match item {
             Item::Subnet(subnet) => {
                 let others = self.overlapping(*subnet).into_iter();
@@ -259,7 +295,9 @@ impl Allocations {
                 let others = self.meeting(anywhere).into_iter();
                 others.map(|_| (first, last)).collect()
             }
-            Item::Node(_) | Item::Vni(_) | Item::Address(..) => Vec::new(),
+            Item::Address(network, address) => self.within(network, Cidr::of(*address)),
+            Item::Block(network, block) => self.within(network, *block),
+            Item::Node(_) | Item::Vni(_) => Vec::new(),
         };
         let Some(runs) = self.taken.get_mut(&space) else {
             return;
@@ -271,6 +309,21 @@ impl Allocations {
         if runs.is_empty() {
             self.taken.remove(&space);
         }
+    }
+
+    /// What is given out of a network's addresses and shares some with `part`.
+    fn within(&self, network: &Uid, part: Cidr) -> Vec<(u32, u32)> {
+        let (first, last) = part.range();
+        let address = |number: u32| Item::Address(network.clone(), number.into());
+        let single = address(first)..=address(last);
+        let readable = self.items.range(single.clone()).map(|(item, _)| item);
+        let single = readable.chain(self.unreadable.range(single));
+        let readable = self.items.range(blocks_of(network)).map(|(item, _)| item);
+        let blocks = readable.chain(self.unreadable.range(blocks_of(network)));
+        let all = single.chain(blocks).map(place);
+        all.map(|(_, first, last)| (first, last))
+            .filter(|(start, end)| *start <= last && first <= *end)
+            .collect()
     }
 
     /// The keys of all items, readable or not.
@@ -298,12 +351,15 @@ mod tests {
         let subnets = subnets.map(|text| Item::Subnet(text.parse().expect("a subnet")));
         let addresses = ["10.1.2.3", "10.1.2.4"]
             .map(|text| Item::Address("u".into(), text.parse().expect("an address")));
+        let blocks = ["10.1.2.0/29", "10.1.2.4/30", "10.1.2.128/29"]
+            .map(|text| Item::Block("u".into(), text.parse().expect("a block")));
         let numbers = [Item::Vni(Vni(70_000)), Item::Vni(Vni(70_001))];
         let ports = ["tcp/80", "tcp/192.0.2.1:80", "tcp/192.0.2.2:80", "udp/80"];
         let ports = ports.map(|text| Item::Port(text.parse().expect("a port")));
         subnets
             .into_iter()
             .chain(addresses)
+            .chain(blocks)
             .chain(numbers)
             .chain(ports)
             .collect()
@@ -335,7 +391,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_kept_beside_the_keys_is_what_the_keys_say(
-            steps in prop::collection::vec((0..13usize, 0..4usize), 0..50)
+            steps in prop::collection::vec((0..16usize, 0..4usize), 0..50)
         ) {
             let mut kept = Allocations::default();
             for (item, what) in steps {

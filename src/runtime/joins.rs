@@ -6,10 +6,13 @@
 //! All of this is asked only where overlays are realised.
 
 use super::cache::{Cache, Facets, Stored};
-use crate::api::accepted::AcceptedService;
+use super::view;
+use crate::api::accepted::{AcceptedNetwork, AcceptedService};
 use crate::api::allocation::{Item, Owner, Vni};
 use crate::api::name::{NodeName, Scoped};
 use crate::api::service::{Attachment, EndpointMode};
+use crate::api::status::{Found, Stranger};
+use crate::api::subnet::Cidr;
 use crate::api::task::{Desired, Task, TaskState};
 use crate::api::uid::{TaskId, Uid};
 use std::collections::BTreeMap;
@@ -167,6 +170,59 @@ pub fn network_owner(name: &Scoped, uid: &Uid) -> Owner {
         name: name.clone(),
         uid: uid.clone(),
     }
+}
+
+/// The owner that a node is.
+pub fn node_owner(name: &NodeName, uid: &Uid) -> Owner {
+    Owner::Node {
+        name: name.clone(),
+        uid: uid.clone(),
+    }
+}
+
+/// The block that a node has of a network, for containers that are no tasks.
+pub fn block(cache: &Cache, network: &Scoped, node: &Owner) -> Option<Cidr> {
+    let record = cache.networks.get(network)?;
+    cache.allocations.of(node).find_map(|item| match item {
+        Item::Block(network, block) if *network == record.uid => Some(*block),
+        Item::Block(..)
+        | Item::Node(_)
+        | Item::Vni(_)
+        | Item::Subnet(_)
+        | Item::Port(_)
+        | Item::Address(..) => None,
+    })
+}
+
+/// The containers of others that are reached in an attachable network: those of a node that have an address of its block,
+/// which its engine gives to nobody else. Any other address may be somebody else's elsewhere.
+pub fn strangers<'a>(
+    cache: &'a Cache,
+    network: &'a Scoped,
+) -> impl Iterator<Item = (NodeName, &'a Stranger)> {
+    let record = cache.networks.get(network);
+    let record = record.filter(|record| record.spec.attachable);
+    let owner = record.map(|record| network_owner(network, &record.uid));
+    let vni = owner.and_then(|owner| cache.allocations.numbers_of(&owner).0);
+    let nodes = cache.nodes.keys().filter(move |_| record.is_some());
+    let nodes = nodes.filter_map(|name| view::node(cache, name));
+    let has_some = |found: &Found| !found.strangers.is_empty();
+    let nodes = nodes.filter(move |node| node.found.is_some_and(has_some));
+    nodes.flat_map(move |node| {
+        let block = block(cache, network, &node_owner(&node.name, node.uid()));
+        let found = node.found.into_iter().flat_map(|found| &found.strangers);
+        let here = found.filter(move |stranger| {
+            let holds = |block: Cidr| block.holds(stranger.address);
+            let is_nobodys = |record: &Stored<AcceptedNetwork>| {
+                let item = Item::Address(record.uid.clone(), stranger.address);
+                cache.allocations.get(&item).is_none()
+            };
+            vni == Some(stranger.network)
+                && block.is_some_and(holds)
+                && record.is_some_and(is_nobodys)
+        });
+        here.map(move |stranger| (node.name.clone(), stranger))
+    })
 }
 
 /// The accepted networks that have a number on the wire, by it.

@@ -9,8 +9,8 @@ use crate::api::node::EngineSpec;
 use crate::api::uid::ContainerId;
 use crate::api::unit::{LeaseId, Revision};
 use crate::engine::{
-    self, Connector, Container, Engine, EventStream, ExecIo, ExecRequest, Identity, LogOptions,
-    LogStream, Network, PullProgress,
+    self, Attached, Connector, Container, Engine, EventStream, ExecIo, ExecRequest, Identity,
+    LogOptions, LogStream, Network, PullProgress,
 };
 use crate::metrics::Metrics;
 use crate::metrics::list::{ENGINE_CALLS, Family, STORE_CALLS};
@@ -249,6 +249,10 @@ impl Engine for MeasuredEngine {
 
     async fn networks(&self, label: &str) -> Result<Vec<Network>, engine::Error> {
         self.timed("networks", self.inner.networks(label)).await
+    }
+
+    async fn attached(&self, networks: &[&str]) -> Result<Vec<Attached>, engine::Error> {
+        self.timed("attached", self.inner.attached(networks)).await
     }
 
     async fn create_network(&self, body: &serde_json::Value) -> Result<String, engine::Error> {

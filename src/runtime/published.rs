@@ -78,7 +78,11 @@ pub fn given<'a>(
         .of(&owner)
         .filter_map(|item| match item {
             Item::Port(key) => Some((*key, allocations.get(item)?.target)),
-            Item::Node(_) | Item::Vni(_) | Item::Subnet(_) | Item::Address(..) => None,
+            Item::Node(_)
+            | Item::Vni(_)
+            | Item::Subnet(_)
+            | Item::Address(..)
+            | Item::Block(..) => None,
         })
         .collect();
     let health = health(&service.spec);

@@ -5,10 +5,11 @@ use crate::api::task::{Health, HostPort};
 use crate::api::time::Timestamp;
 use crate::api::uid::ContainerId;
 use crate::api::unit::Port;
-use crate::engine::{Container, ContainerState, LogLine};
+use crate::engine::{Attached, Container, ContainerState, LogLine, Network};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 /// What containers of an image do once they are started.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,6 +142,24 @@ impl SimContainer {
     /// The body of its create call.
     pub(super) fn body(&self) -> Value {
         serde_json::from_str(&self.body).expect("it was read when it came")
+    }
+
+    /// Where it is in a network.
+    pub(super) fn attached(&self, network: &Network) -> Option<Attached> {
+        let mut places = self.endpoints.keys().zip(&self.seen.addresses);
+        let (_, address) = places.find(|(name, _)| **name == network.name)?;
+        let IpAddr::V4(address) = *address else {
+            return None;
+        };
+        let hardware = self.seen.hardware.get(&IpAddr::V4(address));
+        Some(Attached {
+            network: network.id.clone(),
+            container: self.seen.id.clone(),
+            name: self.seen.name.clone(),
+            labels: self.seen.labels.as_ref().clone(),
+            address,
+            hardware: hardware.cloned().unwrap_or_default(),
+        })
     }
 
     pub(super) fn run(&mut self, now: Timestamp, ports: Vec<HostPort>, health: Health) {

@@ -9,8 +9,8 @@ use crate::api::task::Health;
 use crate::api::time::Timestamp;
 use crate::api::uid::ContainerId;
 use crate::engine::{
-    Container, ContainerState, Engine, Error, EventStream, ExecIo, ExecRequest, Identity, LogLine,
-    LogOptions, LogStream, Network, PullProgress,
+    Attached, Container, ContainerState, Engine, Error, EventStream, ExecIo, ExecRequest, Identity,
+    LogLine, LogOptions, LogStream, Network, PullProgress,
 };
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
@@ -273,6 +273,12 @@ impl Engine for SimEngine {
 
     async fn networks(&self, label: &str) -> Result<Vec<Network>, Error> {
         self.call("networks", label, |state| Ok(state.overlays.list(label)))
+            .await
+    }
+
+    async fn attached(&self, networks: &[&str]) -> Result<Vec<Attached>, Error> {
+        let asked = networks.join(" ");
+        self.call("attached", &asked, |state| Ok(state.attached(networks)))
             .await
     }
 

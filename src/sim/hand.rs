@@ -173,6 +173,24 @@ impl SimEngine {
         Ok(id)
     }
 
+    /// Somebody runs a container in a network (`docker run --network`); the engine gives it an address, if it has one to give.
+    ///
+    /// # Errors
+    /// The name is taken, or there is no such network; or the engine has no address to give.
+    pub fn attach_by_hand(&self, name: &str, network: &str) -> Result<ContainerId, Error> {
+        let mut state = self.state();
+        state.images.insert("by-hand:1".into());
+        let networks = json!({"EndpointsConfig": {network: {}}});
+        let body = json!({"Image": "by-hand:1", "NetworkingConfig": networks});
+        let id = state.create(name, &body)?;
+        let started = state.start(&id);
+        // As `docker run --rm`.
+        if started.is_err() {
+            state.lose(&id)?;
+        }
+        started.map(|()| id)
+    }
+
     /// A health check comes to a result.
     pub fn set_health(&self, id: &ContainerId, health: Health) {
         let mut state = self.state();

@@ -6,8 +6,8 @@ use super::judge::FORCED;
 use crate::api::node::EngineSpec;
 use crate::api::uid::ContainerId;
 use crate::engine::{
-    Connector, Container, Engine, Error, EventStream, ExecIo, ExecRequest, Identity, LogOptions,
-    LogStream, Network, PullProgress,
+    Attached, Connector, Container, Engine, Error, EventStream, ExecIo, ExecRequest, Identity,
+    LogOptions, LogStream, Network, PullProgress,
 };
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -228,6 +228,10 @@ impl Engine for Link {
 
     async fn networks(&self, label: &str) -> Result<Vec<Network>, Error> {
         self.ask("networks", self.engine.networks(label)).await
+    }
+
+    async fn attached(&self, networks: &[&str]) -> Result<Vec<Attached>, Error> {
+        self.ask("attached", self.engine.attached(networks)).await
     }
 
     async fn create_network(&self, body: &serde_json::Value) -> Result<String, Error> {

@@ -5,11 +5,12 @@ use super::container::SimContainer;
 use super::engine::SimEngine;
 use super::fault::refused;
 use super::state::State;
+use crate::api::subnet::Cidr;
 use crate::api::uid::ContainerId;
 use crate::dataplane::agent::{Agent, Authority, Order, Report};
 use crate::dataplane::host::Memory;
 use crate::dataplane::state::StateRevision;
-use crate::engine::{Error, ExecIo, LogLine, Network};
+use crate::engine::{Attached, Error, ExecIo, LogLine, Network};
 use futures::StreamExt;
 use serde::Deserialize;
 use serde_json::Value;
@@ -30,6 +31,8 @@ type Answer = Result<LogLine, Error>;
 pub(super) struct Overlays {
     /// By id.
     networks: BTreeMap<String, Network>,
+    /// From which addresses each gives, by id.
+    ranges: BTreeMap<String, Cidr>,
     made: u64,
     /// What it is while no agent runs.
     kernel: Memory,
@@ -149,7 +152,35 @@ impl State {
                 .collect(),
         };
         self.overlays.networks.insert(id.clone(), network);
+        if let Ok(range) = text(&body["IPAM"]["Config"][0]["IPRange"]).parse() {
+            self.overlays.ranges.insert(id.clone(), range);
+        }
         Ok(id)
+    }
+
+    /// Running containers in networks, by the ids of those.
+    pub(super) fn attached(&self, networks: &[&str]) -> Vec<Attached> {
+        let networks = networks
+            .iter()
+            .filter_map(|id| self.overlays.networks.get(*id));
+        let mut attached = Vec::new();
+        for network in networks {
+            let running = self.containers.values().filter(|one| one.is_running());
+            attached.extend(running.filter_map(|one| one.attached(network)));
+        }
+        attached
+    }
+
+    /// The first address that an engine gives by itself in a network.
+    fn spare(&self, network: &Network) -> Option<Ipv4Addr> {
+        let (first, last) = self.overlays.ranges.get(&network.id)?.range();
+        let is_taken = |address: IpAddr| {
+            let mut running = self.containers.values().filter(|one| one.is_running());
+            running.any(|one| one.seen.addresses.contains(&address))
+        };
+        let subnet: Cidr = network.labels.get("dev.skep.subnet")?.parse().ok()?;
+        let mut all = (first..=last).map(Ipv4Addr::from);
+        all.find(|address| *address != subnet.gateway() && !is_taken(IpAddr::V4(*address)))
     }
 
     pub(super) fn remove_network(&mut self, network: &str) -> Result<(), Error> {
@@ -198,9 +229,11 @@ impl State {
         }
         let mut addresses = Vec::new();
         for (network, endpoint) in &endpoints {
-            self.overlays.named(network)?;
+            let found = self.overlays.named(network)?;
             let asked = endpoint["IPAMConfig"]["IPv4Address"].as_str();
-            let Some(address) = asked.and_then(|text| text.parse().ok()) else {
+            let is_asked = asked.is_some();
+            let asked = asked.and_then(|text| text.parse().ok());
+            let Some(address) = asked.or_else(|| self.spare(found)) else {
                 let message = "no available IPv4 addresses on this network's address pools";
                 return Err(refused("start", 500, message));
             };
@@ -210,7 +243,8 @@ impl State {
             if is_taken {
                 return Err(refused("start", 403, "Address already in use"));
             }
-            if !self.overlays.knows(address) {
+            // Who gets one from the engine waits for no agent.
+            if is_asked && !self.overlays.knows(address) {
                 let what = format!("{name} starts before its agent knows {address} (C8)");
                 self.violations.push(format!("{}: {what}", self.name));
             }

@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod attachable;
 mod fields;
 mod helper;
 mod history;

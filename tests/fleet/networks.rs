@@ -15,7 +15,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 /// A task that says over HTTP on which node it is.
-const SAYS_WHERE: &str = "{image: 'skep-test/busybox:1', stopSignal: SIGKILL, \
+pub(crate) const SAYS_WHERE: &str = "{image: 'skep-test/busybox:1', stopSignal: SIGKILL, \
     command: [sh, -c, 'echo $SKEP_NODE >/tmp/index.html; httpd -f -p 80 -h /tmp']}";
 
 /// What a node's kernel and engine show: links, rules, routes and the engine's chains, its networks and volumes.
@@ -119,7 +119,7 @@ impl World {
     }
 
     /// Waits until a name has exactly these addresses for a task.
-    async fn finds(&self, from: &Place, name: &str, addresses: &[Ipv4Addr]) {
+    pub(crate) async fn finds(&self, from: &Place, name: &str, addresses: &[Ipv4Addr]) {
         let what = format!("{name} is {addresses:?} on {}", from.node);
         let expected: BTreeSet<String> = addresses.iter().map(ToString::to_string).collect();
         let mut last = None;

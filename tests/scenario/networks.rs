@@ -9,6 +9,7 @@ use skep::controllers::network::state::Overlays;
 use skep::controllers::task::agent::container::NAME;
 use skep::engine::Engine;
 use skep::runtime::cache::Cache;
+use skep::runtime::joins;
 
 fn front() -> Scoped {
     Scoped::new("default", "front")
@@ -28,7 +29,7 @@ fn given(cache: &Cache) -> String {
             (Item::Vni(_) | Item::Subnet(_), _) => numbers += 1,
             (Item::Address(..), Owner::Service { .. }) => services += 1,
             (Item::Address(..), _) => tasks += 1,
-            (Item::Port(_), _) => {}
+            (Item::Port(_) | Item::Block(..), _) => {}
         }
     }
     format!("{nodes} nodes {numbers} numbers {services}+{tasks} addresses")
@@ -272,5 +273,64 @@ async fn a_port_is_one_services_whoever_leads_and_the_next_ones_once_it_is_free(
     world.settled().await;
     assert!(!world.cache().networks.contains_key(&default));
     let networks = world.engine("n1").networks("dev.skep.cluster").await;
+    assert_eq!(networks, Ok(Vec::new()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn containers_of_others_join_attachable_networks_also_where_no_task_is() {
+    let mut world = World::start(2).await;
+    world.kill("m1");
+    world.network = Settings {
+        addresses: true,
+        ..Settings::default()
+    };
+    world.manager("m2");
+    for (node, address) in [("n1", "192.0.2.1"), ("n2", "192.0.2.2")] {
+        let value = format!("{{engine: {{url: \"tcp://{node}:2375\"}}, address: {address}}}");
+        world.put(&format!("nodes/{node}"), &value);
+    }
+    world.put("networks/default/front", "{attachable: true}");
+    world.put("networks/default/closed", "{}");
+    let spec = "{replicas: 2, template: {container: IMAGE, networks: [closed], placement: {constraints: [node.name == n1]}}}";
+    world.service("web", spec);
+    world.serving("web", 2).await;
+    world.quiet().await;
+    let object = ObjectKey::network(&front());
+    let said = |world: &World, kind: &str| world.condition(&object, "network", kind);
+    assert_eq!(said(&world, "Attachable").as_deref(), Some("True/Provided"));
+    assert_eq!(said(&world, "Complete"), None);
+
+    let (n1, n2) = (world.engine("n1"), world.engine("n2"));
+    let refused = n1.attach_by_hand("no", "closed").unwrap_err().to_string();
+    assert!(refused.contains("no available IPv4 addresses"), "{refused}");
+    let there = n2.attach_by_hand("db", "front").expect("it joins");
+    n1.attach_by_hand("db2", "front").expect("it joins");
+    let seen =
+        |count: usize| move |cache: &Cache| joins::strangers(cache, &front()).count() == count;
+    world.until("both are seen", seen(2)).await;
+    let places = |world: &World| {
+        let overlays = Overlays::of(&world.cache());
+        let state = overlays.state(&NodeName::from("n1")).expect("a state");
+        assert_eq!(state.check(), Ok(()));
+        let networks = state.networks.values();
+        let front = networks.filter(|network| network.subnet.length == 20);
+        front.map(|network| network.tasks.len()).sum::<usize>()
+    };
+    assert_eq!(places(&world), 2);
+
+    world.kill("m2");
+    n1.remove_by_hand(&n1.inspect("db2").await.expect("it runs").id);
+    world.manager("m3");
+    world.until("one is gone", seen(1)).await;
+    assert_eq!(places(&world), 1);
+    world.store.delete("/skep/networks/default/front");
+    world.quiet().await;
+    assert_eq!(said(&world, "Accepted").as_deref(), Some("False/InUse"));
+    n2.remove_by_hand(&there);
+    let is_gone = |cache: &Cache| !cache.networks.contains_key(&front());
+    world.until("the network is gone", is_gone).await;
+    world.settled().await;
+    assert_eq!(given(&world.cache()), "2 nodes 2 numbers 1+2 addresses");
+    let networks = n2.networks("dev.skep.cluster").await;
     assert_eq!(networks, Ok(Vec::new()));
 }

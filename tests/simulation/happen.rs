@@ -52,6 +52,17 @@ impl Stage {
             Act::Activate(node) if self.nodes.contains(node) => self.put_node(*node, "active"),
             Act::Drain(_) | Act::Activate(_) => {}
             Act::Impostor(node) => self.make_impostor(*node),
+            Act::Attach(node) => {
+                let engine = self.engine(*node);
+                let name = format!("stranger-{}", engine.containers().len());
+                // Where there is no such network (yet), nobody joins it.
+                let _ = engine.attach_by_hand(&name, "front");
+            }
+            Act::Detach(node) => {
+                let engine = self.engine(*node);
+                let all = strangers(&engine).into_iter();
+                all.for_each(|stranger| engine.remove_by_hand(&stranger.id));
+            }
         }
     }
 
@@ -68,6 +79,13 @@ impl Stage {
             .collect();
         self.by_hand(&engine, "copy", &labels);
     }
+}
+
+/// The running containers of others in the attachable network.
+pub(crate) fn strangers(engine: &SimEngine) -> Vec<skep::engine::Container> {
+    let mut running = engine.running();
+    running.retain(|container| container.name.starts_with("stranger-"));
+    running
 }
 
 /// The running containers that skep made.

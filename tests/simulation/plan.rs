@@ -142,6 +142,10 @@ pub(crate) enum Act {
     Activate(u64),
     /// Somebody makes a container from an image that carries our labels.
     Impostor(u64),
+    /// Somebody runs a container in the attachable network on a node.
+    Attach(u64),
+    /// Somebody removes those of a node.
+    Detach(u64),
 }
 
 /// One thing at its time.
@@ -305,6 +309,18 @@ impl Plan {
             if let Step::Act(Act::Put(_, spec) | Act::Recreate(_, spec)) = step {
                 spec.extras.has_networks = true;
             }
+        }
+        let end = self.steps.iter().map(|(at, _)| *at).max();
+        // Of their own, so that all else is as the seed has it without them.
+        let mut chance = Chance::new(!self.seed);
+        for _ in 0..chance.between(0, 8) {
+            let at = chance.between(4_000, end.unwrap_or(0) + 10_000);
+            let node = chance.between(1, self.nodes + 1);
+            let act = match chance.one_in(3) {
+                true => Act::Detach(node),
+                false => Act::Attach(node),
+            };
+            self.add(at, Step::Act(act));
         }
     }
 

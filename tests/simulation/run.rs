@@ -1,10 +1,11 @@
 //! One run: the plan's steps at their times, then peace, and the goal in bounded time.
 
-use crate::happen::ours;
+use crate::happen::{ours, strangers};
 use crate::mutants::{Mutant, plant};
 use crate::plan::{Plan, Spec, Wish};
 use crate::stage::Stage;
 use crate::suffer::Lasting;
+use serde_json::Value;
 use skep::engine::Engine;
 use skep::sim::check::{Broken, Judge};
 use skep::sim::world::url;
@@ -243,8 +244,27 @@ fn differs(stage: &Stage, plan: &Plan, may_wait: bool) -> Option<String> {
             ));
         }
     }
-    let left = running.keys().next()?;
-    Some(format!("{left} was deleted and still runs"))
+    let left = running.keys().next();
+    let left = left.map(|left| format!("{left} was deleted and still runs"));
+    left.or_else(|| unknown(stage))
+}
+
+/// A container of others in a network whose node does not say where it is, or says something else.
+fn unknown(stage: &Stage) -> Option<String> {
+    stage.nodes.iter().find_map(|node| {
+        let status = stage.store.get(&format!("/skep/status/nodes/n{node}/task"));
+        let status = status.and_then(|kv| serde_json::from_slice::<Value>(&kv.value).ok());
+        let status = status.unwrap_or_default();
+        let said = status["found"]["strangers"].as_array();
+        let said = said.into_iter().flatten().map(|stranger| {
+            let text = |field: &str| stranger[field].as_str().unwrap_or_default().to_owned();
+            (text("name"), text("address"))
+        });
+        let here = strangers(&stage.engine(*node)).into_iter();
+        let here = here.map(|one| (one.name, one.addresses[0].to_string()));
+        let (here, said): (BTreeSet<_>, BTreeSet<_>) = (here.collect(), said.collect());
+        (here != said).then(|| format!("n{node} has {here:?} and says {said:?}"))
+    })
 }
 
 /// Whether a service wants more than its nodes have room for.

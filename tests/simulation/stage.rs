@@ -55,7 +55,10 @@ impl Stage {
     /// The networks that services name, where they do; one is small, and has room for the pairs of all: tasks without an
     /// address wait, so in a full network no change comes to its end.
     pub(crate) fn put_networks(&mut self) {
-        let networks = [("front", "{}"), ("back", "{subnets: [\"10.1.0.0/26\"]}")];
+        let networks = [
+            ("front", "{attachable: true}"),
+            ("back", "{subnets: [\"10.1.0.0/26\"]}"),
+        ];
         for (name, value) in networks.into_iter().filter(|_| self.has_networks) {
             let key = format!("networks/default/{name}");
             if self.store.get(&format!("/skep/{key}")).is_none() {

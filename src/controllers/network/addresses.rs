@@ -9,11 +9,15 @@
 //!
 //! A task has its address from the moment at which its record is there, before it is bound, and until its container was
 //! seen stopped or its node is forgotten (rule C6). A service has its own for as long as it asks for it.
+//!
+//! Blocks of nodes (`blocks.rs`) are given out in the same pass, so that the two never meet.
 
+use super::blocks::{Blocks, middle};
 use super::ipam::{claims, owner, spread};
 use crate::api::allocation::{Item, Owner};
 use crate::api::key::Key;
 use crate::api::name::{ObjectKey, Scoped};
+use crate::api::subnet::Cidr;
 use crate::api::uid::Uid;
 use crate::runtime::allocations::Space;
 use crate::runtime::cache::Cache;
@@ -35,9 +39,10 @@ pub(super) fn plan(cache: &Cache, name: &Scoped) -> Plan {
         return plan;
     };
     let (_, subnet) = cache.allocations.numbers_of(&owner(name, &record.uid));
-    let Some(hosts) = subnet.map(|subnet| subnet.hosts()) else {
+    let Some(subnet) = subnet else {
         return plan;
     };
+    let hosts = subnet.hosts();
     // What was lost with the store is adopted first: its addresses are taken, and no key says so yet (rule S6).
     if view::is_adopting(cache) {
         return plan;
@@ -52,22 +57,38 @@ pub(super) fn plan(cache: &Cache, name: &Scoped) -> Plan {
             plan.push(Step::default().if_unchanged(cache, key.clone()).delete(key));
         }
     }
-    claim(cache, &record.uid, hosts, lacking, &mut plan);
+    let blocks = Blocks::of(cache, name, record, subnet);
+    blocks.take_back(cache, &record.uid, &mut plan);
+    if !lacking.is_empty() || !blocks.is_empty() {
+        let network = Network {
+            uid: &record.uid,
+            subnet,
+            is_attachable: record.spec.attachable,
+        };
+        claim(cache, network, lacking, blocks, &mut plan);
+    }
     plan
 }
 
-/// Claims an address for each; those for whom there is none get one when one is freed.
+/// A network in which addresses are given out.
+#[derive(Clone, Copy)]
+struct Network<'a> {
+    uid: &'a Uid,
+    subnet: Cidr,
+    is_attachable: bool,
+}
+
+/// Claims an address for each, and blocks; those for whom there is none get one when one is freed.
 fn claim(
     cache: &Cache,
-    network: &Uid,
-    hosts: (u32, u32),
+    network: Network<'_>,
     lacking: BTreeSet<Owner>,
+    mut blocks: Blocks,
     plan: &mut Plan,
 ) {
-    if lacking.is_empty() {
-        return;
-    }
-    let space = Space::Addresses(network.clone());
+    let Network { uid, subnet, .. } = network;
+    let hosts = subnet.hosts();
+    let space = Space::Addresses(uid.clone());
     let mut taken = cache.allocations.taken(&space).cloned().unwrap_or_default();
     let mut lacking = lacking;
     let unclaimed = unclaimed(cache, hosts);
@@ -82,42 +103,63 @@ fn claim(
         Adopted::At(number) if !taken.is_free(number, number) => true,
         Adopted::At(number) => {
             taken.take(number, number);
-            let item = Item::Address(network.clone(), Ipv4Addr::from(number));
+            let item = Item::Address(uid.clone(), Ipv4Addr::from(number));
             plan.push(claims(&[item], owner));
             false
         }
     });
+    blocks.adopt(cache, uid, &mut taken, plan);
     if waits {
         return;
     }
     for number in &unclaimed {
         taken.take(*number, *number);
     }
+    let mut is_full = !blocks.claim(uid, subnet, &mut taken, plan);
     for owner in lacking {
-        let Some(number) = search(&taken, hosts, &owner) else {
-            if !unclaimed.is_empty() {
-                plan.look_again(FULL);
-            }
-            return;
+        let Some(number) = network.search(&taken, &owner) else {
+            is_full = true;
+            break;
         };
         taken.take(number, number);
-        let item = Item::Address(network.clone(), Ipv4Addr::from(number));
+        let item = Item::Address(uid.clone(), Ipv4Addr::from(number));
         plan.push(claims(&[item], &owner));
+    }
+    if is_full && !unclaimed.is_empty() {
+        plan.look_again(FULL);
     }
 }
 
-/// What containers have that follow from no record: their engines give it to nobody else, and no key says so.
+impl Network<'_> {
+    /// A free address for a task or a service; in an attachable network one of the upper half only where no other is left.
+    fn search(self, taken: &Runs, owner: &Owner) -> Option<u32> {
+        let (first, last) = self.subnet.hosts();
+        match self.is_attachable {
+            false => search(taken, (first, last), owner),
+            true => {
+                let middle = middle(self.subnet).max(first);
+                let lower = search(taken, (first, middle - 1), owner);
+                lower.or_else(|| search(taken, (middle, last), owner))
+            }
+        }
+    }
+}
+
+/// What containers have that follow from no record, of ours or of others: their engines give it to nobody else, and no key
+/// says so.
 fn unclaimed(cache: &Cache, (first, last): (u32, u32)) -> BTreeSet<u32> {
     let found = cache.nodes.keys().filter_map(|node| {
         let status = cache.status(&ObjectKey::node(node), view::TASK)?;
         status.found.as_ref()
     });
-    let addresses = found
-        .flat_map(|found| &found.unclaimed)
-        .flat_map(|unclaimed| &unclaimed.addresses);
-    let numbers = addresses.filter_map(|address| match address {
-        IpAddr::V4(address) => Some(u32::from(*address)),
-        IpAddr::V6(_) => None,
+    let numbers = found.flat_map(|found| {
+        let ours = found.unclaimed.iter().flat_map(|ours| &ours.addresses);
+        let ours = ours.filter_map(|address| match address {
+            IpAddr::V4(address) => Some(u32::from(*address)),
+            IpAddr::V6(_) => None,
+        });
+        let others = found.strangers.iter();
+        ours.chain(others.map(|stranger| stranger.address.into()))
     });
     numbers
         .filter(|number| (first..=last).contains(number))
@@ -207,6 +249,6 @@ pub(super) fn networks_with<'a>(
     let items = cache.allocations.of(owner);
     items.filter_map(|item| match item {
         Item::Address(uid, _) => cache.allocations.network(uid).cloned(),
-        Item::Node(_) | Item::Vni(_) | Item::Subnet(_) | Item::Port(_) => None,
+        Item::Node(_) | Item::Vni(_) | Item::Subnet(_) | Item::Port(_) | Item::Block(..) => None,
     })
 }

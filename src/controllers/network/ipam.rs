@@ -14,6 +14,7 @@
 //! never was anybody's, the one released longest ago first. That needs no clock and no answer from nodes that may be away; a
 //! cluster that loses a hundred nodes a day comes round in half a year.
 
+use super::blocks;
 use crate::api::accepted::AcceptedNetwork;
 use crate::api::allocation::{Allocation, Item, NodeIndex, Owner, Vni};
 use crate::api::key::Key;
@@ -35,6 +36,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 /// What the pool is carved into: room for 253 tasks and services, as Swarm's networks have.
 const POOL_LENGTH: u8 = 24;
+/// The same for attachable networks: half of it are blocks of 127 nodes (`blocks.rs`).
+const ATTACHABLE_LENGTH: u8 = 20;
 
 /// Subnets that mean something else on every host: this host, loopback, link-local (next hops of ours), multicast and above.
 const RESERVED: [(Ipv4Addr, u8); 4] = [
@@ -196,7 +199,10 @@ impl<'a> Draft<'a> {
     fn subnet(&mut self, spec: &NetworkSpec) -> Result<Cidr, Refused> {
         match asked(spec)? {
             Some(subnet) => self.given(subnet),
-            None => self.next(),
+            None => self.next(match spec.attachable {
+                true => ATTACHABLE_LENGTH,
+                false => POOL_LENGTH,
+            }),
         }
     }
 
@@ -224,9 +230,12 @@ impl<'a> Draft<'a> {
     fn whose(&self, subnet: Cidr) -> String {
         let claimed = self.claims.iter().filter_map(|(item, owner)| match item {
             Item::Subnet(other) if other.overlaps(subnet) => Some((*other, owner.to_string())),
-            Item::Subnet(_) | Item::Node(_) | Item::Vni(_) | Item::Port(_) | Item::Address(..) => {
-                None
-            }
+            Item::Subnet(_)
+            | Item::Node(_)
+            | Item::Vni(_)
+            | Item::Port(_)
+            | Item::Address(..)
+            | Item::Block(..) => None,
         });
         let given = self.allocations.overlapping(subnet).into_iter();
         let given = given.map(|other| {
@@ -252,9 +261,9 @@ impl<'a> Draft<'a> {
     }
 
     /// The lowest free subnet of the pool.
-    fn next(&mut self) -> Result<Cidr, Refused> {
+    fn next(&mut self, length: u8) -> Result<Cidr, Refused> {
         let (first, last) = self.pool.range();
-        let length = POOL_LENGTH.max(self.pool.length);
+        let length = length.max(self.pool.length);
         let size = 1 << (32 - length);
         let mut from = Some(first);
         while let Some(at) =
@@ -299,7 +308,8 @@ impl<'a> Draft<'a> {
                 | Item::Vni(_)
                 | Item::Subnet(_)
                 | Item::Port(_)
-                | Item::Address(..) => None,
+                | Item::Address(..)
+                | Item::Block(..) => None,
             });
         released.min().map(|(_, index)| index)
     }
@@ -312,14 +322,18 @@ fn held(cache: &Cache) -> BTreeMap<String, (Vni, Cidr)> {
         let status = cache.status(&ObjectKey::node(node), view::TASK)?;
         status.found.as_ref()
     });
-    let mut counts: BTreeMap<&FoundNetwork, u32> = BTreeMap::new();
+    // Without their blocks, which each engine has its own of.
+    let same = |network: &FoundNetwork| FoundNetwork {
+        block: None,
+        ..network.clone()
+    };
+    let mut counts: BTreeMap<FoundNetwork, u32> = BTreeMap::new();
     for network in found.flat_map(|found| &found.networks) {
-        *counts.entry(network).or_default() += 1;
+        *counts.entry(same(network)).or_default() += 1;
     }
-    let mut all: Vec<(&FoundNetwork, u32)> = counts.into_iter().collect();
+    let mut all: Vec<(FoundNetwork, u32)> = counts.into_iter().collect();
     all.sort_by_key(|(network, count)| (network.incarnation, *count));
-    let numbers =
-        |(network, _): (&FoundNetwork, u32)| (network.name.clone(), (network.vni, network.subnet));
+    let numbers = |(network, _): (FoundNetwork, u32)| (network.name, (network.vni, network.subnet));
     all.into_iter().map(numbers).collect()
 }
 
@@ -427,7 +441,9 @@ pub(super) fn plan(cache: &Cache, pool: Cidr) -> Plan {
             name: name.clone(),
             uid: record.uid.clone(),
         };
-        if record.deleted_at.is_some() || cache.allocations.of(&owner).next().is_some() {
+        let mut items = cache.allocations.of(&owner);
+        let has_index = items.any(|item| matches!(item, Item::Node(_)));
+        if record.deleted_at.is_some() || has_index {
             continue;
         }
         match draft.node(&owner) {
@@ -493,13 +509,17 @@ fn take_back(cache: &Cache, plan: &mut Plan) {
                     ..stored.value.as_ref().clone()
                 },
             ),
-            Item::Vni(_) | Item::Subnet(_) | Item::Port(_) | Item::Address(..) => step.delete(key),
+            Item::Vni(_)
+            | Item::Subnet(_)
+            | Item::Port(_)
+            | Item::Address(..)
+            | Item::Block(..) => step.delete(key),
         });
     }
     take_back_addresses(cache, plan);
 }
 
-/// The addresses of networks that are gone. Those of networks in force are given out and taken back network by network.
+/// The addresses and blocks of networks that are gone. Those of networks in force are given out and taken back network by network.
 fn take_back_addresses(cache: &Cache, plan: &mut Plan) {
     let gone = cache.allocations.addressed().filter(|uid| {
         let name = cache.allocations.network(uid);
@@ -510,6 +530,9 @@ fn take_back_addresses(cache: &Cache, plan: &mut Plan) {
         for (address, _) in cache.allocations.addresses(uid) {
             let key = Key::Allocation(Item::Address(uid.clone(), address));
             plan.push(Step::default().if_unchanged(cache, key.clone()).delete(key));
+        }
+        for (block, _) in cache.allocations.blocks(uid) {
+            plan.push(blocks::take_back(cache, uid, block));
         }
     }
 }

@@ -126,6 +126,7 @@ fn find(world: &mut World, node: &str, networks: &[(&str, u64, u32, &str)]) {
         incarnation: Incarnation(*life),
         vni: Vni(*vni),
         subnet: subnet.parse().unwrap(),
+        block: None,
     };
     let status = Status {
         found: Some(Found {

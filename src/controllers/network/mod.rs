@@ -13,13 +13,16 @@
 //! - The network `default` of a namespace is there while a service leaves networks out, or somebody has written it; it is
 //!   the same one whichever of the two is the reason.
 //!
+//! `blocks.rs` gives each node a part of each attachable network, from which its engine serves containers that are no tasks.
+//!
 //! `addresses.rs` gives out addresses and `ports.rs` published ports, where overlays are realised (`--networks`); `state.rs` says
 //! what the data plane of each node should be, and whoever drives the node's engine asks it (`controllers/task/agent`).
 //!
 //! - What the store lost is taken over from what runs (rule S6): numbers of networks from the labels of those that engines
-//!   have, addresses of tasks from their containers. A service's virtual address is given out anew.
+//!   have, as are nodes' blocks of them, addresses of tasks from their containers. A service's virtual address is given out anew.
 
 mod addresses;
+mod blocks;
 mod ipam;
 mod names;
 mod plan;
@@ -28,9 +31,12 @@ mod reach;
 mod snapshot;
 pub mod state;
 mod status;
+mod strangers;
 
 #[cfg(test)]
 mod addresses_tests;
+#[cfg(test)]
+mod blocks_tests;
 #[cfg(test)]
 mod ipam_tests;
 #[cfg(test)]
@@ -153,6 +159,7 @@ impl Controller for Network {
             works.extend(addressed(key, cache).into_iter().map(Work::Addresses));
             works.extend(publishes(key, cache).then_some(Work::Ports));
             works.extend(reaching(key, cache));
+            works.extend(attached(key, cache));
         }
         works
     }
@@ -231,7 +238,7 @@ fn of_allocation(item: &Item, cache: &Cache) -> Vec<Work> {
     let given = cache.allocations.get(item);
     match (item, given.map(|given| &given.owner)) {
         // Its network may be full now, or not any more.
-        (Item::Address(uid, _), _) => cache
+        (Item::Address(uid, _) | Item::Block(uid, _), _) => cache
             .allocations
             .network(uid)
             .map(network)
@@ -320,7 +327,7 @@ fn addressed(key: &Key, cache: &Cache) -> Vec<Scoped> {
         Key::Accepted(object) => match object.kind {
             Kind::Network => vec![object.scoped()],
             Kind::Service => of_service(&object.scoped(), cache),
-            Kind::Node => Vec::new(),
+            Kind::Node => attachable(cache).cloned().collect(),
         },
         Key::Task(service, task) => of_task(service, task, cache),
         // Until it is over a task keeps what it has; the address of one that was adopted is seen on its container.
@@ -332,20 +339,31 @@ fn addressed(key: &Key, cache: &Cache) -> Vec<Scoped> {
             Some(_) | None => Vec::new(),
         },
         Key::Allocation(item) => match item {
-            Item::Address(uid, _) if cache.allocations.get(item).is_none() => cache
-                .allocations
-                .network(uid)
-                .cloned()
-                .into_iter()
-                .collect(),
+            Item::Address(uid, _) | Item::Block(uid, _)
+                if cache.allocations.get(item).is_none() =>
+            {
+                let network = cache.allocations.network(uid);
+                network.cloned().into_iter().collect()
+            }
             Item::Subnet(_) => match cache.allocations.get(item).map(|given| &given.owner) {
                 Some(Owner::Network { name, .. }) => vec![name.clone()],
                 Some(Owner::Node { .. } | Owner::Service { .. } | Owner::Task { .. }) | None => {
                     Vec::new()
                 }
             },
-            Item::Address(..) | Item::Node(_) | Item::Vni(_) | Item::Port(_) => Vec::new(),
+            Item::Address(..) | Item::Block(..) | Item::Node(_) | Item::Vni(_) | Item::Port(_) => {
+                Vec::new()
+            }
         },
+        // Its engine may have blocks of networks that the store lost.
+        Key::Status(object, controller)
+            if object.kind == Kind::Node && controller == view::TASK =>
+        {
+            match of_other_lives(object, cache) {
+                true => attachable(cache).cloned().collect(),
+                false => Vec::new(),
+            }
+        }
         Key::User(_)
         | Key::Status(..)
         | Key::Scale(_)
@@ -356,6 +374,34 @@ fn addressed(key: &Key, cache: &Cache) -> Vec<Scoped> {
         | Key::Manager(_)
         | Key::Shard(_) => Vec::new(),
     }
+}
+
+/// The networks that containers of others may join.
+fn attachable(cache: &Cache) -> impl Iterator<Item = &Scoped> {
+    let networks = cache.networks.iter();
+    let networks = networks.filter(|(_, record)| record.spec.attachable);
+    networks.map(|(name, _)| name)
+}
+
+/// Whether a node's engine has networks from other lives of the store.
+fn of_other_lives(node: &ObjectKey, cache: &Cache) -> bool {
+    let status = cache.status(node, view::TASK);
+    let found = status.and_then(|status| status.found.as_ref());
+    found.is_some_and(|found| !found.networks.is_empty())
+}
+
+/// The attachable networks of which a node's coming, going or report changes what is said: it may have a block, or hold the last
+/// container of others.
+fn attached(key: &Key, cache: &Cache) -> Vec<Work> {
+    let is_of_node = match key {
+        Key::Accepted(object) => object.kind == Kind::Node,
+        Key::Status(object, controller) => object.kind == Kind::Node && controller == view::TASK,
+        _ => false,
+    };
+    let networks = attachable(cache).filter(|_| is_of_node);
+    networks
+        .map(|name| Work::Object(ObjectKey::network(name)))
+        .collect()
 }
 
 /// The networks that a service names, and those in which it has an address; of one that is gone all of its namespace.

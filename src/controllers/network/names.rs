@@ -98,7 +98,9 @@ impl Networks<'_> {
                 let is_inside = self.networks[vni].subnet.holds(*address);
                 is_inside.then_some((*vni, *address))
             }
-            Item::Node(_) | Item::Vni(_) | Item::Subnet(_) | Item::Port(_) => None,
+            Item::Node(_) | Item::Vni(_) | Item::Subnet(_) | Item::Port(_) | Item::Block(..) => {
+                None
+            }
         });
         addresses.collect()
     }

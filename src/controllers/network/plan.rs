@@ -7,11 +7,13 @@ use super::status;
 use crate::api::accepted::{Accepted, AcceptedNetwork};
 use crate::api::key::Key;
 use crate::api::name::ObjectKey;
+use crate::api::network::NetworkSpec;
+use crate::api::service::Annotated;
 use crate::api::status::Status;
 use crate::api::uid::Ids;
 use crate::api::unit::Revision;
 use crate::planted::{Bug, planted};
-use crate::runtime::accept::{Context, Record, Written, decide};
+use crate::runtime::accept::{Context, Record, Refused, Written, decide};
 use crate::runtime::cache::Stored;
 use crate::runtime::plan::{Plan, Step};
 use std::sync::Arc;
@@ -35,10 +37,11 @@ pub(super) fn network(mut snapshot: Network<'_>, ids: &mut Ids) -> Plan {
         parsed: parse(snapshot.key, &stored.value),
     });
     let written = snapshot.written.take().or(implied);
+    let is_used = !snapshot.users.is_empty() || !snapshot.strangers.is_empty();
     let held = snapshot.accepted.filter(|record| {
         // What nobody had written, and somebody writes now, stays the same one too.
         let was_implied = record.value.create_revision == Revision(0) && written.is_some();
-        record.deleted_at.is_none() && (!snapshot.users.is_empty() || was_implied)
+        record.deleted_at.is_none() && (is_used || was_implied)
     });
     if let (Some(record), None) = (held, &written) {
         return hold(&snapshot, record);
@@ -69,7 +72,7 @@ pub(super) fn network(mut snapshot: Network<'_>, ids: &mut Ids) -> Plan {
     }
     let written = written.map(|written| Written {
         stored: of_none.as_ref().unwrap_or(written.stored),
-        parsed: written.parsed,
+        parsed: unchanging(written.parsed, snapshot.accepted),
     });
     let before = snapshot.status.map_or(&[][..], |status| &status.conditions);
     let context = Context {
@@ -113,12 +116,7 @@ pub(super) fn network(mut snapshot: Network<'_>, ids: &mut Ids) -> Plan {
         Some(Standing::Has(..)) if snapshot.is_refused() => plan.look_again(REFUSED),
         Some(Standing::Has(..) | Standing::Fixed(_)) | None => {}
     }
-    let told = status::network(
-        &acceptance,
-        &context,
-        standing.as_ref(),
-        snapshot.refusing.as_ref(),
-    );
+    let told = status::network(&acceptance, &context, standing.as_ref(), &snapshot);
     let step = match told {
         Some(next) => report(step, snapshot.key, snapshot.status, &next),
         None => forget(step, snapshot.key, snapshot.status),
@@ -127,7 +125,26 @@ pub(super) fn network(mut snapshot: Network<'_>, ids: &mut Ids) -> Plan {
     plan
 }
 
-/// A network that was deleted stays in force until no task is in it: engines do not let one go either, and tasks would be
+/// Engines never change from which addresses they serve others, and keep a network while anybody is in it: on some nodes an
+/// attachable network would be one and on others not, for as long as any task runs. So it is one from its beginning or never.
+fn unchanging(
+    parsed: Result<(Annotated, NetworkSpec), Refused>,
+    accepted: Option<&Stored<AcceptedNetwork>>,
+) -> Result<(Annotated, NetworkSpec), Refused> {
+    let before = accepted.map(|record| record.spec.attachable);
+    match parsed {
+        Ok((_, spec)) if before.is_some_and(|before| before != spec.attachable) => Err(Refused {
+            reason: "AttachableFixed",
+            message: format!(
+                "attachable is {}, and {} is asked for by now: it does not change; delete the network and make it anew",
+                !spec.attachable, spec.attachable
+            ),
+        }),
+        parsed => parsed,
+    }
+}
+
+/// A network that was deleted stays in force until nobody is in it: engines do not let one go either, and tasks would be
 /// left without ways.
 fn hold(snapshot: &Network<'_>, record: &AcceptedNetwork) -> Plan {
     let mut plan = Plan::default();
@@ -138,7 +155,7 @@ fn hold(snapshot: &Network<'_>, record: &AcceptedNetwork) -> Plan {
         before,
     };
     let standing = (snapshot.standing)(record);
-    let next = status::held(record, &snapshot.users, &context, &standing);
+    let next = status::held(record, snapshot, &context, &standing);
     let step = report(Step::default(), snapshot.key, snapshot.status, &next);
     plan.push(step);
     plan

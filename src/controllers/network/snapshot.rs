@@ -3,7 +3,7 @@
 use super::Settings;
 use super::ipam::{self, Standing};
 use super::status::CONTROLLER;
-use super::{ports, reach};
+use super::{blocks, ports, reach};
 use crate::api::accepted::{AcceptedNetwork, AcceptedService};
 use crate::api::allocation::Owner;
 use crate::api::manifest::{Spec, parse_value};
@@ -39,6 +39,11 @@ pub(super) struct Network<'a> {
     pub(super) refusing: Option<Refusing>,
     /// The services whose tasks are in it.
     pub(super) users: BTreeSet<&'a Scoped>,
+    /// Containers of others that are in it, with their nodes.
+    pub(super) strangers: BTreeSet<String>,
+    /// Nodes whose engines have no addresses to give in it, and whether some are left; none: it is not attachable, or not
+    /// realised.
+    pub(super) blocks: Option<(BTreeSet<NodeName>, bool)>,
     pub(super) incarnation: Incarnation,
     pub(super) now: Now,
 }
@@ -98,6 +103,10 @@ pub(super) fn network<'a>(
             .addresses
             .then(|| refusing(cache, &key.scoped(), accepted)),
         users: users(cache, key),
+        strangers: strangers(cache, &key.scoped(), accepted),
+        blocks: accepted
+            .filter(|_| settings.addresses)
+            .and_then(|record| blocks(cache, &key.scoped(), record)),
         incarnation,
         now,
     })
@@ -117,6 +126,41 @@ fn refusing(cache: &Cache, name: &Scoped, record: Option<&Stored<AcceptedNetwork
     nodes.collect()
 }
 
+/// The containers of others that are in a network.
+fn strangers(
+    cache: &Cache,
+    name: &Scoped,
+    record: Option<&Stored<AcceptedNetwork>>,
+) -> BTreeSet<String> {
+    let record = record.filter(|record| record.spec.attachable);
+    let owner = record.map(|record| ipam::owner(name, &record.uid));
+    let Some(vni) = owner.and_then(|owner| cache.allocations.numbers_of(&owner).0) else {
+        return BTreeSet::new();
+    };
+    let nodes = view::nodes(cache).into_iter();
+    let found = nodes.filter_map(|node| Some((node.name, node.found?)));
+    found
+        .flat_map(|(node, found)| {
+            let here = found.strangers.iter();
+            let here = here.filter(move |stranger| stranger.network == vni);
+            here.map(move |stranger| format!("container {} on {node}", stranger.name))
+        })
+        .collect()
+}
+
+/// The nodes without a block of an attachable network that has a subnet, and whether one is left.
+fn blocks(
+    cache: &Cache,
+    name: &Scoped,
+    record: &AcceptedNetwork,
+) -> Option<(BTreeSet<NodeName>, bool)> {
+    let (_, subnet) = cache
+        .allocations
+        .numbers_of(&ipam::owner(name, &record.uid));
+    let subnet = subnet.filter(|_| record.spec.attachable)?;
+    Some(blocks::without(cache, record, subnet))
+}
+
 /// Whether services of its namespace leave networks out, and it is the one that they mean.
 fn is_needed(cache: &Cache, key: &ObjectKey) -> bool {
     let mut services = joins::services(cache, &key.namespace);
@@ -124,12 +168,16 @@ fn is_needed(cache: &Cache, key: &ObjectKey) -> bool {
         && services.any(|(_, service)| service.deleted_at.is_none() && joins::leaves_out(service))
 }
 
-/// What nobody wrote: an empty value, as old as what was made of it.
+/// What nobody wrote: an empty value, as old as what was made of it. What never changes of a network stays as somebody wrote it.
 fn implied(accepted: Option<&Stored<AcceptedNetwork>>) -> Stored<Vec<u8>> {
+    let value: &[u8] = match accepted.is_some_and(|record| record.spec.attachable) {
+        true => b"{attachable: true}",
+        false => b"{}",
+    };
     let made = accepted.map(|record| (record.value.create_revision, record.value.mod_revision));
     let (create_revision, mod_revision) = made.unwrap_or((Revision(0), Revision(0)));
     Stored {
-        value: Arc::new(b"{}".to_vec()),
+        value: Arc::new(value.to_vec()),
         create_revision,
         mod_revision,
         lease: LeaseId(0),

@@ -1,9 +1,10 @@
 //! What the data plane of each node should be, computed from the cache alone. Pure.
 //!
 //! [`Overlays`] is computed once for a view of the store and is the same for all nodes; [`Overlays::state`] cuts a node's
-//! part out of it. A node has the networks of the tasks that are bound to it, and those behind published ports, which every
-//! node answers on; of a network it knows all tasks, also those that are not made yet: ways are there before anybody is sent
-//! on them.
+//! part out of it. A node has the networks of the tasks that are bound to it, those behind published ports, which every
+//! node answers on, and attachable ones, as anybody may join them anywhere; of a network it knows all tasks, also those that
+//! are not made yet: ways are there before anybody is sent on them. Containers of others in attachable networks are
+//! reached and named as tasks are.
 //!
 //! A task's frames stay on bridges once its container was seen with the hardware address that they are sent to; until then,
 //! and where it has another, they pass the routers.
@@ -19,11 +20,10 @@
 //!
 //! A network that says no MTU has the largest that all nodes' underlays carry: the same on every node, and another one once
 //! agents say so. Engines keep what they were told when they made their network; tasks that are there keep theirs.
-//!
-//! Deliberately absent: containers that are no tasks.
 
 use super::ipam;
 use super::names::{Askers, Networks};
+use super::strangers::Strangers;
 use crate::api::accepted::AcceptedService;
 use crate::api::allocation::{Item, NodeIndex, Owner, Vni};
 use crate::api::name::{NodeName, Scoped};
@@ -83,6 +83,7 @@ impl Overlays {
                 overlays.add_service(cache, name, service);
             }
         }
+        overlays.add_strangers(cache);
         overlays
     }
 
@@ -222,7 +223,11 @@ impl Overlays {
             };
             let index = cache.allocations.of(&owner).find_map(|item| match item {
                 Item::Node(index) => Some(*index),
-                Item::Vni(_) | Item::Subnet(_) | Item::Port(_) | Item::Address(..) => None,
+                Item::Vni(_)
+                | Item::Subnet(_)
+                | Item::Port(_)
+                | Item::Address(..)
+                | Item::Block(..) => None,
             });
             // Routers are told apart by their nodes' addresses: of twins only the first is one.
             if let (Some(index), Some(IpAddr::V4(address))) = (index, node.address())
@@ -244,8 +249,9 @@ impl Overlays {
         };
         let (first, last) = subnet.hosts();
         let given = cache.allocations.addresses(&record.uid);
-        let tasks: BTreeMap<Ipv4Addr, NodeIndex> = given
-            .filter(|(address, _)| (first..=last).contains(&u32::from(*address)))
+        let is_inside = |address: Ipv4Addr| (first..=last).contains(&u32::from(address));
+        let mut tasks: BTreeMap<Ipv4Addr, NodeIndex> = given
+            .filter(|(address, _)| is_inside(*address))
             .filter_map(|(address, given)| match &given.owner {
                 Owner::Task { task, .. } => {
                     let (facets, _, task) = joins::task(cache, task)?;
@@ -256,6 +262,19 @@ impl Overlays {
                 Owner::Node { .. } | Owner::Network { .. } | Owner::Service { .. } => None,
             })
             .collect();
+        let mut bridged = bridged(cache, &record.uid, &tasks);
+        for (node, stranger) in joins::strangers(cache, name) {
+            let index = self.indexes.get(&node);
+            if let Some(index) = index.filter(|_| is_inside(stranger.address)) {
+                tasks.insert(stranger.address, *index);
+                bridged.extend(Some(stranger.address).filter(|_| stranger.bridged));
+            }
+        }
+        let blocks = cache.allocations.blocks(&record.uid);
+        let joinable = blocks.filter_map(|(_, given)| match &given.owner {
+            Owner::Node { name, .. } => self.indexes.get(name).copied(),
+            Owner::Network { .. } | Owner::Service { .. } | Owner::Task { .. } => None,
+        });
         let network = Network {
             subnet,
             gateway: subnet.gateway(),
@@ -264,8 +283,8 @@ impl Overlays {
                 mtu => mtu,
             },
             internal: record.spec.internal,
-            nodes: tasks.values().copied().collect(),
-            bridged: bridged(cache, &record.uid, &tasks),
+            nodes: tasks.values().copied().chain(joinable).collect(),
+            bridged,
             tasks,
         };
         let namespace = name.namespace.to_string();
@@ -314,6 +333,26 @@ impl Overlays {
         if let Some(key) = health.filter(|_| !ports.is_empty()) {
             let service = format!("{}/{}", name.namespace, name.name);
             self.health.insert(key.port, HealthPort { service, ports });
+        }
+    }
+
+    /// What containers of others are called.
+    fn add_strangers(&mut self, cache: &Cache) {
+        let mut strangers = Strangers::default();
+        for (name, record) in &cache.networks {
+            let vni = self.vnis.get(&record.uid);
+            if let Some((vni, network)) = vni.and_then(|vni| self.networks.get_key_value(vni)) {
+                strangers.add(cache, name, *vni, network);
+            }
+        }
+        for (node, askers) in strangers.askers() {
+            self.askers.entry(node.clone()).or_default().extend(askers);
+        }
+        for (key, names) in strangers.names {
+            if !self.names.services.contains_key(&key) {
+                self.spans.insert(key.clone(), names.spoken_of().collect());
+                self.names.services.insert(key, names.into());
+            }
         }
     }
 

@@ -2,9 +2,9 @@
 
 use super::ipam::Standing;
 use super::ports;
-use super::snapshot::{Refusing, Service};
+use super::snapshot::{Network, Refusing, Service};
 use crate::api::accepted::{AcceptedNetwork, AcceptedService};
-use crate::api::name::Scoped;
+use crate::api::name::NodeName;
 use crate::api::network::NetworkSpec;
 use crate::api::port_range::compact;
 use crate::api::service::{
@@ -32,6 +32,8 @@ const PROVIDED: &str = "Provided";
 const REFUSED: &str = "NodesRefuse";
 /// Condition of a network: it exists on the nodes that need it.
 const AVAILABLE: &str = "Available";
+/// Condition of an attachable network: containers that are no tasks can join it on every node.
+const ATTACHABLE: &str = "Attachable";
 /// Condition of a network, while it is False: it has all that it asks for.
 const COMPLETE: &str = "Complete";
 /// Condition of a service: the overlay networks that it asks for are provided.
@@ -54,12 +56,12 @@ pub(super) fn network(
     acceptance: &Acceptance<NetworkSpec>,
     context: &Context<'_>,
     standing: Option<&Standing>,
-    refusing: Option<&Refusing>,
+    snapshot: &Network<'_>,
 ) -> Option<Status> {
     let accepted = acceptance.condition.clone()?;
     let record = acceptance.record.get();
     let available = record.map(|_| {
-        let (truth, reason, message) = available(standing, refusing);
+        let (truth, reason, message) = available(standing, snapshot.refusing.as_ref());
         Condition::new(
             context.before,
             context.now,
@@ -70,15 +72,28 @@ pub(super) fn network(
         )
     });
     let left = standing.and_then(|standing| addresses_left(standing, context));
+    let blocks = snapshot.blocks.as_ref();
+    let attachable = blocks.map(|(without, is_left)| {
+        let (truth, reason, message) = attachable(without, *is_left);
+        let before = context.before;
+        Condition::new(before, context.now, ATTACHABLE, truth, reason, message)
+    });
     let allocated = standing.map(|standing| allocated(standing, context));
     let lacking = record.and_then(|record| without(&record.spec, context));
     Some(Status {
         uid: record.map(|record| record.uid.clone()),
         observed_generation: record.map(|record| record.generation),
-        conditions: [Some(accepted), allocated, left, available, lacking]
-            .into_iter()
-            .flatten()
-            .collect(),
+        conditions: [
+            Some(accepted),
+            allocated,
+            left,
+            available,
+            attachable,
+            lacking,
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
         ..Status::default()
     })
 }
@@ -86,10 +101,6 @@ pub(super) fn network(
 /// What a network asks for and goes without; nothing where that is nothing.
 fn without(spec: &NetworkSpec, context: &Context<'_>) -> Option<Condition> {
     let asked = [
-        (
-            spec.attachable,
-            "attachable (containers that are no tasks cannot join it)",
-        ),
         (
             spec.encrypted,
             "encrypted (packets between nodes can be read on their way)",
@@ -113,6 +124,34 @@ fn without(spec: &NetworkSpec, context: &Context<'_>) -> Option<Condition> {
             message,
         )
     })
+}
+
+/// Whether containers of others can join an attachable network on every node.
+fn attachable(without: &BTreeSet<NodeName>, is_left: bool) -> (Truth, &'static str, String) {
+    if without.is_empty() {
+        let message = "containers that are no tasks join it on every node: docker run --network";
+        return (Truth::True, PROVIDED, message.into());
+    }
+    if is_left {
+        let message = "nodes are about to be given addresses for containers that are no tasks";
+        return (Truth::Unknown, PENDING, message.into());
+    }
+    let nodes = some_of(without.iter().map(ToString::to_string), ", ");
+    let message = format!(
+        "no addresses are left to give to these nodes for containers that are no tasks, which cannot join there: {nodes}; \
+        make the network anew with a larger subnet"
+    );
+    (Truth::False, "BlocksExhausted", message)
+}
+
+/// The first of many nodes, and how many more there are.
+fn some_of(nodes: impl ExactSizeIterator<Item = String>, between: &str) -> String {
+    let more = match nodes.len().saturating_sub(NODES_NAMED) {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    let shown: Vec<String> = nodes.take(NODES_NAMED).collect();
+    format!("{}{more}", shown.join(between))
 }
 
 /// Whether nodes can have a network. `refusing`: those that cannot; none where networks are not realised.
@@ -147,29 +186,31 @@ fn available(
 
 /// Which nodes cannot have a network, and why; of many the first.
 fn refused(refusing: &Refusing) -> String {
-    let shown = refusing.iter().take(NODES_NAMED);
-    let shown: Vec<String> = shown.map(|(node, why)| format!("{node}: {why}")).collect();
-    let more = match refusing.len().saturating_sub(NODES_NAMED) {
-        0 => String::new(),
-        more => format!(", and {more} more"),
-    };
+    let nodes = refusing.iter().map(|(node, why)| format!("{node}: {why}"));
     format!(
-        "tasks on these nodes wait, and others do not reach them there: {}{more}",
-        shown.join("; ")
+        "tasks on these nodes wait, and others do not reach them there: {}",
+        some_of(nodes, "; ")
     )
 }
 
 /// The status of a network that was deleted and is in use.
 pub(super) fn held(
     record: &AcceptedNetwork,
-    users: &BTreeSet<&Scoped>,
+    snapshot: &Network<'_>,
     context: &Context<'_>,
     standing: &Standing,
 ) -> Status {
-    let users: Vec<String> = users.iter().map(ToString::to_string).collect();
+    let users: Vec<String> = snapshot.users.iter().map(ToString::to_string).collect();
+    let mut inside = Vec::new();
+    if !users.is_empty() {
+        inside.push(format!("tasks of {}", users.join(", ")));
+    }
+    if !snapshot.strangers.is_empty() {
+        inside.push(some_of(snapshot.strangers.iter().cloned(), ", "));
+    }
     let message = format!(
-        "deleted; it goes once no task is in it: tasks of {} are",
-        users.join(", ")
+        "deleted; it goes once nobody is in it, as are {}",
+        inside.join("; ")
     );
     let said = Condition::new(
         context.before,

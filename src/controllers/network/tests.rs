@@ -93,13 +93,13 @@ fn what_a_network_goes_without_is_told() {
     let mut world = world();
     world.raw(
         "networks/shop/front",
-        b"{attachable: true, encrypted: true}".to_vec(),
+        b"{ipv6: true, encrypted: true}".to_vec(),
     );
     world.settle(&network());
     let status = world.cache.status(&front(), "network").unwrap();
     let said = status.condition("Complete").unwrap();
     assert_eq!((said.status, &*said.reason), (Truth::False, "NotProvided"));
-    assert!(said.message.contains("attachable") && said.message.contains("encrypted"));
+    assert!(said.message.contains("ipv6") && said.message.contains("encrypted"));
     world.raw("networks/shop/front", b"{}".to_vec());
     world.settle(&network());
     let status = world.cache.status(&front(), "network").unwrap();

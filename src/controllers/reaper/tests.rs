@@ -371,8 +371,7 @@ fn find(world: &mut World, unclaimed: Vec<Unclaimed>) {
             is_ahead: false,
             total: unclaimed.len() as u32,
             unclaimed,
-            networks: Vec::new(),
-            refused: Default::default(),
+            ..Found::default()
         }),
         ..Status::default()
     };

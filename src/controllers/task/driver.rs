@@ -145,6 +145,7 @@ impl Driver {
             pulls: Pulls::default(),
             plane: Mutex::default(),
             plane_doubts: Notify::new(),
+            stranger_doubts: Notify::new(),
             processor: identity.arch,
             driver: self,
         };
@@ -203,6 +204,8 @@ pub(super) struct Connection {
     pub(super) plane: Mutex<Plane>,
     /// The engine's networks may be other ones than are known.
     pub(super) plane_doubts: Notify,
+    /// Containers of others may have joined or left its attachable networks.
+    pub(super) stranger_doubts: Notify,
     /// The engine's processor.
     pub(super) processor: String,
 }
@@ -227,6 +230,7 @@ impl Connection {
         parts.spawn(part(self.clone().resync()));
         if let Some(feed) = &self.driver.feed {
             parts.spawn(part(self.clone().tend_plane(feed.clone())));
+            parts.spawn(part(self.clone().follow_strangers()));
         }
         let reading = async {
             while let Some(event) = events.next().await {
@@ -236,6 +240,8 @@ impl Connection {
                         // Each health check is three events of an exec; the verdict is one of its own.
                         if is_labelled && !event.action.starts_with("exec_") {
                             self.hear(event);
+                        } else if !is_labelled {
+                            self.hear_of_others(&event);
                         }
                     }
                     Err(error) => return Ended::from(error),
@@ -297,6 +303,7 @@ impl Connection {
         if self.driver.feed.is_some() {
             // What was given out may be known from them alone: they are a part of what is looked at first.
             self.look_at_networks().await?;
+            self.look_at_strangers().await?;
         }
         if let Some(cluster) = self.cluster() {
             self.view().look_for_rewind(&cluster, self.driver.term);
@@ -399,6 +406,7 @@ impl Connection {
         let numbers = self.numbers();
         let networks = self.plane().of_other_lives(cluster.incarnation);
         let refused = self.plane().refused().clone();
+        let strangers = self.plane().strangers().to_vec();
         let step = driver.context.cache.read(|cache| {
             let found = self.view().found(cache, &cluster, &driver.node, now);
             let before = cache.status(&object, TASK);
@@ -408,6 +416,7 @@ impl Connection {
                 uid: Some(driver.uid.clone()),
                 found: Some(Found {
                     networks,
+                    strangers,
                     refused,
                     ..found
                 }),
@@ -486,7 +495,7 @@ fn tasks_on(cache: &Cache, node: &NodeName) -> BTreeSet<TaskId> {
 }
 
 /// A call with the deadline of calls that do not wait by nature.
-async fn within<T>(
+pub(super) async fn within<T>(
     engine: &dyn Engine,
     call: &'static str,
     work: impl Future<Output = Result<T, Error>>,

@@ -138,7 +138,12 @@ fn endpoint(
     let mut given = cache.allocations.of(&joins::task_owner(service, &task.id));
     let address = given.find_map(|item| match item {
         Item::Address(network, address) if *network == record.uid => Some(*address),
-        Item::Address(..) | Item::Node(_) | Item::Vni(_) | Item::Subnet(_) | Item::Port(_) => None,
+        Item::Address(..)
+        | Item::Node(_)
+        | Item::Vni(_)
+        | Item::Subnet(_)
+        | Item::Port(_)
+        | Item::Block(..) => None,
     });
     let address = address.ok_or_else(|| format!("it has no address in network {name} yet"))?;
     plane.lacks(vni, &name, address)?;

@@ -220,6 +220,7 @@ impl EngineView {
             unclaimed,
             total,
             networks: Vec::new(),
+            strangers: Vec::new(),
             refused: BTreeMap::new(),
         }
     }

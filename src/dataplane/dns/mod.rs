@@ -15,7 +15,8 @@
 //!
 //! `web` and `web.<namespace>` lead to the virtual address of a service, or with `endpointMode: dnsrr` to its tasks;
 //! `tasks.web` to all of them, `<slot>.web` (`1.web`, of a global service `<node>.web`) and the container's name to one; aliases as
-//! the service does. All with the namespace behind them, too. Addresses lead back to names (PTR), and
+//! the service does; a container of others in an attachable network by its name, as long as nothing of ours is called so, and
+//! its short id. All with the namespace behind them, too. Addresses lead back to names (PTR), and
 //! `_<port's name>._<protocol>.web` to ports (SRV).
 //!
 //! # Invariants
@@ -33,7 +34,7 @@
 //!
 //! What the agent needs for it: NET_BIND_SERVICE, as ports below 1024 are the host's, and the host's `/etc/resolv.conf`.
 //!
-//! Deliberately absent: a cache, IPv6, names of containers that are no tasks, and answers to the node's own programs.
+//! Deliberately absent: a cache, IPv6, and answers to the node's own programs.
 
 pub mod answer;
 pub mod book;

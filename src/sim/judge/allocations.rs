@@ -1,4 +1,4 @@
-//! Rules of what is given out once: numbers of nodes and overlays, subnets, published ports, addresses. Pure.
+//! Rules of what is given out once: numbers of nodes and overlays, subnets, published ports, addresses and blocks. Pure.
 
 use super::Bench;
 use super::store::Record;
@@ -26,7 +26,16 @@ impl Bench {
         let subnet = match item {
             Item::Subnet(subnet) => subnet,
             Item::Port(key) => return self.check_port(key, given),
-            Item::Node(_) | Item::Vni(_) | Item::Address(..) => return,
+            Item::Address(network, address) => {
+                let (first, last) = (u32::from(*address), u32::from(*address));
+                return self.check_part(network, (first, last), item, given);
+            }
+            Item::Block(network, block) => {
+                let first = u32::from(block.address);
+                let last = first | u32::MAX.checked_shr(block.length.into()).unwrap_or(0);
+                return self.check_part(network, (first, last), item, given);
+            }
+            Item::Node(_) | Item::Vni(_) => return,
         };
         let first = |subnet: &Cidr| u32::from(subnet.address);
         let last =
@@ -41,7 +50,8 @@ impl Bench {
                 | Item::Node(_)
                 | Item::Vni(_)
                 | Item::Port(_)
-                | Item::Address(..) => None,
+                | Item::Address(..)
+                | Item::Block(..) => None,
             });
         let mut clashes =
             others.filter(|other| first(other) <= last(subnet) && first(subnet) <= last(other));
@@ -51,6 +61,55 @@ impl Bench {
                 let other = clash.map(|other| other.to_string()).unwrap_or_default();
                 format!("{subnet} of {} and {other}", given.owner)
             });
+    }
+
+    /// Addresses and blocks of a network lie within it, and share none of it: neither the gateway's, nor that for all.
+    fn check_part(
+        &mut self,
+        network: &Uid,
+        (first, last): (u32, u32),
+        item: &Item,
+        given: &Allocation,
+    ) {
+        let end = |block: &Cidr| {
+            let first = u32::from(block.address);
+            (
+                first,
+                first | u32::MAX.checked_shr(block.length.into()).unwrap_or(0),
+            )
+        };
+        let mut clash = None;
+        for (other, owner) in self
+            .store
+            .allocations
+            .iter()
+            .filter(|(other, _)| *other != item)
+        {
+            let part = match (other, &owner.owner) {
+                (Item::Address(uid, address), _) if uid == network => {
+                    Some((u32::from(*address), u32::from(*address)))
+                }
+                (Item::Block(uid, block), _) if uid == network => Some(end(block)),
+                (Item::Subnet(subnet), Owner::Network { uid, .. }) if uid == network => {
+                    let (begin, end) = end(subnet);
+                    let is_inside = begin + 1 < first && last < end;
+                    clash = clash.or((!is_inside).then(|| other.to_string()));
+                    None
+                }
+                _ => None,
+            };
+            if part.is_some_and(|(start, end)| start <= last && first <= end) {
+                clash = Some(other.to_string());
+            }
+        }
+        self.log.check(
+            "addresses and blocks of a network share none (S1)",
+            clash.is_none(),
+            || {
+                let other = clash.unwrap_or_default();
+                format!("{item} of {} and {other}", given.owner)
+            },
+        );
     }
 
     /// What one has of a port on one address, nobody has on all of them.
@@ -139,7 +198,13 @@ impl Bench {
     /// An allocation whose owner is not in force.
     pub(super) fn allocation_of_nobody(&self) -> Option<String> {
         let mut given = self.store.allocations.iter();
-        let nobodys = given.find(|(_, given)| !given.released && !self.is_in_force(&given.owner));
+        let nobodys = given.find(|(item, given)| {
+            let is_there = match item {
+                Item::Block(network, _) => self.attachable().any(|uid| uid == network),
+                _ => true,
+            };
+            !given.released && !(is_there && self.is_in_force(&given.owner))
+        });
         nobodys.map(|(item, given)| format!("{}: {item}", given.owner))
     }
 
@@ -153,6 +218,50 @@ impl Bench {
         }
     }
 
+    /// The attachable networks in force.
+    fn attachable(&self) -> impl Iterator<Item = &Uid> {
+        let records = self.store.accepted.iter();
+        let attachable = records.filter(|(object, record)| {
+            object.kind == Kind::Network && record.spec["attachable"] == true
+        });
+        attachable.map(|(_, record)| &record.uid)
+    }
+
+    /// A node in force that has not exactly one block of an attachable network, where addresses are given out. (For some none
+    /// may be left, and the network says so.)
+    pub(super) fn without_block(&self) -> Option<String> {
+        let networks = self.store.accepted.iter().filter(|(object, record)| {
+            object.kind == Kind::Network && record.spec["attachable"] == true
+        });
+        for (object, record) in networks {
+            let report = (object.clone(), "network".into());
+            let report = self.store.reports.get(&report);
+            let Some(said) = report.and_then(|report| report.condition("Attachable")) else {
+                continue;
+            };
+            let mut nodes =
+                self.store.accepted.iter().filter(|(node, record)| {
+                    node.kind == Kind::Node && record.deleted_at.is_none()
+                });
+            let odd = nodes.find(|(_, node)| {
+                let given = self.store.allocations.iter();
+                let blocks = given.filter(|(item, given)| {
+                    let is_of_it =
+                        matches!(item, Item::Block(network, _) if *network == record.uid);
+                    let is_its =
+                        matches!(&given.owner, Owner::Node { uid, .. } if *uid == node.uid);
+                    is_of_it && is_its
+                });
+                let count = blocks.count();
+                count > 1 || (count == 0 && said.reason != "BlocksExhausted")
+            });
+            if let Some((node, _)) = odd {
+                return Some(format!("{node} has not one block of {object}"));
+            }
+        }
+        None
+    }
+
     /// A node or network in force that has not exactly one number. (A network may rightly be refused one, and says so.)
     pub(super) fn without_number(&self) -> Option<String> {
         let mut records = self.store.accepted.iter();
@@ -164,7 +273,8 @@ impl Bench {
             };
             let count = given
                 .filter(|(item, given)| {
-                    !given.released && of_it(&given.owner) && !matches!(item, Item::Subnet(_))
+                    let is_number = !matches!(item, Item::Subnet(_) | Item::Block(..));
+                    !given.released && of_it(&given.owner) && is_number
                 })
                 .count();
             let is_refused = || self.is_full(object);

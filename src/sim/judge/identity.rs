@@ -6,7 +6,7 @@ use crate::api::allocation::Item;
 use crate::api::cluster::Cluster;
 use crate::api::key::Key;
 use crate::api::name::{Kind, ObjectKey};
-use crate::api::status::NodeState;
+use crate::api::status::{Found, NodeState};
 use crate::api::uid::Uid;
 use crate::api::unit::Incarnation;
 use std::collections::{BTreeMap, BTreeSet};
@@ -182,8 +182,20 @@ impl Bench {
         if old.uid != new.uid {
             return;
         }
-        // A network that was deleted while tasks had addresses in it is the same one when it is put once more.
-        let in_use = |item: &Item| matches!(item, Item::Address(uid, _) if *uid == new.uid);
+        // A network that was deleted while tasks had addresses in it, or containers of others were, is the same one when it is
+        // put once more.
+        let in_use = |item: &Item| match item {
+            Item::Address(uid, _) => *uid == new.uid,
+            Item::Block(uid, block) => {
+                let mut reports = self.store.reports.values();
+                let holds = |found: &Found| {
+                    let mut strangers = found.strangers.iter();
+                    strangers.any(|stranger| block.holds(stranger.address))
+                };
+                *uid == new.uid && reports.any(|report| report.found.as_ref().is_some_and(holds))
+            }
+            Item::Node(_) | Item::Vni(_) | Item::Subnet(_) | Item::Port(_) => false,
+        };
         let is_in_use = object.kind == Kind::Network && self.store.allocations.keys().any(in_use);
         let (old, log) = (old.clone(), &mut self.log);
         let is_same_life = old.incarnation == new.incarnation;

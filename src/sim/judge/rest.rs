@@ -77,6 +77,10 @@ impl Bench {
                 self.without_address(),
             ),
             (
+                "nodes have a block of each attachable network (S1)",
+                self.without_block(),
+            ),
+            (
                 "services have the ports that they publish, and no other (S1)",
                 self.without_port(),
             ),

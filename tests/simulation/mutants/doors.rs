@@ -8,7 +8,7 @@ use skep::api::uid::ContainerId;
 use skep::api::unit::{LeaseId, Revision};
 use skep::app::manager::Doors;
 use skep::engine::{
-    Connector, Container, Engine, EventStream, ExecIo, ExecRequest, Identity, LogOptions,
+    Attached, Connector, Container, Engine, EventStream, ExecIo, ExecRequest, Identity, LogOptions,
     LogStream, Network, PullProgress,
 };
 use skep::sim::world::Hook;
@@ -177,6 +177,10 @@ impl Engine for Buggy {
 
     async fn networks(&self, label: &str) -> Result<Vec<Network>, EngineError> {
         self.engine.networks(label).await
+    }
+
+    async fn attached(&self, networks: &[&str]) -> Result<Vec<Attached>, EngineError> {
+        self.engine.attached(networks).await
     }
 
     async fn create_network(&self, body: &serde_json::Value) -> Result<String, EngineError> {

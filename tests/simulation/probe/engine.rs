@@ -6,8 +6,8 @@ use futures::{StreamExt, stream};
 use skep::api::node::EngineSpec;
 use skep::api::uid::ContainerId;
 use skep::engine::{
-    Connector, Container, Engine, EngineEvent, Error, EventStream, ExecIo, ExecRequest, Identity,
-    LogOptions, LogStream, Network, PullProgress,
+    Attached, Connector, Container, Engine, EngineEvent, Error, EventStream, ExecIo, ExecRequest,
+    Identity, LogOptions, LogStream, Network, PullProgress,
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -184,6 +184,11 @@ impl Engine for Probed {
     async fn networks(&self, label: &str) -> Result<Vec<Network>, Error> {
         self.tap.alive().await;
         self.inner.networks(label).await
+    }
+
+    async fn attached(&self, networks: &[&str]) -> Result<Vec<Attached>, Error> {
+        self.tap.alive().await;
+        self.inner.attached(networks).await
     }
 
     async fn create_network(&self, body: &serde_json::Value) -> Result<String, Error> {

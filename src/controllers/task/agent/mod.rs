@@ -19,8 +19,7 @@
 //!   gets nobody any more.
 //! - Nothing is sent while what runs is being adopted (rule S6), nor by who has not seen its own claim (rule S2).
 //!
-//! Deliberately absent: images for other processors than this one's, networks that strangers may join, and taking
-//! agents away where a manager is started without networks (`skep down` does).
+//! Deliberately absent: images for other processors than this one's, and taking agents away where a manager is started without networks (`skep down` does).
 
 pub mod acknowledged;
 pub mod container;
@@ -29,6 +28,7 @@ pub mod plane;
 mod realise;
 mod reported;
 mod session;
+mod strangers;
 
 use super::driver::{Connection, Ended};
 use crate::api::unit::{Incarnation, Revision};

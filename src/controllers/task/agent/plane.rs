@@ -6,7 +6,8 @@
 use super::feed::Numbers;
 use crate::api::allocation::Vni;
 use crate::api::name::Scoped;
-use crate::api::status::{Condition, FoundNetwork, Truth, Underlay};
+use crate::api::status::{Condition, Found, FoundNetwork, Stranger, Truth, Underlay};
+use crate::api::subnet::Cidr;
 use crate::api::time::Timestamp;
 use crate::api::uid::TaskId;
 use crate::api::unit::Incarnation;
@@ -29,6 +30,8 @@ pub struct Made {
     pub name: String,
     /// The subnet that it was made with.
     pub subnet: String,
+    /// The part of it that the engine gives out by itself; none: nothing.
+    pub block: Option<Cidr>,
     /// The store's life in which it was made.
     pub incarnation: Incarnation,
 }
@@ -41,6 +44,8 @@ pub struct Plane {
     refused: BTreeMap<Vni, String>,
     limit: Option<String>,
     made: BTreeMap<Vni, Made>,
+    /// Containers of others in those.
+    strangers: Vec<Stranger>,
     trouble: Option<(&'static str, String)>,
     /// What the agent said of the node last.
     underlay: Option<Underlay>,
@@ -158,9 +163,24 @@ impl Plane {
                 incarnation: made.incarnation,
                 vni: *vni,
                 subnet,
+                block: made.block,
             })
         });
         others.collect()
+    }
+
+    /// Containers of others in the engine's networks, as it listed them last.
+    pub fn strangers(&self) -> &[Stranger] {
+        &self.strangers
+    }
+
+    /// These are the containers of others, as the engine lists them now; says whether that is news.
+    pub fn attached(&mut self, mut strangers: Vec<Stranger>) -> bool {
+        strangers.sort();
+        strangers.truncate(Found::STRANGERS);
+        let is_news = self.strangers != strangers;
+        self.strangers = strangers;
+        is_news
     }
 
     /// The networks that the node cannot have, and why.
@@ -289,16 +309,19 @@ mod tests {
             id: "id".into(),
             name: "front".into(),
             subnet: "10.100.1.0/24".into(),
+            block: Some("10.100.1.128/29".parse().unwrap()),
             incarnation: Incarnation(1),
         };
         plane.set_made(vni, Some(made.clone()));
         assert_eq!(lacks(&plane), Ok(made));
+        let made_block = plane.made()[&vni].block;
         assert_eq!(plane.of_other_lives(Incarnation(1)), []);
         let kept = FoundNetwork {
             name: "front".into(),
             incarnation: Incarnation(1),
             vni,
             subnet: "10.100.1.0/24".parse().unwrap(),
+            block: made_block,
         };
         assert_eq!(plane.of_other_lives(Incarnation(2)), [kept]);
         report.refused.insert(vni, "it overlaps eth0".into());

@@ -6,6 +6,8 @@ use super::plane::{Made, REFUSED};
 use super::session::Session;
 use super::{ANSWER, Trouble};
 use crate::api::allocation::Vni;
+use crate::api::name::Scoped;
+use crate::api::subnet::Cidr;
 use crate::api::task::network_name;
 use crate::api::uid::ContainerId;
 use crate::api::unit::Incarnation;
@@ -15,8 +17,10 @@ use crate::dataplane::agent::Order as AgentOrder;
 use crate::dataplane::kernel::bridge_name;
 use crate::dataplane::state::{Network, State};
 use crate::engine::{Container, Error};
+use crate::runtime::joins;
 use crate::runtime::orders::{Failure, Order, Report};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::timeout;
 use tracing::{info, warn};
@@ -31,6 +35,8 @@ const ATTEMPTS: usize = 6;
 const VNI: &str = "dev.skep.vni";
 /// Label: the overlay's subnet.
 const SUBNET: &str = "dev.skep.subnet";
+/// Label of an attachable overlay: the node's block of the subnet.
+const BLOCK: &str = "dev.skep.block";
 
 impl Connection {
     /// The agent's container, running and of this version; it is made where it is missing.
@@ -172,6 +178,7 @@ impl Connection {
             let vni: u32 = label(VNI)?.parse().ok()?;
             let made = Made {
                 subnet: label(SUBNET).cloned().unwrap_or_default(),
+                block: label(BLOCK).and_then(|text| text.parse().ok()),
                 id: network.id.clone(),
                 name: network.name.clone(),
                 // Whoever made it may have been a version that does not say so.
@@ -186,14 +193,25 @@ impl Connection {
         Ok(())
     }
 
-    /// Removes the engine's networks that a state lacks, before the bridges under them go.
+    /// The node's block of a network.
+    fn block(&self, network: &Scoped) -> Option<Cidr> {
+        let node = joins::node_owner(&self.driver.node, &self.driver.uid);
+        let cache = &self.driver.context.cache;
+        cache.read(|cache| joins::block(cache, network, &node))
+    }
+
+    /// Removes the engine's networks that a state lacks, before the bridges under them go. One that gives out another block
+    /// than the node's is made anew while nobody of ours is in it, or about to be.
     pub(super) async fn retire_networks(&self, state: &State) -> Result<(), Trouble> {
         let numbers = self.numbers();
         let is_wanted = |vni: &Vni, made: &Made| {
-            let name = numbers.get(vni).map(network_name);
-            let subnet = state.networks.get(vni).map(|network| network.subnet);
-            let subnet = subnet.map(|subnet| subnet.to_string());
-            Some(&made.name) == name.as_ref() && Some(&made.subnet) == subnet.as_ref()
+            let (Some(name), Some(network)) = (numbers.get(vni), state.networks.get(vni)) else {
+                return false;
+            };
+            let mut here = network.tasks.values();
+            made.name == network_name(name)
+                && made.subnet == network.subnet.to_string()
+                && (made.block == self.block(name) || here.any(|node| *node == state.node))
         };
         let mut made = self.plane().made().clone();
         made.retain(|vni, made| !is_wanted(vni, made));
@@ -229,9 +247,11 @@ impl Connection {
                 continue;
             };
             self.check_right()?;
+            let block = self.block(name);
             let name = network_name(name);
             let incarnation = self.authority().incarnation;
-            let body = network_body(&name, vni, network, self.served().as_str(), incarnation);
+            let cluster = self.served().as_str();
+            let body = network_body(&name, vni, network, block, cluster, incarnation);
             match self.engine.create_network(&body).await {
                 Ok(id) => {
                     let subnet = network.subnet.to_string();
@@ -239,6 +259,7 @@ impl Connection {
                         id,
                         name,
                         subnet,
+                        block,
                         incarnation,
                     };
                     self.change_plane(|plane| plane.set_made(vni, Some(made)));
@@ -257,14 +278,24 @@ impl Connection {
 }
 
 /// The body of `POST /networks/create`: the bridge is there already, and stays when the network goes. The engine has no
-/// address to give in it, so that nobody joins who was not given one by us.
+/// address to give in it but the node's block, where it has one, so that nobody else joins who was not given one by us. (The
+/// engine's own `Attachable` means swarms, whose end takes such networks away.)
 fn network_body(
     name: &str,
     vni: Vni,
     network: &Network,
+    block: Option<Cidr>,
     cluster: &str,
     incarnation: Incarnation,
 ) -> Value {
+    let given = block.unwrap_or(Cidr::of(network.gateway)).to_string();
+    let mut labels = BTreeMap::from([
+        (CLUSTER, cluster.to_owned()),
+        (VNI, vni.0.to_string()),
+        (SUBNET, network.subnet.to_string()),
+        (INCARNATION, incarnation.to_string()),
+    ]);
+    labels.extend(block.map(|block| (BLOCK, block.to_string())));
     json!({
         "Name": name,
         "CheckDuplicate": true,
@@ -273,18 +304,13 @@ fn network_body(
         "IPAM": {"Config": [{
             "Subnet": network.subnet.to_string(),
             "Gateway": network.gateway.to_string(),
-            "IPRange": format!("{}/32", network.gateway),
+            "IPRange": given,
         }]},
         "Options": {
             "com.docker.network.bridge.name": bridge_name(vni),
             "com.docker.network.driver.mtu": network.mtu.to_string(),
         },
-        "Labels": {
-            (CLUSTER): cluster,
-            (VNI): vni.0.to_string(),
-            (SUBNET): network.subnet.to_string(),
-            (INCARNATION): incarnation.to_string(),
-        },
+        "Labels": labels,
     })
 }
 

@@ -55,18 +55,22 @@ pub struct Ours {
 
 /// Decides whose a container is: ours has the cluster's label AND a name that ends in the labelled task id.
 pub fn claim(container: &Container, cluster: &Uid) -> Claim {
-    let labels = &container.labels;
+    whose(&container.labels, &container.name, cluster)
+}
+
+/// The same by labels and name alone.
+pub fn whose(labels: &BTreeMap<String, String>, name: &str, cluster: &Uid) -> Claim {
     match labels.get(label::CLUSTER) {
         None => return Claim::NotOurs,
         Some(other) if other != cluster.as_str() => {
             return Claim::ForeignCluster {
                 cluster: Uid::from(other.clone()),
-                theirs: read(labels, &container.name).ok().map(Box::new),
+                theirs: read(labels, name).ok().map(Box::new),
             };
         }
         Some(_) => {}
     }
-    match read(labels, &container.name) {
+    match read(labels, name) {
         Ok(ours) => Claim::Ours(Box::new(ours)),
         Err(reason) => Claim::Imposter { reason },
     }

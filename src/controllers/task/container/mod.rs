@@ -33,7 +33,7 @@ mod label;
 #[cfg(test)]
 mod tests;
 
-pub use claim::{Claim, Ours, claim};
+pub use claim::{Claim, Ours, claim, whose};
 pub use label::{CLUSTER, INCARNATION, labels};
 
 use self::fields::Fields;

@@ -128,6 +128,39 @@ fn what_somebody_has_is_given_to_nobody_else() {
         &given("Network", "c", "c"),
     );
     court.breaks("share no address");
+    for (key, is_fine) in [
+        ("addresses/u/10.1.0.9", true),
+        ("blocks/u/10.1.0.16-28", true),
+        ("blocks/v/10.1.0.0-28", true),
+        ("addresses/u/10.1.0.17", false),
+        ("blocks/u/10.1.0.8-29", false),
+        ("blocks/u/10.1.0.24-29", false),
+        ("blocks/u/10.1.0.0-29", false),
+        ("addresses/u/10.1.0.255", false),
+    ] {
+        let mut court = Court::new();
+        court.put(
+            "allocations/subnets/10.1.0.0-24",
+            &given("Network", "front", "u"),
+        );
+        court.put(
+            "allocations/addresses/u/10.1.0.8",
+            &given("Service", "web", "s"),
+        );
+        court.put(
+            "allocations/blocks/u/10.1.0.16-28",
+            &given("Node", "n1", "uid-n1"),
+        );
+        court.is_fine();
+        court.put(
+            &format!("allocations/{key}"),
+            &given("Node", "n1", "uid-n1"),
+        );
+        match is_fine {
+            true => court.is_fine(),
+            false => court.breaks("share none"),
+        }
+    }
     let mut court = Court::new();
     for (key, service) in [
         ("tcp/08080/192.0.2.1", "a"),
@@ -202,6 +235,48 @@ fn a_service_has_the_ports_that_it_publishes_and_no_other() {
         false,
     )
     .breaks(rule);
+}
+
+#[test]
+fn a_node_has_one_block_of_each_attachable_network() {
+    let network = |attachable: bool, reason: &str| {
+        let mut court = Court::new();
+        court.put("status/nodes/n1/node", &json!({"observedGeneration": 1}));
+        court.put("allocations/nodes/00001", &given("Node", "n1", "uid-n1"));
+        court.write("networks/default/front", &json!(""));
+        let spec = json!({"driver": "overlay", "attachable": attachable});
+        court.put("accepted/networks/default/front", &accepted("u", 1, &spec));
+        court.put("allocations/vnis/00070000", &given("Network", "front", "u"));
+        let said = json!({
+            "type": "Attachable", "status": "True", "reason": reason, "message": "",
+            "lastTransitionTime": Timestamp(0),
+        });
+        let conditions = if attachable { vec![said] } else { Vec::new() };
+        court.put(
+            "status/networks/default/front/network",
+            &json!({"observedGeneration": 1, "conditions": conditions}),
+        );
+        court
+    };
+    let block = |court: &mut Court, key: &str| {
+        let key = format!("allocations/blocks/u/{key}");
+        court.put(&key, &given("Node", "n1", "uid-n1"));
+        court.bench.rests();
+    };
+    let mut court = network(true, "Provided");
+    court.bench.rests();
+    court.breaks("have a block");
+    let mut court = network(true, "BlocksExhausted");
+    court.bench.rests();
+    court.is_fine();
+    let mut court = network(true, "Provided");
+    block(&mut court, "10.1.0.16-28");
+    court.is_fine();
+    block(&mut court, "10.1.0.32-28");
+    court.breaks("have a block");
+    let mut court = network(false, "");
+    block(&mut court, "10.1.0.16-28");
+    court.breaks("goes with its owner");
 }
 
 #[test]
