@@ -194,6 +194,23 @@ pub fn block(cache: &Cache, network: &Scoped, node: &Owner) -> Option<Cidr> {
     })
 }
 
+/// The blocks that nodes have of the networks with these numbers.
+pub fn blocks(cache: &Cache, numbers: &BTreeMap<Vni, &Scoped>) -> BTreeMap<(Vni, NodeName), Cidr> {
+    let mut blocks = BTreeMap::new();
+    for (vni, name) in numbers {
+        let record = cache.networks.get(*name).into_iter();
+        let given = record.flat_map(|record| cache.allocations.blocks(&record.uid));
+        for (block, given) in given {
+            if let Owner::Node { name, uid } = &given.owner
+                && cache.nodes.get(name).is_some_and(|node| node.uid == *uid)
+            {
+                blocks.insert((*vni, name.clone()), block);
+            }
+        }
+    }
+    blocks
+}
+
 /// The containers of others that are reached in an attachable network: those of a node that have an address of its block,
 /// which its engine gives to nobody else. Any other address may be somebody else's elsewhere.
 pub fn strangers<'a>(

@@ -10,7 +10,7 @@
 //! Where the store lost blocks, engines still have them: a network keeps the one that it was made with (rule S6).
 
 use super::ipam::claims;
-use crate::api::accepted::{AcceptedNetwork, AcceptedNode};
+use crate::api::accepted::AcceptedNetwork;
 use crate::api::allocation::{Item, Owner};
 use crate::api::key::Key;
 use crate::api::name::{NodeName, ObjectKey, Scoped};
@@ -19,6 +19,7 @@ use crate::api::task::network_name;
 use crate::api::uid::Uid;
 use crate::runtime::allocations::Space;
 use crate::runtime::cache::Cache;
+use crate::runtime::joins::node_owner;
 use crate::runtime::plan::{Plan, Step};
 use crate::runtime::runs::Runs;
 use crate::runtime::view;
@@ -174,14 +175,7 @@ fn is_inside(block: Cidr, subnet: Cidr) -> bool {
 fn nodes(cache: &Cache) -> impl Iterator<Item = (&NodeName, Owner)> {
     let nodes = cache.nodes.iter();
     let nodes = nodes.filter(|(_, record)| record.deleted_at.is_none());
-    nodes.map(|(node, record)| (node, owner(node, record)))
-}
-
-fn owner(node: &NodeName, record: &AcceptedNode) -> Owner {
-    Owner::Node {
-        name: node.clone(),
-        uid: record.uid.clone(),
-    }
+    nodes.map(|(node, record)| (node, node_owner(node, &record.uid)))
 }
 
 /// Whether an owner is a node that is not forgotten: containers may be there until then.

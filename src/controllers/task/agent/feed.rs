@@ -6,6 +6,7 @@
 use crate::api::allocation::Vni;
 use crate::api::key::Key;
 use crate::api::name::{Kind, NodeName, Scoped};
+use crate::api::subnet::Cidr;
 use crate::api::unit::Revision;
 use crate::dataplane::state::State;
 use crate::runtime::cache::Cache;
@@ -29,6 +30,9 @@ pub type Compute = Arc<dyn Fn(&Cache) -> StateOf + Send + Sync>;
 /// Networks by their numbers.
 pub type Numbers = BTreeMap<Vni, Scoped>;
 
+/// The blocks that nodes have of attachable networks.
+pub type Blocks = BTreeMap<(Vni, NodeName), Cidr>;
+
 /// What all nodes should be.
 #[derive(Clone)]
 pub(in crate::controllers::task) struct States {
@@ -38,6 +42,8 @@ pub(in crate::controllers::task) struct States {
     pub(in crate::controllers::task) seen: Duration,
     /// Networks by their numbers; without one no node needs an agent.
     pub(in crate::controllers::task) numbers: Arc<Numbers>,
+    /// From which addresses engines serve others.
+    pub(in crate::controllers::task) blocks: Arc<Blocks>,
     /// A node's part.
     pub(in crate::controllers::task) of: StateOf,
 }
@@ -57,11 +63,14 @@ pub(in crate::controllers::task) async fn run(
     let mut seen = context.clock.now().since_boot;
     loop {
         let states = cache.read(|cache| {
-            let numbers = joins::by_number(cache).into_iter();
+            let numbers = joins::by_number(cache);
+            let blocks = joins::blocks(cache, &numbers);
+            let numbers = numbers.into_iter();
             (!view::is_adopting(cache)).then(|| States {
                 revision: cache.revision,
                 seen,
                 numbers: Arc::new(numbers.map(|(vni, name)| (vni, name.clone())).collect()),
+                blocks: Arc::new(blocks),
                 of: compute(cache),
             })
         });

@@ -31,6 +31,8 @@ mod session;
 mod strangers;
 
 use super::driver::{Connection, Ended};
+use crate::api::allocation::Vni;
+use crate::api::subnet::Cidr;
 use crate::api::unit::{Incarnation, Revision};
 use crate::dataplane::agent::{Authority, Order};
 use crate::dataplane::delta::{Way, way};
@@ -333,9 +335,19 @@ impl Connection {
 
     /// Networks by their numbers, as the last states had them.
     pub(super) fn numbers(&self) -> Arc<feed::Numbers> {
-        let states = self.driver.feed.as_ref().map(|feed| feed.borrow().clone());
-        let states: Option<States> = states.flatten();
+        let states = self.states();
         states.map(|states| states.numbers).unwrap_or_default()
+    }
+
+    /// The node's block of a network, as the last states had it: a store that lost it, or its network, must not take it away.
+    fn block(&self, vni: Vni) -> Option<Cidr> {
+        let place = (vni, self.driver.node.clone());
+        self.states()?.blocks.get(&place).copied()
+    }
+
+    fn states(&self) -> Option<States> {
+        let feed = self.driver.feed.as_ref();
+        feed.and_then(|feed| feed.borrow().clone())
     }
 }
 

@@ -6,7 +6,6 @@ use super::plane::{Made, REFUSED};
 use super::session::Session;
 use super::{ANSWER, Trouble};
 use crate::api::allocation::Vni;
-use crate::api::name::Scoped;
 use crate::api::subnet::Cidr;
 use crate::api::task::network_name;
 use crate::api::uid::ContainerId;
@@ -17,8 +16,8 @@ use crate::dataplane::agent::Order as AgentOrder;
 use crate::dataplane::kernel::bridge_name;
 use crate::dataplane::state::{Network, State};
 use crate::engine::{Container, Error};
-use crate::runtime::joins;
 use crate::runtime::orders::{Failure, Order, Report};
+use crate::runtime::view;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -193,13 +192,6 @@ impl Connection {
         Ok(())
     }
 
-    /// The node's block of a network.
-    fn block(&self, network: &Scoped) -> Option<Cidr> {
-        let node = joins::node_owner(&self.driver.node, &self.driver.uid);
-        let cache = &self.driver.context.cache;
-        cache.read(|cache| joins::block(cache, network, &node))
-    }
-
     /// Removes the engine's networks that a state lacks, before the bridges under them go. One that gives out another block
     /// than the node's is made anew while nobody of ours is in it, or about to be.
     pub(super) async fn retire_networks(&self, state: &State) -> Result<(), Trouble> {
@@ -211,7 +203,7 @@ impl Connection {
             let mut here = network.tasks.values();
             made.name == network_name(name)
                 && made.subnet == network.subnet.to_string()
-                && (made.block == self.block(name) || here.any(|node| *node == state.node))
+                && (made.block == self.block(*vni) || here.any(|node| *node == state.node))
         };
         let mut made = self.plane().made().clone();
         made.retain(|vni, made| !is_wanted(vni, made));
@@ -237,8 +229,11 @@ impl Connection {
         }
     }
 
-    /// Makes the networks that the engine lacks, all that can be made.
+    /// Makes the networks that the engine lacks, all that can be made; none while what runs is being adopted (rule S6).
     pub(super) async fn make_networks(&self, state: &State) -> Result<(), Trouble> {
+        if self.driver.context.cache.read(view::is_adopting) {
+            return Ok(());
+        }
         let lacking = self.plane().lacking();
         let numbers = self.numbers();
         let mut refused = Ok(());
@@ -247,7 +242,7 @@ impl Connection {
                 continue;
             };
             self.check_right()?;
-            let block = self.block(name);
+            let block = self.block(vni);
             let name = network_name(name);
             let incarnation = self.authority().incarnation;
             let cluster = self.served().as_str();
