@@ -10,6 +10,7 @@ use skep::controllers::task::agent::container::NAME;
 use skep::engine::Engine;
 use skep::runtime::cache::Cache;
 use skep::runtime::joins;
+use std::time::Duration;
 
 fn front() -> Scoped {
     Scoped::new("default", "front")
@@ -333,4 +334,60 @@ async fn containers_of_others_join_attachable_networks_also_where_no_task_is() {
     assert_eq!(given(&world.cache()), "2 nodes 2 numbers 1+2 addresses");
     let networks = n2.networks("dev.skep.cluster").await;
     assert_eq!(networks, Ok(Vec::new()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn s6_a_wiped_store_takes_no_container_of_others_out_of_its_network() {
+    let mut world = World::start(2).await;
+    world.kill("m1");
+    world.network = Settings {
+        addresses: true,
+        ..Settings::default()
+    };
+    world.manager("m2");
+    let put = |world: &World| {
+        for (node, address) in [("n1", "192.0.2.1"), ("n2", "192.0.2.2")] {
+            let value = format!("{{engine: {{url: \"tcp://{node}:2375\"}}, address: {address}}}");
+            world.put(&format!("nodes/{node}"), &value);
+        }
+        world.put("networks/default/front", "{attachable: true}");
+    };
+    put(&world);
+    world.quiet().await;
+    let (n1, n2) = (world.engine("n1"), world.engine("n2"));
+    n2.attach_by_hand("db", "front").expect("it joins");
+    let places = |cache: &Cache| -> Vec<_> {
+        let front = front();
+        let all = joins::strangers(cache, &front);
+        all.map(|(node, one)| (node, one.address)).collect()
+    };
+    world
+        .until("it is seen", |cache| places(cache).len() == 1)
+        .await;
+    let before = places(&world.cache());
+    let removals = (n1.count("remove_network"), n1.count("create_network"));
+    world.store.wipe();
+    // The nodes are known again before anything else is.
+    put(&world);
+    let is_adopting = |cache: &Cache| {
+        let cluster = cache.cluster.is_some() && cache.nodes.len() == 2;
+        cluster && skep::runtime::view::is_adopting(cache)
+    };
+    world.until("what runs is adopted", is_adopting).await;
+    for _ in 0..200 {
+        if !is_adopting(&world.cache()) {
+            break;
+        }
+        let now = (n1.count("remove_network"), n1.count("create_network"));
+        assert_eq!(now, removals, "nothing is taken away or made meanwhile");
+        world.pass(Duration::from_millis(50)).await;
+    }
+    world
+        .until("it is seen again", |cache| places(cache) == before)
+        .await;
+    n1.attach_by_hand("db2", "front").expect("it joins");
+    world
+        .until("both are seen", |cache| places(cache).len() == 2)
+        .await;
+    world.settled().await;
 }
