@@ -182,7 +182,7 @@ impl SimEngine {
         state.images.insert("by-hand:1".into());
         let networks = json!({"EndpointsConfig": {network: {}}});
         let body = json!({"Image": "by-hand:1", "NetworkingConfig": networks});
-        let id = state.create(name, &body)?;
+        let id = state.create(name, &body.to_string())?;
         let started = state.start(&id);
         // As `docker run --rm`.
         if started.is_err() {
