@@ -9,6 +9,7 @@ use super::constants::{BRIDGE_PREFIX, TUNNEL_PREFIX};
 use super::nftables::guest;
 use super::nftables::ruleset::Ruleset;
 use super::state::Vni;
+use super::xtables::Standing;
 use crate::api::service::Protocol;
 use crate::api::unit::Port;
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,8 +38,8 @@ pub struct Kernel {
     pub tables: Ruleset,
     /// Chains of Docker's that are there, with what they have of ours.
     pub guests: BTreeMap<guest::Chain, guest::Found>,
-    /// Whether there are filters of iptables-legacy, which nf_tables does not show.
-    pub has_legacy: bool,
+    /// How our rule stands in Docker's chain of iptables-legacy; nothing: it is not there.
+    pub legacy: Option<Standing>,
     /// Subnets of links that are not ours.
     pub others: BTreeSet<Other>,
     /// Routes of others in the main table, with their links; not those that come with a link's own subnet.

@@ -43,7 +43,7 @@
 //!
 //! The managers' half, who starts agents and tells them states, is `controllers/task/agent`.
 //!
-//! Deliberately absent, for now: IPv6, iptables-legacy, encryption, and translation in tasks' own namespaces, which would spare virtual
+//! Deliberately absent, for now: IPv6, encryption, and translation in tasks' own namespaces, which would spare virtual
 //! addresses a pass through an IP stack.
 
 pub mod address;
@@ -64,3 +64,4 @@ pub mod state;
 #[cfg(test)]
 pub(crate) mod state_tests;
 pub mod wanted;
+pub mod xtables;

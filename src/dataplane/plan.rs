@@ -55,6 +55,8 @@ pub enum Operation {
     DeleteRule(Rule),
     /// A setting gets a value.
     Set(String, String),
+    /// Our rule is as it should be in Docker's chain of iptables-legacy, or gone from it.
+    Legacy(bool),
     /// Frames may leave a port that they came from: br_netfilter sends back there what a task sends to itself.
     SetHairpin(String),
 }
@@ -71,6 +73,7 @@ impl Operation {
             Self::PutRoute(..) | Self::DeleteRoute(..) => "route",
             Self::AddRule(_) | Self::DeleteRule(_) => "rule",
             Self::Set(..) => "setting",
+            Self::Legacy(_) => "iptables",
             Self::SetHairpin(_) => "port",
         }
     }
@@ -97,13 +100,14 @@ impl Operation {
             | Self::AddRule(_)
             | Self::DeleteRule(_)
             | Self::Set(..)
+            | Self::Legacy(_)
             | Self::SetHairpin(_) => false,
         }
     }
 }
 
 /// The kinds that [`Operation::kind`] tells apart.
-pub const KINDS: [&str; 9] = [
+pub const KINDS: [&str; 10] = [
     "nftables",
     "link",
     "address",
@@ -112,6 +116,7 @@ pub const KINDS: [&str; 9] = [
     "route",
     "rule",
     "setting",
+    "iptables",
     "port",
 ];
 
@@ -268,6 +273,12 @@ fn guests(found: &Kernel, wanted: &Kernel, operations: &mut Vec<Operation>) {
         if !changes.is_empty() {
             operations.push(Operation::Tables(changes));
         }
+    }
+    if found
+        .legacy
+        .is_some_and(|standing| !standing.is_right(is_wanted))
+    {
+        operations.push(Operation::Legacy(is_wanted));
     }
 }
 

@@ -38,7 +38,7 @@ pub fn wanted(state: &State, found: &Kernel) -> Wanted {
     let local: Vec<Cidr> = is_bridge.map(|other| other.subnet).collect();
     let mut kernel = Kernel {
         tables: elements::ruleset(&state, &local),
-        has_legacy: found.has_legacy,
+        legacy: found.legacy,
         others: found.others.clone(),
         ways: found.ways.clone(),
         rivals: found.rivals.clone(),

@@ -48,6 +48,8 @@ pub(crate) fn at(address: Ipv4Addr, port: u16) -> SocketAddrV4 {
 pub(crate) struct Node {
     pub(crate) space: Namespace,
     pub(crate) index: NodeIndex,
+    /// The iptables that its engine uses.
+    pub(crate) iptables: &'static str,
     /// The kernel before the first agent.
     pub(crate) before: String,
     folder: PathBuf,
@@ -102,7 +104,9 @@ impl Cluster {
         for index in 1..=count {
             let space = Namespace::new();
             cluster.plug(&space, node_address(index));
-            engine(&space);
+            // As fleets are: the second node's engine has its rules where nf_tables does not show them.
+            let iptables = ["iptables", "iptables-legacy"][usize::from(index == 2)];
+            engine(&space, iptables);
             let call = if bridges_call_iptables { "1" } else { "0" };
             space.set("bridge/bridge-nf-call-iptables", call);
             let folder = cluster.folder.path().join(format!("node{index}"));
@@ -111,6 +115,7 @@ impl Cluster {
                 before: snapshot(&space),
                 space,
                 index: NodeIndex(index),
+                iptables,
                 folder,
                 agent: None,
                 starts: 0,
@@ -152,7 +157,8 @@ impl Cluster {
         }
         self.settle();
         let task = Namespace::new();
-        let space = &self.node(index).space;
+        let node = self.node(index);
+        let (space, iptables) = (&node.space, node.iptables);
         let port = port(vni, last);
         task.cable("eth0", space, &port);
         // As an engine does by the network's option.
@@ -166,7 +172,7 @@ impl Cluster {
         }
         // Engine 28 and newer.
         space.run(&format!(
-            "iptables -t raw -A PREROUTING -d {address} ! -i {bridge} -j DROP"
+            "{iptables} -t raw -A PREROUTING -d {address} ! -i {bridge} -j DROP"
         ));
         space.ip(&format!("link set {port} master {bridge}"));
         task.ip(&format!("addr add {address}/24 dev eth0"));
@@ -196,10 +202,11 @@ impl Cluster {
     pub(crate) fn unplug(&mut self, vni: Vni, last: u8) {
         let address = inside(vni, last);
         let index = self.wanted.place(address).unwrap();
-        let space = &self.node(index.0).space;
+        let node = self.node(index.0);
+        let (space, iptables) = (&node.space, node.iptables);
         let bridge = bridge_name(vni);
         space.run(&format!(
-            "iptables -t raw -D PREROUTING -d {address} ! -i {bridge} -j DROP"
+            "{iptables} -t raw -D PREROUTING -d {address} ! -i {bridge} -j DROP"
         ));
         space.ip(&format!("link del {}", port(vni, last)));
         self.tasks.remove(&address);
@@ -413,7 +420,7 @@ pub(crate) fn state(count: u16) -> State {
 
 /// What an engine 28 does to a node: it drops what it forwards unless a rule of its own lets it pass, and has a bridge of
 /// its own with a container.
-fn engine(space: &Namespace) {
+fn engine(space: &Namespace, iptables: &str) {
     let rules = [
         "-P FORWARD DROP",
         "-N DOCKER-USER",
@@ -425,7 +432,7 @@ fn engine(space: &Namespace) {
         "-t raw -A PREROUTING -d 172.17.0.200 ! -i docker0 -j DROP",
     ];
     for rule in rules {
-        space.run(&format!("iptables {rule}"));
+        space.run(&format!("{iptables} {rule}"));
     }
     // As engine 29 leaves it.
     space.set("ipv4/ip_forward", "0");
@@ -440,7 +447,7 @@ fn engine(space: &Namespace) {
             format!("-t nat -A POSTROUTING -s {subnet} ! -o {bridge} -j MASQUERADE"),
         ];
         for rule in rules {
-            space.run(&format!("iptables {rule}"));
+            space.run(&format!("{iptables} {rule}"));
         }
     }
     space.ip("link add docker0 type bridge");
@@ -479,6 +486,10 @@ pub(crate) fn snapshot(space: &Namespace) -> String {
         let (_, said) = space.attempt(line);
         text += &said;
     }
+    // Without what was counted.
+    let legacy = space.run("iptables-legacy-save");
+    let rules = legacy.lines().filter(|line| line.starts_with('-'));
+    text.extend(rules.map(|rule| format!("{rule}\n")));
     for path in [
         "ipv4/ip_forward",
         "ipv4/conf/all/send_redirects",

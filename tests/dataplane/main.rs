@@ -1,7 +1,7 @@
 //! The data plane on real kernels: nodes are network namespaces on one wire, tasks are namespaces behind their overlays'
 //! bridges, and `skep agent` programs each node.
 //!
-//! Needs root, `ip`, `iptables`, `nft` and `unshare`; fails without them. A namespace lives as long as a process of this
+//! Needs root, `ip`, `iptables`, `iptables-legacy`, `nft` and `unshare`; fails without them. A namespace lives as long as a process of this
 //! program, so nothing is left behind, however the program ends.
 
 // A panic with its place is what a test's own parts owe, too; clippy knows only functions marked as tests.
@@ -21,6 +21,7 @@ mod wait;
 
 mod bridged;
 mod cluster;
+mod legacy;
 mod listing;
 mod matrix;
 mod names;

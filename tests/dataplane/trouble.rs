@@ -12,7 +12,7 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
 /// Two nodes with a task each, a service, and a published port.
-fn small() -> Cluster {
+pub(crate) fn small() -> Cluster {
     let mut cluster = Cluster::new(2, true);
     cluster.start(BLUE, 11, 1);
     cluster.start(BLUE, 21, 2);
@@ -25,7 +25,7 @@ fn small() -> Cluster {
 }
 
 /// Whether all that the small cluster has works.
-fn works(cluster: &Cluster) {
+pub(crate) fn works(cluster: &Cluster) {
     let (first, second) = (inside(BLUE, 11), inside(BLUE, 21));
     let reached = |from: &Namespace, to: Ipv4Addr, port: u16| {
         let answer = tcp(from, at(to, port));

@@ -15,6 +15,7 @@ mod kernel;
 mod managers;
 mod misuse;
 mod network_clashes;
+mod network_legacy;
 mod network_troubles;
 mod networks;
 mod nodes;

@@ -1,7 +1,6 @@
 //! What of a node's own stands in the way of overlays, and what strangers send: said, refused, and the rest goes on.
 
 use crate::kernel::{tunnel, within};
-use crate::network_troubles::restart;
 use crate::networks::Place;
 use crate::support::docker::docker;
 use crate::support::fleet::Transport;
@@ -37,7 +36,6 @@ async fn what_clashes_is_refused_with_the_reason_and_strangers_are_dropped() {
     refused_at_once(&world).await;
     subnets(&world).await;
     device(&world).await;
-    legacy(&world).await;
 }
 
 /// Subnets that no node could have: they get no number.
@@ -183,31 +181,6 @@ async fn device(world: &World) {
     within(node, "ip link del theirs").await;
     heals(world).await;
     world.passed("a VXLAN device of somebody else is said with its name, and the network is there once it is not");
-}
-
-/// An engine has its rules in iptables-legacy, where the agent reaches none.
-async fn legacy(world: &World) {
-    let mut nodes = world.fleet.nodes.iter();
-    // The machine's own engine is packed with one iptables.
-    let node = nodes.find(|node| node.version != "20.10");
-    let node = node.expect("a node of a Debian suite, which has both");
-    let object = format!("nodes/{}", node.name);
-    for (flavour, (truth, reason)) in [
-        ("legacy", ("False", "IptablesLegacy")),
-        ("nft", ("True", "Programmed")),
-    ] {
-        let switch = format!(
-            "iptables -F DOCKER-USER; nft flush ruleset; iptables-legacy -F; iptables-legacy -X; \
-             iptables-legacy -P FORWARD ACCEPT; update-alternatives --set iptables /usr/sbin/iptables-{flavour}"
-        );
-        node.exec(&switch).await;
-        restart(node, "KILL").await;
-        let said = ("DataplaneReady", truth, reason);
-        world.condition_is(&object, "task", said).await;
-        world.settled("fine", 3).await;
-        world.all_hear("fine", "fine").await;
-    }
-    world.passed("an engine with iptables-legacy says so, and what to do");
 }
 
 /// How often a stranger and a member send.

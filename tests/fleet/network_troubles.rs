@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// A task on each node that says over HTTP on which, and at `/cgi-bin/who` who asks as well; published as 8080.
-const WEB: &str = r#"{replicas: 3, ports: ['8080:80'], template: {placement: {maxReplicasPerNode: 1},
+pub(crate) const WEB: &str = r#"{replicas: 3, ports: ['8080:80'], template: {placement: {maxReplicasPerNode: 1},
     container: {image: 'skep-test/busybox:1', stopSignal: SIGKILL, command: [sh, -c, "mkdir -p /tmp/cgi-bin; cd /tmp;
     echo $SKEP_NODE >index.html; echo '#!/bin/sh' >cgi-bin/who; echo echo >>cgi-bin/who;
     echo 'echo $SKEP_NODE $REMOTE_ADDR' >>cgi-bin/who; chmod 755 cgi-bin/who; exec httpd -f -p 80 -h /tmp"]}}}"#;
@@ -28,7 +28,7 @@ fn all(world: &World) -> BTreeSet<String> {
 
 impl World {
     /// Waits until `web` has its three tasks, all that leads to them does, and kernels hold this and nothing beside.
-    async fn web_works(&self) {
+    pub(crate) async fn web_works(&self) {
         self.settled("web", 3).await;
         self.kernels_are_right(&["web"]).await;
         self.leads_to(&all(self)).await;
@@ -64,7 +64,7 @@ impl World {
     }
 
     /// How often agents mended something of a kind, as the manager counts it.
-    async fn drift(&self, kind: &str) -> u64 {
+    pub(crate) async fn drift(&self, kind: &str) -> u64 {
         let managers: BTreeMap<String, Manager> = self.records("/skep/managers/").await;
         let manager = managers.into_values().find_map(|manager| manager.metrics);
         let address = manager.expect("the manager says where its metrics are");

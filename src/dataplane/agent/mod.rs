@@ -19,7 +19,6 @@ use super::connections::{Tracked, is_stale, may_be_stale};
 use super::dns::counts::NamesReport;
 use super::host::{self, Host};
 use super::kernel::Kernel;
-use super::nftables::guest::limit;
 use super::plan::{Operation, plan};
 use super::state::{self, Delta, PublishedKey, State, StateRevision, Vni};
 use super::wanted::{GLOBAL_SETTINGS, underlay_mtu, wanted};
@@ -74,9 +73,6 @@ pub struct Report {
     /// What others changed and the agent mended, by kind, since it started.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub drift: BTreeMap<String, u64>,
-    /// What it cannot do on this node, however often it is tried.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub limit: Option<String>,
     /// What it could not do last.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub trouble: Option<String>,
@@ -328,7 +324,6 @@ impl<H: Host> Agent<H> {
             let found = self.host.look()?;
             let wanted = wanted(&state, &found);
             let refused = std::mem::replace(&mut self.report.refused, wanted.refused.clone());
-            self.report.limit = limit(&found.guests, found.has_legacy).map(str::to_owned);
             // What others left room for is made for the first time.
             let is_drift = is_drift && refused == wanted.refused;
             self.report.underlay_mtu = underlay_mtu(&state, &found);

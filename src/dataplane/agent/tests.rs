@@ -14,6 +14,7 @@ use crate::dataplane::state::{
     Change, HealthPort, Network, NodeIndex, PublishedKey, PublishedPort, VXLAN_PORT, VirtualAddress,
 };
 use crate::dataplane::state_tests::example;
+use crate::dataplane::xtables::Standing;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -589,20 +590,27 @@ fn a_network_whose_number_another_device_has_is_refused_until_it_goes() {
 }
 
 #[test]
-fn chains_of_an_engine_that_nf_tables_does_not_show_are_told_of() {
+fn our_rule_is_kept_in_iptables_legacy_where_that_has_the_chain_and_goes_with_the_rest() {
     let state = example();
-    let limit = |has_legacy: bool, has_chain: bool| {
+    let host = |legacy| {
         let mut host = engine();
-        host.kernel.has_legacy = has_legacy;
-        host.kernel.guests.retain(|_, _| has_chain);
-        let agent = programmed(host, &state);
-        agent.report().limit.clone()
+        host.kernel.legacy = legacy;
+        host
     };
-    assert_eq!(limit(false, true), None);
-    assert_eq!(limit(true, true), None, "another than the engine uses it");
-    assert_eq!(limit(false, false), None, "there are no rules at all");
-    let said = limit(true, false).expect("the engine's are hidden");
-    assert!(said.contains("iptables-legacy -I DOCKER-USER"), "{said}");
+    for found in [Standing::Missing, Standing::Displaced, Standing::InPlace] {
+        let mut agent = programmed(host(Some(found)), &state);
+        assert_eq!(agent.host().kernel.legacy, Some(Standing::InPlace));
+        assert!(agent.report().drift.is_empty(), "{found:?}");
+        agent.host().kernel.legacy = Some(Standing::Displaced);
+        agent.audit();
+        assert_eq!(agent.host().kernel.legacy, Some(Standing::InPlace));
+        assert_eq!(agent.report().drift, [("iptables".into(), 1)].into());
+        agent.follow(Order::Remove);
+        let gone = host(Some(Standing::Missing));
+        assert_eq!(agent.host().kernel, gone.kernel, "{found:?}");
+    }
+    let mut agent = programmed(host(None), &state);
+    assert_eq!(agent.host().kernel.legacy, None);
 }
 
 #[test]

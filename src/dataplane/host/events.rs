@@ -1,7 +1,9 @@
-//! What the kernel tells by itself: that something changed.
+//! What the kernel tells by itself: that something changed; and iptables-legacy, of which it tells nothing.
 
+use super::legacy::Legacy;
 use crate::dataplane::netlink::socket::{Family, Socket};
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::time::Timespec;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
@@ -11,6 +13,12 @@ const LINKS: u32 = 0x1 | 0x10 | 0x80;
 
 /// NFNLGRP_NFTABLES, as a mask.
 const TABLES: u32 = 1 << 6;
+
+/// How often it is asked whether the filters of iptables-legacy are the same.
+const POLL: Timespec = Timespec {
+    tv_sec: 1,
+    tv_nsec: 0,
+};
 
 /// Changes of links, addresses, rules and tables, by whomever.
 #[derive(Debug)]
@@ -28,10 +36,11 @@ impl Events {
             Socket::open(Family::Route, LINKS)?,
             Socket::open(Family::Netfilter, TABLES)?,
         ];
+        let legacy = Legacy::open()?;
         let told = Arc::new(Notify::new());
         let listener = told.clone();
         // A thread of its own, not the runtime's: waiting for a socket that is none of its own types takes unsafe code.
-        std::thread::spawn(move || listen(&sockets, &listener));
+        std::thread::spawn(move || listen(&sockets, &legacy, &listener));
         Ok(Self { told })
     }
 
@@ -41,16 +50,23 @@ impl Events {
     }
 }
 
-fn listen(sockets: &[Socket; 2], told: &Notify) -> ! {
+fn listen(sockets: &[Socket; 2], legacy: &Legacy, told: &Notify) -> ! {
+    // What cannot be read is told by who looks at the whole kernel.
+    let read = || legacy.info().unwrap_or_default();
+    let mut last = read();
     loop {
         let mut waiting = sockets
             .each_ref()
             .map(|socket| PollFd::new(socket, PollFlags::IN));
         // Interrupted by a signal: as if something had come.
-        let _ = poll(&mut waiting, None);
+        let is_told = poll(&mut waiting, Some(&POLL)) != Ok(0);
         for socket in sockets {
             socket.drain();
         }
-        told.notify_one();
+        let now = read();
+        if is_told || now != last {
+            told.notify_one();
+        }
+        last = now;
     }
 }

@@ -1,5 +1,6 @@
 //! The kernel that this process runs on, in the network namespace that it was opened in.
 
+use super::legacy::Legacy;
 use super::{Error, Host, listeners};
 use crate::dataplane::connections::{Connection, Tracked};
 use crate::dataplane::constants::{MARK, MARK_MASK, RULE_BEHIND, RULE_PAST, TABLE};
@@ -24,6 +25,7 @@ use std::path::Path;
 pub struct Linux {
     route: Socket,
     filter: Socket,
+    legacy: Legacy,
     /// The indexes of links as they were seen last.
     indexes: BTreeMap<String, u32>,
 }
@@ -37,6 +39,7 @@ impl Linux {
         Ok(Self {
             route: Socket::open(Protocol::Route, 0)?,
             filter: Socket::open(Protocol::Netfilter, 0)?,
+            legacy: Legacy::open()?,
             indexes: BTreeMap::new(),
         })
     }
@@ -299,13 +302,6 @@ fn sort(links: BTreeMap<u32, route::Listed>, kernel: &mut Kernel) -> Names {
     names
 }
 
-/// Whether iptables-legacy has filters: the kernel lists its tables once somebody has used them. Without the file there is no
-/// iptables-legacy.
-fn has_legacy() -> bool {
-    let tables = std::fs::read_to_string("/proc/thread-self/net/ip_tables_names");
-    tables.is_ok_and(|tables| tables.lines().any(|table| table == "filter"))
-}
-
 /// Where a setting is.
 fn file(path: &str) -> std::path::PathBuf {
     Path::new("/proc/sys").join(path)
@@ -338,7 +334,7 @@ impl Host for Linux {
         read_settings(&mut kernel);
         kernel.tables = self.list_tables()?;
         self.list_guests(&mut kernel)?;
-        kernel.has_legacy = has_legacy();
+        kernel.legacy = self.legacy.look()?;
         kernel.listeners = listeners::read();
         Ok(kernel)
     }
@@ -369,6 +365,7 @@ impl Host for Linux {
                     source,
                 });
             }
+            Operation::Legacy(is_wanted) => return self.legacy.mend(*is_wanted),
             Operation::DeleteLink(name) => ("delete a link", route::delete_link(self.index(name)?)),
             Operation::AddAddress(link, address) => (
                 "add an address",

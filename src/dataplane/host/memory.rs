@@ -10,6 +10,7 @@ use crate::dataplane::netlink;
 use crate::dataplane::nftables::diff::{Change, Step};
 use crate::dataplane::nftables::ruleset::{Chain, Set, Table};
 use crate::dataplane::plan::Operation;
+use crate::dataplane::xtables::Standing;
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 
@@ -107,6 +108,12 @@ impl Host for Memory {
             }
             Operation::Set(path, value) => {
                 kernel.settings.insert(path.clone(), value.clone());
+            }
+            Operation::Legacy(is_wanted) => {
+                kernel.legacy = kernel.legacy.map(|_| match is_wanted {
+                    true => Standing::InPlace,
+                    false => Standing::Missing,
+                });
             }
             Operation::SetHairpin(port) => {
                 kernel.hairpins.insert(port.clone(), true);

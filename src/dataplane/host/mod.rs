@@ -6,6 +6,7 @@
 
 mod error;
 mod events;
+mod legacy;
 mod linux;
 mod listeners;
 mod memory;

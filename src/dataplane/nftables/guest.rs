@@ -9,7 +9,7 @@
 //! 20.10 and 26 have it behind one of them, which drops what goes from one bridge to another: it is moved to the place where the engine
 //! itself puts it whenever a network is made, and stays there when all that is ours goes.
 //!
-//! Deliberately absent: iptables-legacy, which nf_tables does not see. Where an engine has its chains there, it is said.
+//! What an engine has in iptables-legacy, nf_tables does not show: `xtables` does the same there.
 
 use super::decode::ListedRule;
 use super::diff::{Change, Step};
@@ -17,10 +17,9 @@ use super::expression::*;
 use super::ruleset::{Family, Rule, TableName};
 use crate::dataplane::constants::{MARK, MARK_MASK};
 use crate::dataplane::netlink::message::{attribute, attributes, text};
-use std::collections::BTreeMap;
 
 /// The chain that is there for rules of others.
-const DOCKER_USER: &str = "DOCKER-USER";
+pub(in crate::dataplane) const DOCKER_USER: &str = "DOCKER-USER";
 
 /// A chain of Docker's, or one that leads there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -139,21 +138,6 @@ pub(in crate::dataplane) fn find(chain: Chain, rules: &[ListedRule]) -> Found {
         first,
         others: handles.filter(|handle| Some(*handle) != first).collect(),
     }
-}
-
-/// What an engine does to us that has its chains where nf_tables does not show them, and what to do about it; none: it has
-/// them in `chains`, or there is no sign that it has any.
-pub(in crate::dataplane) fn limit(
-    chains: &BTreeMap<Chain, Found>,
-    has_legacy: bool,
-) -> Option<&'static str> {
-    let is_hidden = has_legacy && chains.keys().all(|chain| *chain == Chain::Forward);
-    is_hidden.then_some(
-        "its engine has its rules in iptables-legacy, where the agent reaches none: they drop what comes to tasks through \
-        published ports. Let the engine use nf_tables (update-alternatives --set iptables /usr/sbin/iptables-nft, then restart it), \
-        or add `iptables-legacy -I DOCKER-USER -m connmark --mark 0x64000000/0xff000000 -j ACCEPT` at each start of the \
-        engine: this is said all the same",
-    )
 }
 
 /// The changes that make our rule the first of the chain and the only one of ours, or take all away. A jump is moved, and

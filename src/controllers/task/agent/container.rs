@@ -3,7 +3,7 @@
 //!
 //! It has the node's network namespace and what programming it takes: NET_ADMIN, the port of DNS (NET_BIND_SERVICE), the
 //! kernel's settings below `/proc/sys` (which engines make read-only, AppArmor's default profile forbids, and SELinux labels
-//! keep from containers), and nothing else: no other capability, no engine's socket, a read-only root. Its state is in a volume, so that another version goes on
+//! keep from containers), and nothing else: no other capability (iptables-legacy asks for NET_ADMIN only), no engine's socket, a read-only root. Its state is in a volume, so that another version goes on
 //! with it; its socket is in memory, where only commands in the container reach it.
 //!
 //! Its labels are other ones than those of tasks: who looks for tasks' containers, to adopt or to remove them, does not see it.
@@ -25,7 +25,7 @@ const VERSION: &str = "dev.skep.agent.version";
 const SHAPE: &str = "dev.skep.agent.shape";
 /// Counts the ways in which it was made: one more whenever [`body`] changes, or what agents are told (an agent refuses a state
 /// with fields that it does not know).
-const THIS_SHAPE: &str = "3";
+const THIS_SHAPE: &str = "4";
 /// Where its volume is.
 const DIRECTORY: &str = "/var/lib/skep-agent";
 /// Where it listens.

@@ -42,7 +42,6 @@ pub struct Plane {
     /// The last state that the kernel was said to show.
     programmed: Option<Arc<State>>,
     refused: BTreeMap<Vni, String>,
-    limit: Option<String>,
     made: BTreeMap<Vni, Made>,
     /// Containers of others in those.
     strangers: Vec<Stranger>,
@@ -114,7 +113,6 @@ impl Plane {
     /// What the agent says, and the state that it was sent last.
     pub fn hear(&mut self, report: &Report, sent: &Arc<State>) {
         self.refused.clone_from(&report.refused);
-        self.limit.clone_from(&report.limit);
         self.underlay = Some(Underlay {
             mtu: report.underlay_mtu,
             occupied: report
@@ -239,14 +237,11 @@ impl Plane {
             (None, Some(_)) if !refused.is_empty() => {
                 (Truth::False, "NetworksRefused", refused.join("; "))
             }
-            (None, Some(_)) => match &self.limit {
-                Some(limit) => (Truth::False, "IptablesLegacy", limit.clone()),
-                None => (
-                    Truth::True,
-                    "Programmed",
-                    "its agent programs its networks".into(),
-                ),
-            },
+            (None, Some(_)) => (
+                Truth::True,
+                "Programmed",
+                "its agent programs its networks".into(),
+            ),
             (None, None) => (
                 Truth::Unknown,
                 "Pending",
@@ -382,9 +377,6 @@ mod tests {
         };
         plane.hear(&report, &state);
         assert_eq!(said(&plane).as_deref(), Some("True/Programmed"));
-        report.limit = Some("rules that it does not see".into());
-        plane.hear(&report, &state);
-        assert_eq!(said(&plane).as_deref(), Some("False/IptablesLegacy"));
         report.refused.insert(vni, "no".into());
         plane.hear(&report, &state);
         assert_eq!(said(&plane).as_deref(), Some("False/NetworksRefused"));
