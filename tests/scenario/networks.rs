@@ -211,6 +211,40 @@ async fn an_agent_that_dies_is_made_anew_and_its_node_goes_only_after_it() {
     world.settled().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn engines_that_need_no_agent_are_not_asked_about_it_at_each_change() {
+    let mut world = World::start(2).await;
+    world.kill("m1");
+    world.network = Settings {
+        addresses: true,
+        ..Settings::default()
+    };
+    world.manager("m2");
+    world.quiet().await;
+    let asked = |world: &World| world.engine("n1").count("networks");
+    let before = asked(&world);
+    for name in ["a", "b", "c"] {
+        world.service(
+            name,
+            "{replicas: 2, template: {container: IMAGE, networks: []}}",
+        );
+        world.serving(name, 2).await;
+    }
+    world.quiet().await;
+    assert_eq!(asked(&world), before);
+    // Once there is a network they have one, and once it is gone none.
+    let has_agent = async |world: &World| world.engine("n1").inspect(NAME).await.is_ok();
+    world.put("networks/default/front", "{}");
+    world.quiet().await;
+    let value = "{engine: {url: \"tcp://n1:2375\"}, address: 192.0.2.1}";
+    world.put("nodes/n1", value);
+    world.quiet().await;
+    assert!(has_agent(&world).await);
+    world.store.delete("/skep/networks/default/front");
+    world.quiet().await;
+    assert!(!has_agent(&world).await);
+}
+
 /// The ledger of published ports, as `PORT=SERVICE`.
 fn ledger(cache: &Cache) -> String {
     let ports = cache.allocations.ports();

@@ -120,7 +120,11 @@ impl Connection {
             None | Some(Wish::Same(_)) => {}
             Some(Wish::Nothing) => {
                 self.take_away().await?;
+                let is_done = self.plane().made().is_empty();
                 self.change_plane(|plane| plane.want(false));
+                if is_done {
+                    return self.idle(feed).await;
+                }
             }
             Some(Wish::Unknown) => {
                 let why =
@@ -137,6 +141,16 @@ impl Connection {
         }
         // The sender is the manager's: it ends after this.
         let _ = feed.changed().await;
+        Ok(())
+    }
+
+    /// Waits until something is asked for: nobody else makes what was taken away, so that the engine is not asked again at each
+    /// change of the store.
+    async fn idle(&self, feed: &mut Feed) -> Result<(), Trouble> {
+        while let Some(Wish::Nothing) = self.wish(feed, None) {
+            let ended = |_| Trouble::Term("the manager ends".into());
+            feed.changed().await.map_err(ended)?;
+        }
         Ok(())
     }
 
