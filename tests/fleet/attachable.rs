@@ -103,7 +103,9 @@ async fn containers_of_others_join_attachable_networks_on_every_node_and_no_othe
     let format = "{{(index .IPAM.Config 0).Gateway}}";
     let inspect = ["network", "inspect", "--format", format, "front"];
     let gateway = world.fleet.node(1).docker(&inspect).await;
-    let asks = attach(world.fleet.node(2), "asks", &["--dns", &gateway]).await;
+    // The option: engines ask nobody for a name without a dot where the node's resolv.conf sets ndots.
+    let resolver = ["--dns", &gateway, "--dns-option", "attempts:2"];
+    let asks = attach(world.fleet.node(2), "asks", &resolver).await;
     world.finds(&asks, "web", &[web]).await;
     world.finds(&asks, "db1", &[strangers[0].1.address]).await;
     world.balances(&asks, "web", 3).await;

@@ -133,7 +133,7 @@ fn each_node_has_a_block_of_an_attachable_network_until_it_or_the_network_is_gon
     let uid = world.cache.networks[&front()].uid.clone();
     world.delete(&Key::User(ObjectKey::network(&front())));
     world.settle_both(&Service, &on());
-    assert!(world.cache.networks.get(&front()).is_none());
+    assert!(!world.cache.networks.contains_key(&front()));
     assert_eq!(world.cache.allocations.blocks(&uid).count(), 0);
 }
 
@@ -352,5 +352,5 @@ fn a_network_with_containers_of_others_stays_until_they_are_gone() {
     let key = Key::Status(ObjectKey::node(&"n1".into()), view::TASK.into());
     assert!(world.wakes(&on(), &key));
     world.settle_both(&Service, &on());
-    assert!(world.cache.networks.get(&front()).is_none());
+    assert!(!world.cache.networks.contains_key(&front()));
 }

@@ -203,7 +203,7 @@ impl Bench {
                 Item::Block(network, _) => self.attachable().any(|uid| uid == network),
                 _ => true,
             };
-            !given.released && !(is_there && self.is_in_force(&given.owner))
+            !(given.released || is_there && self.is_in_force(&given.owner))
         });
         nobodys.map(|(item, given)| format!("{}: {item}", given.owner))
     }
