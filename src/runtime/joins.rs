@@ -6,12 +6,12 @@
 //! All of this is asked only where overlays are realised.
 
 use super::cache::{Cache, Facets, Stored};
-use super::view;
+use super::view::{self, NodeView};
 use crate::api::accepted::{AcceptedNetwork, AcceptedService};
 use crate::api::allocation::{Item, Owner, Vni};
 use crate::api::name::{NodeName, Scoped};
 use crate::api::service::{Attachment, EndpointMode};
-use crate::api::status::{Found, Stranger};
+use crate::api::status::Stranger;
 use crate::api::subnet::Cidr;
 use crate::api::task::{Desired, Task, TaskState};
 use crate::api::uid::{TaskId, Uid};
@@ -211,6 +211,24 @@ pub fn blocks(cache: &Cache, numbers: &BTreeMap<Vni, &Scoped>) -> BTreeMap<(Vni,
     blocks
 }
 
+/// The containers of others that engines have in an attachable network, whatever address they have.
+pub fn attached<'a>(
+    cache: &'a Cache,
+    network: &Scoped,
+) -> impl Iterator<Item = (NodeView<'a>, &'a Stranger)> + use<'a> {
+    let record = cache.networks.get(network);
+    let record = record.filter(|record| record.spec.attachable);
+    let owner = record.map(|record| network_owner(network, &record.uid));
+    let vni = owner.and_then(|owner| cache.allocations.numbers_of(&owner).0);
+    let nodes = cache.nodes.keys().filter(move |_| vni.is_some());
+    let nodes = nodes.filter_map(|name| view::node(cache, name));
+    nodes.flat_map(move |node| {
+        let found = node.found.into_iter().flat_map(|found| &found.strangers);
+        let here = found.filter(move |stranger| vni == Some(stranger.network));
+        here.map(move |stranger| (node.clone(), stranger))
+    })
+}
+
 /// The containers of others that are reached in an attachable network: those of a node that have an address of its block,
 /// which its engine gives to nobody else. Any other address may be somebody else's elsewhere.
 pub fn strangers<'a>(
@@ -218,28 +236,15 @@ pub fn strangers<'a>(
     network: &'a Scoped,
 ) -> impl Iterator<Item = (NodeName, &'a Stranger)> {
     let record = cache.networks.get(network);
-    let record = record.filter(|record| record.spec.attachable);
-    let owner = record.map(|record| network_owner(network, &record.uid));
-    let vni = owner.and_then(|owner| cache.allocations.numbers_of(&owner).0);
-    let nodes = cache.nodes.keys().filter(move |_| record.is_some());
-    let nodes = nodes.filter_map(|name| view::node(cache, name));
-    let has_some = |found: &Found| !found.strangers.is_empty();
-    let nodes = nodes.filter(move |node| node.found.is_some_and(has_some));
-    nodes.flat_map(move |node| {
+    let reached = attached(cache, network).filter(move |(node, stranger)| {
         let block = block(cache, network, &node_owner(&node.name, node.uid()));
-        let found = node.found.into_iter().flat_map(|found| &found.strangers);
-        let here = found.filter(move |stranger| {
-            let holds = |block: Cidr| block.holds(stranger.address);
-            let is_nobodys = |record: &Stored<AcceptedNetwork>| {
-                let item = Item::Address(record.uid.clone(), stranger.address);
-                cache.allocations.get(&item).is_none()
-            };
-            vni == Some(stranger.network)
-                && block.is_some_and(holds)
-                && record.is_some_and(is_nobodys)
-        });
-        here.map(move |stranger| (node.name.clone(), stranger))
-    })
+        let is_nobodys = |record: &Stored<AcceptedNetwork>| {
+            let item = Item::Address(record.uid.clone(), stranger.address);
+            cache.allocations.get(&item).is_none()
+        };
+        block.is_some_and(|block| block.holds(stranger.address)) && record.is_some_and(is_nobodys)
+    });
+    reached.map(|(node, stranger)| (node.name, stranger))
 }
 
 /// The accepted networks that have a number on the wire, by it.

@@ -48,6 +48,26 @@ async fn until(world: &World, expected: &str) {
         .await;
 }
 
+/// Two nodes whose manager `m2` realises overlays.
+async fn with_overlays() -> World {
+    let mut world = World::start(2).await;
+    world.kill("m1");
+    world.network = Settings {
+        addresses: true,
+        ..Settings::default()
+    };
+    world.manager("m2");
+    world
+}
+
+/// Says where its nodes reach each other.
+fn address(world: &World) {
+    for (node, address) in [("n1", "192.0.2.1"), ("n2", "192.0.2.2")] {
+        let value = format!("{{engine: {{url: \"tcp://{node}:2375\"}}, address: {address}}}");
+        world.put(&format!("nodes/{node}"), &value);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn numbers_come_and_go_with_networks_and_nodes_whoever_leads() {
     let mut world = World::start(2).await;
@@ -81,13 +101,7 @@ async fn numbers_come_and_go_with_networks_and_nodes_whoever_leads() {
 
 #[tokio::test(start_paused = true)]
 async fn tasks_wait_for_their_agent_and_say_so() {
-    let mut world = World::start(2).await;
-    world.kill("m1");
-    world.network = Settings {
-        addresses: true,
-        ..Settings::default()
-    };
-    world.manager("m2");
+    let mut world = with_overlays().await;
     world.put("networks/default/front", "{}");
     world.service(
         "web",
@@ -111,10 +125,7 @@ async fn tasks_wait_for_their_agent_and_say_so() {
     let ready = |world: &World| world.condition(&service, "network", "NetworksReady");
     assert_eq!(ready(&world).as_deref(), Some("True/Provided"));
     // With them the states follow.
-    for (node, address) in [("n1", "192.0.2.1"), ("n2", "192.0.2.2")] {
-        let value = format!("{{engine: {{url: \"tcp://{node}:2375\"}}, address: {address}}}");
-        world.put(&format!("nodes/{node}"), &value);
-    }
+    address(&world);
     world.serving("web", 3).await;
     world.settled().await;
     let agents = |world: &World| {
@@ -163,17 +174,8 @@ async fn tasks_wait_for_their_agent_and_say_so() {
 
 #[tokio::test(start_paused = true)]
 async fn an_agent_that_dies_is_made_anew_and_its_node_goes_only_after_it() {
-    let mut world = World::start(2).await;
-    world.kill("m1");
-    world.network = Settings {
-        addresses: true,
-        ..Settings::default()
-    };
-    world.manager("m2");
-    for (node, address) in [("n1", "192.0.2.1"), ("n2", "192.0.2.2")] {
-        let value = format!("{{engine: {{url: \"tcp://{node}:2375\"}}, address: {address}}}");
-        world.put(&format!("nodes/{node}"), &value);
-    }
+    let world = with_overlays().await;
+    address(&world);
     world.put("networks/default/front", "{}");
     world.put("networks/default/back", "{}");
     let spec = "{replicas: 2, template: {container: IMAGE, networks: [front, back]}}";
@@ -213,13 +215,7 @@ async fn an_agent_that_dies_is_made_anew_and_its_node_goes_only_after_it() {
 
 #[tokio::test(start_paused = true)]
 async fn engines_that_need_no_agent_are_not_asked_about_it_at_each_change() {
-    let mut world = World::start(2).await;
-    world.kill("m1");
-    world.network = Settings {
-        addresses: true,
-        ..Settings::default()
-    };
-    world.manager("m2");
+    let world = with_overlays().await;
     world.quiet().await;
     let asked = |world: &World| world.engine("n1").count("networks");
     let before = asked(&world);
@@ -313,17 +309,8 @@ async fn a_port_is_one_services_whoever_leads_and_the_next_ones_once_it_is_free(
 
 #[tokio::test(start_paused = true)]
 async fn containers_of_others_join_attachable_networks_also_where_no_task_is() {
-    let mut world = World::start(2).await;
-    world.kill("m1");
-    world.network = Settings {
-        addresses: true,
-        ..Settings::default()
-    };
-    world.manager("m2");
-    for (node, address) in [("n1", "192.0.2.1"), ("n2", "192.0.2.2")] {
-        let value = format!("{{engine: {{url: \"tcp://{node}:2375\"}}, address: {address}}}");
-        world.put(&format!("nodes/{node}"), &value);
-    }
+    let mut world = with_overlays().await;
+    address(&world);
     world.put("networks/default/front", "{attachable: true}");
     world.put("networks/default/closed", "{}");
     let spec = "{replicas: 2, template: {container: IMAGE, networks: [closed], placement: {constraints: [node.name == n1]}}}";
@@ -372,18 +359,9 @@ async fn containers_of_others_join_attachable_networks_also_where_no_task_is() {
 
 #[tokio::test(start_paused = true)]
 async fn s6_a_wiped_store_takes_no_container_of_others_out_of_its_network() {
-    let mut world = World::start(2).await;
-    world.kill("m1");
-    world.network = Settings {
-        addresses: true,
-        ..Settings::default()
-    };
-    world.manager("m2");
+    let world = with_overlays().await;
     let put = |world: &World| {
-        for (node, address) in [("n1", "192.0.2.1"), ("n2", "192.0.2.2")] {
-            let value = format!("{{engine: {{url: \"tcp://{node}:2375\"}}, address: {address}}}");
-            world.put(&format!("nodes/{node}"), &value);
-        }
+        address(world);
         world.put("networks/default/front", "{attachable: true}");
     };
     put(&world);

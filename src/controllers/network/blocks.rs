@@ -25,8 +25,8 @@ use crate::runtime::runs::Runs;
 use crate::runtime::view;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A block has a 32nd of its subnet, so that at least 15 nodes find one in the upper half, but at most the second of these,
-/// 16 addresses, as more serve hardly anybody and wide subnets are for many nodes.
+/// A block has a 32nd of its subnet, so that at least 15 nodes find one in the upper half, and no more than 16 addresses: more
+/// serve hardly anybody, and wide subnets are for many nodes.
 const SHARE: u8 = 5;
 /// The length of the largest block.
 const LARGEST: u8 = 28;

@@ -103,7 +103,9 @@ pub(super) fn network<'a>(
             .addresses
             .then(|| refusing(cache, &key.scoped(), accepted)),
         users: users(cache, key),
-        strangers: strangers(cache, &key.scoped(), accepted),
+        strangers: joins::attached(cache, &key.scoped())
+            .map(|(node, stranger)| format!("container {} on {}", stranger.name, node.name))
+            .collect(),
         blocks: accepted
             .filter(|_| settings.addresses)
             .and_then(|record| blocks(cache, &key.scoped(), record)),
@@ -124,28 +126,6 @@ fn refusing(cache: &Cache, name: &Scoped, record: Option<&Stored<AcceptedNetwork
         Some((node.clone(), why.clone()))
     });
     nodes.collect()
-}
-
-/// The containers of others that are in a network.
-fn strangers(
-    cache: &Cache,
-    name: &Scoped,
-    record: Option<&Stored<AcceptedNetwork>>,
-) -> BTreeSet<String> {
-    let record = record.filter(|record| record.spec.attachable);
-    let owner = record.map(|record| ipam::owner(name, &record.uid));
-    let Some(vni) = owner.and_then(|owner| cache.allocations.numbers_of(&owner).0) else {
-        return BTreeSet::new();
-    };
-    let nodes = view::nodes(cache).into_iter();
-    let found = nodes.filter_map(|node| Some((node.name, node.found?)));
-    found
-        .flat_map(|(node, found)| {
-            let here = found.strangers.iter();
-            let here = here.filter(move |stranger| stranger.network == vni);
-            here.map(move |stranger| format!("container {} on {node}", stranger.name))
-        })
-        .collect()
 }
 
 /// The nodes without a block of an attachable network that has a subnet, and whether one is left.

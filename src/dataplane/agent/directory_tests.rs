@@ -45,6 +45,17 @@ fn the_directory_remembers_changes() {
     std::fs::write(&changes, &all[..all.len() - 1]).expect("a torn end");
     let torn = kept().map(|state| state.revision);
     assert_eq!(torn, Some(StateRevision(26)));
+    // What a disk has of a file that was not synced: a hole.
+    let mut holed = all.clone();
+    let line = holed.len() / 2;
+    holed[line..line + 20].fill(0);
+    std::fs::write(&changes, &holed).expect("a hole in it");
+    let until = kept().expect("what came before it").revision;
+    assert!(
+        StateRevision(7) < until && until < StateRevision(26),
+        "{until:?}"
+    );
+    std::fs::write(&changes, &all[..all.len() - 1]).expect("a torn end");
     let mut agent = Agent::new(engine(), Some(open())).expect("it reads");
     agent.renew();
     drop(agent);

@@ -200,7 +200,7 @@ impl Bench {
         let mut given = self.store.allocations.iter();
         let nobodys = given.find(|(item, given)| {
             let is_there = match item {
-                Item::Block(network, _) => self.attachable().any(|uid| uid == network),
+                Item::Block(network, _) => self.attachable().any(|(_, uid)| uid == network),
                 _ => true,
             };
             !(given.released || is_there && self.is_in_force(&given.owner))
@@ -218,22 +218,19 @@ impl Bench {
         }
     }
 
-    /// The attachable networks in force.
-    fn attachable(&self) -> impl Iterator<Item = &Uid> {
+    /// The attachable networks in force, with their uids.
+    fn attachable(&self) -> impl Iterator<Item = (&ObjectKey, &Uid)> {
         let records = self.store.accepted.iter();
         let attachable = records.filter(|(object, record)| {
             object.kind == Kind::Network && record.spec["attachable"] == true
         });
-        attachable.map(|(_, record)| &record.uid)
+        attachable.map(|(object, record)| (object, &record.uid))
     }
 
     /// A node in force that has not exactly one block of an attachable network, where addresses are given out. (For some none
     /// may be left, and the network says so.)
     pub(super) fn without_block(&self) -> Option<String> {
-        let networks = self.store.accepted.iter().filter(|(object, record)| {
-            object.kind == Kind::Network && record.spec["attachable"] == true
-        });
-        for (object, record) in networks {
+        for (object, uid) in self.attachable() {
             let report = (object.clone(), "network".into());
             let report = self.store.reports.get(&report);
             let Some(said) = report.and_then(|report| report.condition("Attachable")) else {
@@ -246,8 +243,7 @@ impl Bench {
             let odd = nodes.find(|(_, node)| {
                 let given = self.store.allocations.iter();
                 let blocks = given.filter(|(item, given)| {
-                    let is_of_it =
-                        matches!(item, Item::Block(network, _) if *network == record.uid);
+                    let is_of_it = matches!(item, Item::Block(network, _) if network == uid);
                     let is_its =
                         matches!(&given.owner, Owner::Node { uid, .. } if *uid == node.uid);
                     is_of_it && is_its
