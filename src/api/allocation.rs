@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `allocations/nodes/<index>` | a node |
 //! | `allocations/vnis/<number>` | a network |
-//! | `allocations/subnets/<address>-<length>` | a network |
+//! | `allocations/subnets/<address>-<length>` | a network, of IPv4 or IPv6 |
 //! | `allocations/ports/<tcp, udp>/<port>[/<address>]` | a service that publishes it on all addresses of nodes, or on one |
 //! | `allocations/addresses/<network-uid>/<address>` | a service (its virtual address) or a task |
 //! | `allocations/blocks/<network-uid>/<address>-<length>` | a node, for containers of others that join the network there |
@@ -16,12 +16,12 @@
 use super::decode;
 use super::name::{NodeName, ObjectKey, Scoped};
 use super::published::PublishedKey;
-use super::subnet::Cidr;
+use super::subnet::{Address, Cidr, Cidr6, Subnet};
 use super::uid::{TaskId, Uid};
 use super::unit::Port;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// A node's number within its cluster, 1 to [`NodeIndex::MOST`]: it stands in packet marks, conntrack zones and next hops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -55,6 +55,8 @@ pub enum Item {
     Vni(Vni),
     /// An overlay's subnet.
     Subnet(Cidr),
+    /// Its other subnet, of IPv6.
+    Subnet6(Cidr6),
     /// A port that every node answers on.
     Port(PublishedKey),
     /// An address of the network with this uid.
@@ -69,7 +71,10 @@ impl Item {
         let item = match parts {
             ["nodes", index] => Self::Node(NodeIndex(index.parse().ok()?)),
             ["vnis", vni] => Self::Vni(Vni(vni.parse().ok()?)),
-            ["subnets", subnet] => Self::Subnet(cidr(subnet)?),
+            ["subnets", subnet] => match subnet.contains(':') {
+                false => Self::Subnet(cidr(subnet)?),
+                true => Self::Subnet6(cidr(subnet)?),
+            },
             ["ports", protocol, port] => Self::Port(published(protocol, port, None)?),
             ["ports", protocol, port, address] => {
                 Self::Port(published(protocol, port, Some(address.parse().ok()?))?)
@@ -89,17 +94,20 @@ impl Item {
             Self::Node(index) => (1..=NodeIndex::MOST).contains(&index.0),
             Self::Vni(vni) => (1..=Vni::MOST).contains(&vni.0),
             Self::Subnet(subnet) | Self::Block(_, subnet) => subnet.is_subnet(),
-            Self::Port(key) => key.port.0 > 0 && key.address != Some(Ipv4Addr::UNSPECIFIED),
+            Self::Subnet6(subnet) => subnet.is_subnet(),
+            Self::Port(key) => {
+                key.port.0 > 0 && key.address.is_none_or(|address| !address.is_unspecified())
+            }
             Self::Address(..) => true,
         }
     }
 }
 
-fn cidr(text: &str) -> Option<Cidr> {
+fn cidr<A: Address>(text: &str) -> Option<Subnet<A>> {
     text.replace('-', "/").parse().ok()
 }
 
-fn published(protocol: &str, port: &str, address: Option<Ipv4Addr>) -> Option<PublishedKey> {
+fn published(protocol: &str, port: &str, address: Option<IpAddr>) -> Option<PublishedKey> {
     Some(PublishedKey {
         protocol: PublishedKey::protocol(protocol)?,
         address,
@@ -113,6 +121,7 @@ impl fmt::Display for Item {
             Self::Node(index) => write!(f, "nodes/{:05}", index.0),
             Self::Vni(vni) => write!(f, "vnis/{:08}", vni.0),
             Self::Subnet(subnet) => write!(f, "subnets/{}-{}", subnet.address, subnet.length),
+            Self::Subnet6(subnet) => write!(f, "subnets/{}-{}", subnet.address, subnet.length),
             Self::Port(key) => {
                 write!(f, "ports/{}/{:05}", key.protocol.as_str(), key.port.0)?;
                 key.address
@@ -217,7 +226,9 @@ mod tests {
             "nodes/16383",
             "vnis/00065536",
             "subnets/10.64.1.0-24",
+            "subnets/fd00:1:2:3::-64",
             "ports/tcp/08080",
+            "ports/tcp/08080/2001:db8::1",
             "ports/udp/00053/192.0.2.1",
             "addresses/0000000000000000000000abc/10.64.1.7",
             "blocks/0000000000000000000000abc/10.64.1.128-29",
@@ -234,6 +245,8 @@ mod tests {
             "subnets/10.64.1.7-24",
             "subnets/10.64.1.0",
             "subnets/10.64.1.0/24",
+            "subnets/fd00:1:2:3::1-64",
+            "subnets/fd00:1:2:3:0::-64",
             "addresses/a/10.64.01.7",
             "blocks/a/10.64.1.129-29",
             "blocks/10.64.1.128-29",
@@ -243,6 +256,7 @@ mod tests {
             "ports/tcp/65536",
             "ports/sctp/08080",
             "ports/tcp/08080/0.0.0.0",
+            "ports/tcp/08080/::",
             "ports/tcp/08080/192.0.2.01",
         ] {
             assert_eq!(parse(text), None, "{text}");

@@ -5,7 +5,7 @@ use super::service::Protocol;
 use super::unit::Port;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
@@ -14,7 +14,7 @@ use std::str::FromStr;
 pub const CHOSEN: RangeInclusive<u16> = 30_000..=32_767;
 
 /// What a published port is found by: the protocol, the port, and the one address if it is not open on all. As text
-/// `tcp/8080` or `udp/192.0.2.1:53`.
+/// `tcp/8080`, `udp/192.0.2.1:53` or `tcp/[2001:db8::1]:80`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublishedKey {
     /// TCP or UDP.
@@ -22,34 +22,41 @@ pub struct PublishedKey {
     /// The port.
     pub port: Port,
     /// The only address of nodes that it is open on; `None`: all.
-    pub address: Option<Ipv4Addr>,
+    pub address: Option<IpAddr>,
 }
 
 impl PublishedKey {
     /// Whether both would be open at one place: the same port, and one address that both have.
     pub fn meets(&self, other: &Self) -> bool {
         (self.protocol, self.port) == (other.protocol, other.port)
-            && addresses_meet(self.host(), other.host())
+            && addresses_meet(self.address, other.address)
     }
 
     /// Whether it and a port of mode host would be open at one place, where they have one number.
     pub fn meets_host(&self, host: Option<IpAddr>) -> bool {
-        addresses_meet(self.host(), host)
+        addresses_meet(self.address, host)
     }
 
     /// How it is shown: `8080/tcp`, `192.0.2.1:53/udp`.
     pub fn to_show(&self) -> Shown {
-        let address = self.address.map(|address| format!("{address}:"));
+        let before = match self.address {
+            Some(IpAddr::V4(address)) => format!("{address}:"),
+            Some(IpAddr::V6(address)) => format!("[{address}]:"),
+            None => String::new(),
+        };
         Shown {
-            before: address.unwrap_or_default(),
+            before,
             published: Some(self.port),
             target: None,
             behind: format!("/{}", self.protocol.as_str()),
         }
     }
 
-    fn host(&self) -> Option<IpAddr> {
-        self.address.map(IpAddr::V4)
+    /// All keys with its protocol and port, whatever their addresses: the ends of the range that they make.
+    pub fn anywhere(&self) -> RangeInclusive<Self> {
+        let with = |address| Self { address, ..*self };
+        let last = Ipv6Addr::from(u128::MAX);
+        with(None)..=with(Some(last.into()))
     }
 
     /// The protocol that is written so, if its ports are published.
@@ -69,7 +76,7 @@ impl fmt::Display for PublishedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let protocol = self.protocol.as_str();
         match self.address {
-            Some(address) => write!(f, "{protocol}/{address}:{}", self.port),
+            Some(address) => write!(f, "{protocol}/{}", SocketAddr::new(address, self.port.0)),
             None => write!(f, "{protocol}/{}", self.port),
         }
     }
@@ -82,11 +89,14 @@ impl FromStr for PublishedKey {
         let wrong = || format!("`{text}` is no published port: write tcp/8080 or udp/192.0.2.1:53");
         let (protocol, rest) = text.split_once('/').ok_or_else(wrong)?;
         let protocol = Self::protocol(protocol).ok_or_else(wrong)?;
-        let (address, port) = match rest.split_once(':') {
-            Some((address, port)) => (Some(address.parse().map_err(|_| wrong())?), port),
-            None => (None, rest),
+        let (address, port) = match rest.contains(':') {
+            true => {
+                let at: SocketAddr = rest.parse().map_err(|_| wrong())?;
+                (Some(at.ip()), Some(at.port()))
+            }
+            false => (None, rest.parse().ok()),
         };
-        let port = port.parse().ok().filter(|port| *port != 0).map(Port);
+        let port = port.filter(|port| *port != 0).map(Port);
         Ok(Self {
             protocol,
             address,
@@ -126,6 +136,10 @@ mod tests {
             ("tcp/192.0.2.1:8080", "192.0.2.1", true),
             ("tcp/192.0.2.1:8080", "192.0.2.2", false),
             ("tcp/192.0.2.1:8080", "::1", false),
+            ("tcp/[2001:db8::1]:8080", "::", true),
+            ("tcp/[2001:db8::1]:8080", "0.0.0.0", true),
+            ("tcp/[2001:db8::1]:8080", "2001:db8::1", true),
+            ("tcp/[2001:db8::1]:8080", "192.0.2.1", false),
         ] {
             assert_eq!(meets(key, host), expected, "{key} {host}");
         }

@@ -225,7 +225,12 @@ fn places(cache: &Cache, owner: &Owner) -> Vec<Place> {
                 address: *address,
             })
         }
-        Item::Node(_) | Item::Vni(_) | Item::Subnet(_) | Item::Port(_) | Item::Block(..) => None,
+        Item::Node(_)
+        | Item::Vni(_)
+        | Item::Subnet(_)
+        | Item::Subnet6(_)
+        | Item::Port(_)
+        | Item::Block(..) => None,
     });
     items.collect()
 }

@@ -315,9 +315,12 @@ impl World {
         let items = self.cache.allocations.of(&joins::task_owner(name, id));
         let addresses = items.filter_map(|item| match item {
             Item::Address(_, address) => Some(IpAddr::V4(*address)),
-            Item::Node(_) | Item::Vni(_) | Item::Subnet(_) | Item::Port(_) | Item::Block(..) => {
-                None
-            }
+            Item::Node(_)
+            | Item::Vni(_)
+            | Item::Subnet(_)
+            | Item::Subnet6(_)
+            | Item::Port(_)
+            | Item::Block(..) => None,
         });
         addresses.collect()
     }

@@ -1,6 +1,6 @@
 //! The addresses that a data plane speaks of: hardware addresses and subnets. Pure.
 
-pub use crate::api::subnet::Cidr;
+pub use crate::api::subnet::{Cidr, Cidr6, Dual};
 use std::fmt;
 use std::net::Ipv4Addr;
 

@@ -111,7 +111,7 @@ fn is_published(connection: &Connection, state: &State) -> bool {
             .is_some_and(|port| !port.backends.is_empty())
     };
     let is_own = to == state.address() || to.is_loopback();
-    has(&key(Some(to))) || (is_own && has(&key(None)))
+    has(&key(Some(to.into()))) || (is_own && has(&key(None)))
 }
 
 #[cfg(test)]

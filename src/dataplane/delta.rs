@@ -58,6 +58,12 @@ fn networks(before: &State, after: &State, changes: &mut Vec<Change>) {
                     Change::Task(*vni, address, node)
                 });
                 let bridged = old.bridged.symmetric_difference(&new.bridged);
+                differ(
+                    &old.addresses6,
+                    &new.addresses6,
+                    changes,
+                    |address, other| Change::Address6(*vni, address, other),
+                );
                 changes.extend(
                     bridged.map(|address| {
                         Change::Bridged(*vni, *address, new.bridged.contains(address))
@@ -74,16 +80,19 @@ fn is_alike(one: &Network, other: &Network) -> bool {
     let Network {
         subnet,
         gateway,
+        subnet6,
         mtu,
         internal,
         nodes,
         tasks: _,
         bridged: _,
+        addresses6: _,
     } = one;
-    (subnet, gateway, mtu, internal, nodes)
+    (subnet, gateway, subnet6, mtu, internal, nodes)
         == (
             &other.subnet,
             &other.gateway,
+            &other.subnet6,
             &other.mtu,
             &other.internal,
             &other.nodes,
@@ -165,7 +174,7 @@ mod tests {
         VirtualAddress, Vni,
     };
     use proptest::prelude::*;
-    use std::net::Ipv4Addr;
+    use std::net::{Ipv4Addr, Ipv6Addr};
 
     /// A state of up to two networks with up to three tasks each; each number chooses one thing of it.
     fn state(revision: u64, choices: &[u8]) -> State {
@@ -210,6 +219,17 @@ mod tests {
             mtu: 1_400 + u32::from(choices[5]),
             internal: false,
             nodes: [NodeIndex(1)].into(),
+            subnet6: Some(format!("fd00:{third}::/64").parse().expect("a subnet")),
+            addresses6: tasks
+                .keys()
+                .take(choices[5].into())
+                .map(|address| {
+                    (
+                        *address,
+                        Ipv6Addr::new(0xfd00, third.into(), 0, 0, 0, 0, 1, 1),
+                    )
+                })
+                .collect(),
             bridged: tasks.keys().skip(choices[5].into()).copied().collect(),
             tasks,
         };

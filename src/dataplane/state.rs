@@ -3,7 +3,7 @@
 //! Whoever manages the node computes it; the agent programs exactly this and learns nothing from packets. Everything has
 //! a key, so a change names what it puts or removes and nothing else moves.
 
-use super::address::Cidr;
+use super::address::{Cidr, Cidr6, Dual};
 use super::dns::names::{Names, ServiceNames, TaskName};
 use super::shared::Shared;
 pub use crate::api::allocation::{NodeIndex, Vni};
@@ -12,7 +12,7 @@ use crate::api::service::{Locality, SessionAffinity, Source};
 use crate::api::unit::Port;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The port of VXLAN that IANA assigned. Others use it too (Docker's own overlay, Calico): the agent drops what comes
 /// to its port from addresses that are no members, so where they run on the same nodes take another.
@@ -81,6 +81,9 @@ pub struct Network {
     pub subnet: Cidr,
     /// The router's address, the same on every node.
     pub gateway: Ipv4Addr,
+    /// Its addresses of IPv6, which go with those of IPv4 as [`Dual`] says; none: it carries no IPv6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subnet6: Option<Cidr6>,
     /// The largest packet in bytes: what the underlay carries less 50 for VXLAN's headers.
     pub mtu: u32,
     /// Without a way out.
@@ -96,6 +99,10 @@ pub struct Network {
     /// bridges, all else passes the routers.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub bridged: BTreeSet<Ipv4Addr>,
+    /// Those of them who have another address of IPv6 than goes with that of IPv4: containers of others, to which engines give
+    /// each as they like.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub addresses6: BTreeMap<Ipv4Addr, Ipv6Addr>,
 }
 
 /// What stands behind a virtual address.
@@ -152,6 +159,8 @@ pub enum Change {
     Task(Vni, Ipv4Addr, Option<NodeIndex>),
     /// Whether a task of a network is one of those whose frames stay on bridges.
     Bridged(Vni, Ipv4Addr, bool),
+    /// The address of IPv6 of a task of a network, where it does not go with that of IPv4.
+    Address6(Vni, Ipv4Addr, Option<Ipv6Addr>),
     /// A virtual address.
     VirtualAddress(Ipv4Addr, Option<Shared<VirtualAddress>>),
     /// A published port.
@@ -209,9 +218,20 @@ impl State {
     }
 
     /// The node of a task, by its address.
-    pub fn place(&self, task: Ipv4Addr) -> Option<NodeIndex> {
+    pub fn place(&self, task: impl Into<IpAddr>) -> Option<NodeIndex> {
+        let task = task.into();
         let mut places = self.networks.values();
-        places.find_map(|network| network.tasks.get(&task).copied())
+        places.find_map(|network| {
+            let task = network.version4(task)?;
+            network.tasks.get(&task).copied()
+        })
+    }
+
+    /// The address of IPv6 that goes with one of IPv4 of any network; none: it carries no IPv6.
+    pub fn version6(&self, address: Ipv4Addr) -> Option<Ipv6Addr> {
+        let mut networks = self.networks.values();
+        let network = networks.find(|network| network.subnet.holds(address))?;
+        network.version6(address)
     }
 
     /// The state after `delta`.
@@ -245,6 +265,9 @@ impl State {
                     true => bridged.insert(address),
                     false => bridged.remove(&address),
                 };
+            }
+            Change::Address6(vni, address, value) => {
+                put(&mut self.network(vni)?.addresses6, address, value);
             }
             Change::VirtualAddress(address, value) => {
                 put(&mut self.virtual_addresses, address, value);
@@ -299,8 +322,10 @@ impl State {
             }
             let later = self.networks.range(Vni(vni.0 + 1)..);
             for (other, rival) in later {
+                let both = network.subnet6.zip(rival.subnet6);
+                let is_shared = both.is_some_and(|(one, other)| one.overlaps(other));
                 refuse(
-                    network.subnet.overlaps(rival.subnet),
+                    is_shared || network.subnet.overlaps(rival.subnet),
                     named(format!("its subnet overlaps that of network {}", other.0)),
                 )?;
             }
@@ -348,6 +373,35 @@ impl State {
 }
 
 impl Network {
+    /// Its two subnets; none: it carries no IPv6.
+    pub fn dual(&self) -> Option<Dual> {
+        let subnet = self.subnet;
+        self.subnet6.map(|subnet6| Dual { subnet, subnet6 })
+    }
+
+    /// The address of IPv6 of who has one of IPv4.
+    pub fn version6(&self, address: Ipv4Addr) -> Option<Ipv6Addr> {
+        let dual = self.dual()?;
+        let other = self.addresses6.get(&address).copied();
+        other.or_else(|| dual.version6(address))
+    }
+
+    /// The address of IPv4 of who has one of either version.
+    pub fn version4(&self, address: IpAddr) -> Option<Ipv4Addr> {
+        let address = match address {
+            IpAddr::V4(address) => return Some(address),
+            IpAddr::V6(address) => address,
+        };
+        let mut others = self.addresses6.iter();
+        match others.find(|(_, other)| **other == address) {
+            Some((own, _)) => Some(*own),
+            None => {
+                let goes_with = self.dual()?.version4(address)?;
+                (!self.addresses6.contains_key(&goes_with)).then_some(goes_with)
+            }
+        }
+    }
+
     /// What contradicts itself.
     fn contradiction(&self) -> Option<String> {
         if !self.subnet.is_subnet() {
@@ -360,6 +414,25 @@ impl Network {
         let mut addresses = self.tasks.keys().chain([&self.gateway]);
         if let Some(outside) = addresses.find(|address| !self.subnet.holds(**address)) {
             return Some(format!("{outside} is not in {}", self.subnet));
+        }
+        if let Some(dual) = self.dual() {
+            if !dual.subnet6.is_subnet() {
+                return Some(format!("{} has bits behind its length", dual.subnet6));
+            }
+            if !dual.fits() {
+                let why = format!("{} has fewer addresses than {}", dual.subnet6, self.subnet);
+                return Some(why);
+            }
+            // What an IPv6 host must take whole (RFC 8200, 5).
+            if self.mtu < 1_280 {
+                return Some(format!("IPv6 has packets of more than {} bytes", self.mtu));
+            }
+        }
+        for (address, other) in &self.addresses6 {
+            let holds = self.subnet6.is_some_and(|subnet| subnet.holds(*other));
+            if !holds || !self.tasks.contains_key(address) {
+                return Some(format!("{other} is not in it, or goes with no task"));
+            }
         }
         let mut bridged = self.bridged.iter();
         if let Some(stranger) = bridged.find(|address| !self.tasks.contains_key(address)) {

@@ -11,7 +11,7 @@ use super::state::{Network, NodeIndex, PublishedKey, State, Vni};
 use crate::api::published::CHOSEN;
 use crate::api::service::Protocol;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// What should be, and what cannot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,7 +80,7 @@ fn occupied(state: &State, found: &Kernel) -> BTreeSet<PublishedKey> {
         let own = PublishedKey {
             protocol: listener.protocol,
             port: listener.port,
-            address: listener.address,
+            address: listener.address.map(IpAddr::V4),
         };
         if CHOSEN.contains(&own.port.0) {
             occupied.insert(PublishedKey {
@@ -88,15 +88,7 @@ fn occupied(state: &State, found: &Kernel) -> BTreeSet<PublishedKey> {
                 ..own
             });
         }
-        let first = PublishedKey {
-            address: None,
-            ..own
-        };
-        let last = PublishedKey {
-            address: Some(Ipv4Addr::BROADCAST),
-            ..own
-        };
-        let published = state.ports.range(first..=last).map(|(key, _)| *key);
+        let published = state.ports.range(own.anywhere()).map(|(key, _)| *key);
         occupied.extend(published.filter(|key| key.meets(&own)));
     }
     occupied

@@ -8,7 +8,7 @@ use crate::api::allocation::{Allocation, Item, Owner, Vni};
 use crate::api::name::Scoped;
 use crate::api::published::PublishedKey;
 use crate::api::service::Protocol;
-use crate::api::subnet::Cidr;
+use crate::api::subnet::{Cidr, Cidr6};
 use crate::api::uid::Uid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -46,9 +46,10 @@ fn blocks_of(network: &Uid) -> RangeInclusive<Item> {
     end(Ipv4Addr::UNSPECIFIED, 0)..=end(Ipv4Addr::BROADCAST, 32)
 }
 
-/// The space of an item, and the numbers of it that it takes.
-pub fn place(item: &Item) -> (Space, u32, u32) {
-    match item {
+/// The space of an item, and the numbers of it that it takes; none: there are so many that nobody counts which are free.
+pub fn place(item: &Item) -> Option<(Space, u32, u32)> {
+    let place = match item {
+        Item::Subnet6(_) => return None,
         Item::Node(index) => (Space::Nodes, index.0.into(), index.0.into()),
         Item::Vni(vni) => (Space::Vnis, vni.0, vni.0),
         Item::Subnet(subnet) => {
@@ -69,7 +70,8 @@ pub fn place(item: &Item) -> (Space, u32, u32) {
             let (first, last) = block.range();
             (Space::Addresses(network.clone()), first, last)
         }
-    }
+    };
+    Some(place)
 }
 
 impl Allocations {
@@ -86,7 +88,9 @@ impl Allocations {
     /// All but the addresses and blocks of networks.
     pub fn numbers(&self) -> impl Iterator<Item = (&Item, &Stored<Allocation>)> {
         let is_number = |(item, _): &(&Item, &Stored<Allocation>)| match item {
-            Item::Node(_) | Item::Vni(_) | Item::Subnet(_) | Item::Port(_) => true,
+            Item::Node(_) | Item::Vni(_) | Item::Subnet(_) | Item::Subnet6(_) | Item::Port(_) => {
+                true
+            }
             Item::Address(..) | Item::Block(..) => false,
         };
         self.items.iter().take_while(is_number)
@@ -102,9 +106,12 @@ impl Allocations {
         let range = self.items.range(first..=last);
         range.filter_map(|(item, stored)| match item {
             Item::Address(_, address) => Some((*address, stored)),
-            Item::Node(_) | Item::Vni(_) | Item::Subnet(_) | Item::Port(_) | Item::Block(..) => {
-                None
-            }
+            Item::Node(_)
+            | Item::Vni(_)
+            | Item::Subnet(_)
+            | Item::Subnet6(_)
+            | Item::Port(_)
+            | Item::Block(..) => None,
         })
     }
 
@@ -116,9 +123,12 @@ impl Allocations {
         let range = self.items.range(blocks_of(network));
         range.filter_map(|(item, stored)| match item {
             Item::Block(_, block) => Some((*block, stored)),
-            Item::Node(_) | Item::Vni(_) | Item::Subnet(_) | Item::Port(_) | Item::Address(..) => {
-                None
-            }
+            Item::Node(_)
+            | Item::Vni(_)
+            | Item::Subnet(_)
+            | Item::Subnet6(_)
+            | Item::Port(_)
+            | Item::Address(..) => None,
         })
     }
 
@@ -142,10 +152,34 @@ impl Allocations {
             match item {
                 Item::Vni(number) => vni = vni.or(Some(*number)),
                 Item::Subnet(cidr) => subnet = subnet.or(Some(*cidr)),
-                Item::Node(_) | Item::Port(_) | Item::Address(..) | Item::Block(..) => {}
+                Item::Subnet6(_)
+                | Item::Node(_)
+                | Item::Port(_)
+                | Item::Address(..)
+                | Item::Block(..) => {}
             }
         }
         (vni, subnet)
+    }
+
+    /// The subnet of IPv6 of a network, the lowest if somebody gave it several by hand.
+    pub fn subnet6_of(&self, network: &Owner) -> Option<Cidr6> {
+        self.of(network).find_map(|item| match item {
+            Item::Subnet6(subnet) => Some(*subnet),
+            _ => None,
+        })
+    }
+
+    /// A subnet of IPv6 that is given out and shares an address with `subnet`, its own key apart.
+    pub fn overlapping6(&self, subnet: Cidr6) -> Option<Cidr6> {
+        let readable = self.numbers().map(|(item, _)| item);
+        let mut all = readable
+            .chain(&self.unreadable)
+            .filter_map(|item| match item {
+                Item::Subnet6(other) => Some(*other),
+                _ => None,
+            });
+        all.find(|other| other.overlaps(subnet))
     }
 
     /// How many addresses of a network are free for tasks and services.
@@ -188,17 +222,20 @@ impl Allocations {
         let all = around.chain(within.cloned()).chain(unreadable.cloned());
         all.filter_map(|item| match item {
             Item::Subnet(subnet) => Some(subnet),
-            Item::Node(_) | Item::Vni(_) | Item::Port(_) | Item::Address(..) | Item::Block(..) => {
-                None
-            }
+            Item::Subnet6(_)
+            | Item::Node(_)
+            | Item::Vni(_)
+            | Item::Port(_)
+            | Item::Address(..)
+            | Item::Block(..) => None,
         })
         .collect()
     }
 
     /// The published ports given out that would be open at one place with `key`, itself too.
     pub fn meeting(&self, key: PublishedKey) -> Vec<PublishedKey> {
-        let at = |address| Item::Port(PublishedKey { address, ..key });
-        let (first, last) = (at(None), at(Some(Ipv4Addr::BROADCAST)));
+        let (first, last) = key.anywhere().into_inner();
+        let (first, last) = (Item::Port(first), Item::Port(last));
         let readable = self.items.range(&first..=&last).map(|(item, _)| item);
         let all = readable.chain(self.unreadable.range(&first..=&last));
         all.filter_map(|item| match item {
@@ -206,6 +243,7 @@ impl Allocations {
             Item::Node(_)
             | Item::Vni(_)
             | Item::Subnet(_)
+            | Item::Subnet6(_)
             | Item::Port(_)
             | Item::Address(..)
             | Item::Block(..) => None,
@@ -220,6 +258,7 @@ impl Allocations {
             Item::Node(_)
             | Item::Vni(_)
             | Item::Subnet(_)
+            | Item::Subnet6(_)
             | Item::Address(..)
             | Item::Block(..) => None,
         })
@@ -274,12 +313,15 @@ impl Allocations {
     }
 
     fn take(&mut self, item: &Item) {
-        let (space, first, last) = place(item);
-        self.taken.entry(space).or_default().take(first, last);
+        if let Some((space, first, last)) = place(item) {
+            self.taken.entry(space).or_default().take(first, last);
+        }
     }
 
     fn give_back(&mut self, item: &Item) {
-        let (space, first, last) = place(item);
+        let Some((space, first, last)) = place(item) else {
+            return;
+        };
         // Subnets and blocks that were put by hand may overlap, and a port may be several's on an address each: what others
         // have of it stays taken.
         let others: Vec<(u32, u32)> = match item {
@@ -297,7 +339,7 @@ impl Allocations {
             }
             Item::Address(network, address) => self.within(network, Cidr::of(*address)),
             Item::Block(network, block) => self.within(network, *block),
-            Item::Node(_) | Item::Vni(_) => Vec::new(),
+            Item::Node(_) | Item::Vni(_) | Item::Subnet6(_) => Vec::new(),
         };
         let Some(runs) = self.taken.get_mut(&space) else {
             return;
@@ -320,7 +362,7 @@ impl Allocations {
         let single = readable.chain(self.unreadable.range(single));
         let readable = self.items.range(blocks_of(network)).map(|(item, _)| item);
         let blocks = readable.chain(self.unreadable.range(blocks_of(network)));
-        let all = single.chain(blocks).map(place);
+        let all = single.chain(blocks).filter_map(place);
         all.map(|(_, first, last)| (first, last))
             .filter(|(start, end)| *start <= last && first <= *end)
             .collect()

@@ -189,6 +189,7 @@ pub fn block(cache: &Cache, network: &Scoped, node: &Owner) -> Option<Cidr> {
         | Item::Node(_)
         | Item::Vni(_)
         | Item::Subnet(_)
+        | Item::Subnet6(_)
         | Item::Port(_)
         | Item::Address(..) => None,
     })

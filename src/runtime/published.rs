@@ -11,7 +11,7 @@ use crate::api::name::Scoped;
 use crate::api::published::PublishedKey;
 use crate::api::service::{PortMode, Protocol, ServicePort, ServiceSpec};
 use crate::api::unit::Port;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 /// What a port of mode ingress asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub enum Asked {
     /// This one.
     Number(PublishedKey),
     /// Any number, on this address of nodes or on all.
-    Any(Protocol, Option<Ipv4Addr>),
+    Any(Protocol, Option<IpAddr>),
     /// What is not provided, in words.
     NotProvided(&'static str),
 }
@@ -46,12 +46,7 @@ pub fn health(spec: &ServiceSpec) -> Option<PublishedKey> {
 
 /// What a port of mode ingress asks for. An address that is given is never widened: one that cannot be had opens nothing.
 pub fn asked(port: &ServicePort) -> Asked {
-    let address = match port.host_ip {
-        None => None,
-        Some(IpAddr::V4(address)) if address.is_unspecified() => None,
-        Some(IpAddr::V4(address)) => Some(address),
-        Some(IpAddr::V6(_)) => return Asked::NotProvided("an address of IPv6"),
-    };
+    let address = port.host_ip.filter(|address| !address.is_unspecified());
     match (port.protocol, port.published) {
         (Protocol::Sctp, _) => Asked::NotProvided("SCTP"),
         (protocol, Some(port)) => Asked::Number(PublishedKey {
@@ -81,6 +76,7 @@ pub fn given<'a>(
             Item::Node(_)
             | Item::Vni(_)
             | Item::Subnet(_)
+            | Item::Subnet6(_)
             | Item::Address(..)
             | Item::Block(..) => None,
         })

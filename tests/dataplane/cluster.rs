@@ -394,6 +394,8 @@ pub(crate) fn state(count: u16) -> State {
     let network = |vni| Network {
         subnet: format!("{}/24", inside(vni, 0)).parse().unwrap(),
         gateway: inside(vni, 1),
+        subnet6: None,
+        addresses6: BTreeMap::new(),
         mtu: 1450,
         internal: false,
         nodes: indexes.clone(),

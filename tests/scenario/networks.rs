@@ -27,7 +27,7 @@ fn given(cache: &Cache) -> String {
     {
         match (item, &given.owner) {
             (Item::Node(_), _) => nodes += 1,
-            (Item::Vni(_) | Item::Subnet(_), _) => numbers += 1,
+            (Item::Vni(_) | Item::Subnet(_) | Item::Subnet6(_), _) => numbers += 1,
             (Item::Address(..), Owner::Service { .. }) => services += 1,
             (Item::Address(..), _) => tasks += 1,
             (Item::Port(_) | Item::Block(..), _) => {}

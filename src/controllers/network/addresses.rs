@@ -249,6 +249,11 @@ pub(super) fn networks_with<'a>(
     let items = cache.allocations.of(owner);
     items.filter_map(|item| match item {
         Item::Address(uid, _) => cache.allocations.network(uid).cloned(),
-        Item::Node(_) | Item::Vni(_) | Item::Subnet(_) | Item::Port(_) | Item::Block(..) => None,
+        Item::Node(_)
+        | Item::Vni(_)
+        | Item::Subnet(_)
+        | Item::Subnet6(_)
+        | Item::Port(_)
+        | Item::Block(..) => None,
     })
 }

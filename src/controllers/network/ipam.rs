@@ -165,8 +165,9 @@ impl<'a> Draft<'a> {
     }
 
     fn claim(&mut self, item: &Item, owner: &Owner) {
-        let (space, first, last) = place(item);
-        self.runs(&space).take(first, last);
+        if let Some((space, first, last)) = place(item) {
+            self.runs(&space).take(first, last);
+        }
         self.claims.insert(item.clone(), owner.clone());
     }
 
@@ -231,6 +232,7 @@ impl<'a> Draft<'a> {
         let claimed = self.claims.iter().filter_map(|(item, owner)| match item {
             Item::Subnet(other) if other.overlaps(subnet) => Some((*other, owner.to_string())),
             Item::Subnet(_)
+            | Item::Subnet6(_)
             | Item::Node(_)
             | Item::Vni(_)
             | Item::Port(_)
@@ -307,6 +309,7 @@ impl<'a> Draft<'a> {
                 Item::Node(_)
                 | Item::Vni(_)
                 | Item::Subnet(_)
+                | Item::Subnet6(_)
                 | Item::Port(_)
                 | Item::Address(..)
                 | Item::Block(..) => None,
@@ -511,6 +514,7 @@ fn take_back(cache: &Cache, plan: &mut Plan) {
             ),
             Item::Vni(_)
             | Item::Subnet(_)
+            | Item::Subnet6(_)
             | Item::Port(_)
             | Item::Address(..)
             | Item::Block(..) => step.delete(key),

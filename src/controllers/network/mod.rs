@@ -271,7 +271,7 @@ fn default_of(namespace: &str) -> ObjectKey {
 fn naming(key: &Key, cache: &Cache) -> Vec<Work> {
     let network = match key {
         Key::Accepted(record) if record.kind == Kind::Network => record.scoped(),
-        Key::Allocation(item @ (Item::Vni(_) | Item::Subnet(_))) => {
+        Key::Allocation(item @ (Item::Vni(_) | Item::Subnet(_) | Item::Subnet6(_))) => {
             match cache.allocations.get(item).map(|given| &given.owner) {
                 Some(Owner::Network { name, .. }) => name.clone(),
                 _ => return Vec::new(),
@@ -345,12 +345,13 @@ fn addressed(key: &Key, cache: &Cache) -> Vec<Scoped> {
                 let network = cache.allocations.network(uid);
                 network.cloned().into_iter().collect()
             }
-            Item::Subnet(_) => match cache.allocations.get(item).map(|given| &given.owner) {
-                Some(Owner::Network { name, .. }) => vec![name.clone()],
-                Some(Owner::Node { .. } | Owner::Service { .. } | Owner::Task { .. }) | None => {
-                    Vec::new()
+            Item::Subnet(_) | Item::Subnet6(_) => {
+                match cache.allocations.get(item).map(|given| &given.owner) {
+                    Some(Owner::Network { name, .. }) => vec![name.clone()],
+                    Some(Owner::Node { .. } | Owner::Service { .. } | Owner::Task { .. })
+                    | None => Vec::new(),
                 }
-            },
+            }
             Item::Address(..) | Item::Block(..) | Item::Node(_) | Item::Vni(_) | Item::Port(_) => {
                 Vec::new()
             }

@@ -98,9 +98,12 @@ impl Networks<'_> {
                 let is_inside = self.networks[vni].subnet.holds(*address);
                 is_inside.then_some((*vni, *address))
             }
-            Item::Node(_) | Item::Vni(_) | Item::Subnet(_) | Item::Port(_) | Item::Block(..) => {
-                None
-            }
+            Item::Node(_)
+            | Item::Vni(_)
+            | Item::Subnet(_)
+            | Item::Subnet6(_)
+            | Item::Port(_)
+            | Item::Block(..) => None,
         });
         addresses.collect()
     }

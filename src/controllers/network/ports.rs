@@ -30,7 +30,7 @@ use crate::runtime::published::{Asked, asked, given, health};
 use crate::runtime::runs::Runs;
 use crate::runtime::view;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 /// How a published port stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,7 +162,7 @@ impl<'a> Ledger<'a> {
     fn any(
         &mut self,
         protocol: Protocol,
-        address: Option<Ipv4Addr>,
+        address: Option<IpAddr>,
         service: &Scoped,
         target: Port,
     ) -> Result<PublishedKey, Standing> {

@@ -225,6 +225,7 @@ impl Overlays {
                 Item::Node(index) => Some(*index),
                 Item::Vni(_)
                 | Item::Subnet(_)
+                | Item::Subnet6(_)
                 | Item::Port(_)
                 | Item::Address(..)
                 | Item::Block(..) => None,
@@ -278,6 +279,7 @@ impl Overlays {
         let network = Network {
             subnet,
             gateway: subnet.gateway(),
+            subnet6: cache.allocations.subnet6_of(&owner),
             mtu: match record.spec.mtu {
                 0 => self.mtu,
                 mtu => mtu,
@@ -285,6 +287,7 @@ impl Overlays {
             internal: record.spec.internal,
             nodes: tasks.values().copied().chain(joinable).collect(),
             bridged,
+            addresses6: BTreeMap::new(),
             tasks,
         };
         let namespace = name.namespace.to_string();

@@ -142,6 +142,7 @@ fn endpoint(
         | Item::Node(_)
         | Item::Vni(_)
         | Item::Subnet(_)
+        | Item::Subnet6(_)
         | Item::Port(_)
         | Item::Block(..) => None,
     });

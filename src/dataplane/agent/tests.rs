@@ -115,9 +115,13 @@ fn network(third: u8, tasks: BTreeMap<u8, u16>, internal: bool) -> Network {
         address: address(0),
         length: 24,
     };
+    // Every second one carries both versions.
+    let subnet6 = format!("fd00:{third}::/64").parse().expect("a subnet");
     Network {
         subnet,
         gateway: address(1),
+        subnet6: third.is_multiple_of(2).then_some(subnet6),
+        addresses6: BTreeMap::new(),
         mtu: 1_450,
         internal,
         nodes,

@@ -12,7 +12,7 @@ use crate::dataplane::state::{
     Network, NodeIndex, PublishedKey, PublishedPort, State, VirtualAddress, Vni,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// The tables for a state, whole. `local` are the subnets of this node's other bridges.
 pub(in crate::dataplane) fn ruleset(state: &State, local: &[Cidr]) -> Ruleset {
@@ -142,7 +142,11 @@ fn put_port(ip: &mut Table, state: &State, key: &PublishedKey, port: &PublishedP
         Protocol::Sctp => 132,
     };
     let [high, low] = key.port.0.to_be_bytes();
-    let address = key.address.map(|address| address.octets().to_vec());
+    let address = match key.address {
+        None => None,
+        Some(IpAddr::V4(address)) => Some(address.octets().to_vec()),
+        Some(IpAddr::V6(_)) => return,
+    };
     let tail = [
         &address.clone().unwrap_or_default()[..],
         &[protocol, 0, 0, 0, high, low, 0, 0],

@@ -12,7 +12,6 @@ use crate::api::task::Desired;
 use crate::api::uid::{TaskId, Uid};
 use crate::api::unit::Port;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 impl Bench {
     /// What somebody has is given to nobody else, neither under its own key nor, of subnets, under another.
@@ -35,7 +34,7 @@ impl Bench {
                 let last = first | u32::MAX.checked_shr(block.length.into()).unwrap_or(0);
                 return self.check_part(network, (first, last), item, given);
             }
-            Item::Node(_) | Item::Vni(_) => return,
+            Item::Node(_) | Item::Vni(_) | Item::Subnet6(_) => return,
         };
         let first = |subnet: &Cidr| u32::from(subnet.address);
         let last =
@@ -47,6 +46,7 @@ impl Bench {
             .filter_map(|other| match other {
                 Item::Subnet(other) if other != subnet => Some(other),
                 Item::Subnet(_)
+                | Item::Subnet6(_)
                 | Item::Node(_)
                 | Item::Vni(_)
                 | Item::Port(_)
@@ -147,11 +147,10 @@ impl Bench {
             let Some(spec) = self.store.spec(&record.uid) else {
                 continue;
             };
-            let asked = spec.ports.iter().filter(|port| {
-                port.mode == PortMode::Ingress
-                    && port.protocol != Protocol::Sctp
-                    && !port.host_ip.is_some_and(|address| address.is_ipv6())
-            });
+            let asked = spec
+                .ports
+                .iter()
+                .filter(|port| port.mode == PortMode::Ingress && port.protocol != Protocol::Sctp);
             let asked: Vec<_> = match spec.template.networks.as_deref() {
                 Some([]) => Vec::new(),
                 Some(_) | None => asked.collect(),
@@ -172,7 +171,7 @@ impl Bench {
                         None => *chosen_for == Some(port.target),
                     };
                     // Never wider than asked, nor narrower.
-                    let is_place = address == key.address.map(IpAddr::V4);
+                    let is_place = address == key.address;
                     is_number && is_place && port.protocol == key.protocol
                 })
             };
@@ -269,7 +268,8 @@ impl Bench {
             };
             let count = given
                 .filter(|(item, given)| {
-                    let is_number = !matches!(item, Item::Subnet(_) | Item::Block(..));
+                    let is_number =
+                        !matches!(item, Item::Subnet(_) | Item::Subnet6(_) | Item::Block(..));
                     !given.released && of_it(&given.owner) && is_number
                 })
                 .count();

@@ -194,7 +194,9 @@ impl Bench {
                 };
                 *uid == new.uid && reports.any(|report| report.found.as_ref().is_some_and(holds))
             }
-            Item::Node(_) | Item::Vni(_) | Item::Subnet(_) | Item::Port(_) => false,
+            Item::Node(_) | Item::Vni(_) | Item::Subnet(_) | Item::Subnet6(_) | Item::Port(_) => {
+                false
+            }
         };
         let is_in_use = object.kind == Kind::Network && self.store.allocations.keys().any(in_use);
         let (old, log) = (old.clone(), &mut self.log);

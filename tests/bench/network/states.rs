@@ -58,6 +58,8 @@ pub(super) fn base(node: usize, addresses: [Ipv4Addr; 2]) -> State {
     let network = Network {
         subnet: SUBNET.parse().expect("a subnet"),
         gateway: GATEWAY,
+        subnet6: None,
+        addresses6: BTreeMap::new(),
         mtu: 1_450,
         internal: false,
         nodes: nodes.into(),
