@@ -6,7 +6,7 @@ use super::state::{Network, PublishedKey, PublishedPort, State, Vni};
 use crate::api::service::Protocol;
 use crate::api::unit::Port;
 use serde::{Deserialize, Serialize};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// A tracked connection, as far as it matters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,11 +14,11 @@ pub struct Connection {
     /// The IP protocol's number.
     pub protocol: u8,
     /// Whom the client asked.
-    pub destination: Ipv4Addr,
+    pub destination: IpAddr,
     /// At which port; 0 for protocols without.
     pub port: Port,
     /// Who answers.
-    pub target: Ipv4Addr,
+    pub target: IpAddr,
     /// Whether the destination was translated.
     pub is_translated: bool,
     /// What an answer looks like.
@@ -53,9 +53,9 @@ impl Tracked {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Answer {
     /// From whom, as [`Connection::target`].
-    pub from: Ipv4Addr,
+    pub from: IpAddr,
     /// To whom: the client, or whom it was hidden behind.
-    pub to: Ipv4Addr,
+    pub to: IpAddr,
     /// From which port; 0 for protocols without.
     pub from_port: Port,
     /// To which port.
@@ -69,7 +69,7 @@ pub struct Answer {
 pub fn is_stale(connection: &Connection, state: &State) -> bool {
     let is_ours = connection.mark & MARK_MASK == MARK;
     let mut networks = state.networks.values();
-    let is_inside = networks.any(|network| network.subnet.holds(connection.target));
+    let is_inside = networks.any(|network| network.holds(connection.target));
     if connection.is_translated {
         return (is_ours || is_inside) && state.place(connection.target).is_none();
     }
@@ -110,8 +110,10 @@ fn is_published(connection: &Connection, state: &State) -> bool {
             .get(key)
             .is_some_and(|port| !port.backends.is_empty())
     };
-    let is_own = to == state.address() || to.is_loopback();
-    has(&key(Some(to.into()))) || (is_own && has(&key(None)))
+    let others = state.members6.get(&state.node).into_iter().flatten();
+    let is_other = others.into_iter().any(|own| to == *own);
+    let is_own = to == IpAddr::V4(state.address()) || to.is_loopback() || is_other;
+    has(&key(Some(to))) || (is_own && has(&key(None)))
 }
 
 #[cfg(test)]

@@ -27,6 +27,8 @@ pub fn way(before: &State, after: &State) -> Way {
         &mut changes,
         Change::Member,
     );
+    let (old, new) = (&before.members6, &after.members6);
+    differ(old, new, &mut changes, Change::Member6);
     networks(before, after, &mut changes);
     let (old, new) = (&before.virtual_addresses, &after.virtual_addresses);
     differ(old, new, &mut changes, Change::VirtualAddress);
@@ -183,6 +185,7 @@ mod tests {
             node: NodeIndex(1),
             vxlan_port: VXLAN_PORT,
             members: BTreeMap::new(),
+            members6: BTreeMap::new(),
             networks: BTreeMap::new(),
             virtual_addresses: BTreeMap::new(),
             ports: BTreeMap::new(),
@@ -192,6 +195,11 @@ mod tests {
         for index in (1..=3).filter(|index| *index == 1 || choices[usize::from(*index)] > 0) {
             let address = Ipv4Addr::new(192, 0, 2, choices[0] + u8::try_from(index).unwrap_or(0));
             state.members.insert(NodeIndex(index), address);
+            let other = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, choices[0].into());
+            let others = (choices[0] > 0).then_some([other].into());
+            state
+                .members6
+                .extend(others.map(|others| (NodeIndex(index), others)));
         }
         for (third, choices) in [4u8, 5].into_iter().zip(choices[4..].chunks(6)) {
             if choices[0] > 0 {

@@ -4,7 +4,7 @@
 //! their name. The rest of the kernel is not in it, but for what has a bearing: subnets and routes of other links, other
 //! VXLAN devices, ports of our bridges, Docker's chains.
 
-use super::address::{Cidr, Mac};
+use super::address::{Mac, Prefix, Version};
 use super::constants::{BRIDGE_PREFIX, TUNNEL_PREFIX};
 use super::nftables::guest;
 use super::nftables::ruleset::Ruleset;
@@ -13,7 +13,7 @@ use super::xtables::Standing;
 use crate::api::service::Protocol;
 use crate::api::unit::Port;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// The kernel of a node, as far as it is ours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,13 +23,13 @@ pub struct Kernel {
     /// Other links that are ports of our bridges: whether a frame may leave where it came from.
     pub hairpins: BTreeMap<String, bool>,
     /// Addresses of our links.
-    pub addresses: BTreeSet<(String, Cidr)>,
+    pub addresses: BTreeSet<(String, Prefix)>,
     /// Where frames go; `None`: to the link itself.
     pub forwarding: BTreeMap<Forwarding, Option<Ipv4Addr>>,
     /// Permanent neighbours of our links.
-    pub neighbours: BTreeMap<(String, Ipv4Addr), Mac>,
+    pub neighbours: BTreeMap<(String, IpAddr), Mac>,
     /// Routes in our tables.
-    pub routes: BTreeMap<(u32, Cidr), Route>,
+    pub routes: BTreeMap<(u32, Prefix), Route>,
     /// Which packets look into which table.
     pub rules: BTreeSet<Rule>,
     /// Settings by their path below `/proc/sys`.
@@ -37,13 +37,17 @@ pub struct Kernel {
     /// Our tables of nf_tables.
     pub tables: Ruleset,
     /// Chains of Docker's that are there, with what they have of ours.
-    pub guests: BTreeMap<guest::Chain, guest::Found>,
+    pub guests: BTreeMap<(Version, guest::Chain), guest::Found>,
     /// How our rule stands in Docker's chain of iptables-legacy; nothing: it is not there.
     pub legacy: Option<Standing>,
     /// Subnets of links that are not ours.
     pub others: BTreeSet<Other>,
     /// Routes of others in the main table, with their links; not those that come with a link's own subnet.
-    pub ways: BTreeSet<(Cidr, String)>,
+    pub ways: BTreeSet<(Prefix, String)>,
+    /// Links of others whose routes routers advertise, of IPv6.
+    pub advertised: BTreeSet<String>,
+    /// Whether the kernel has IPv6.
+    pub has_ipv6: bool,
     /// VXLAN devices that are not ours, by name.
     pub rivals: BTreeMap<String, Tunnel>,
     /// Where programs listen.
@@ -69,7 +73,7 @@ pub struct Other {
     /// Whether it is a bridge.
     pub is_bridge: bool,
     /// Its address with the length of its subnet.
-    pub subnet: Cidr,
+    pub subnet: Prefix,
     /// The link's largest packet, in bytes.
     pub mtu: u32,
 }
@@ -143,7 +147,7 @@ pub enum Place {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// The next hop.
-    pub gateway: Ipv4Addr,
+    pub gateway: IpAddr,
     /// The link.
     pub link: String,
 }
@@ -151,6 +155,8 @@ pub struct Route {
 /// A rule of policy routing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rule {
+    /// Whose packets it is for.
+    pub version: Version,
     /// Lowest first.
     pub priority: u32,
     /// The mark and mask that it looks for.

@@ -11,14 +11,14 @@
 //! A state that was reached needs no operation, and a plan that was cut off anywhere is finished by the next: nothing is
 //! remembered, everything is looked at.
 
-use super::address::{Cidr, Mac};
+use super::address::{Mac, Prefix, Version};
 use super::constants::BRIDGED;
 use super::kernel::{Forwarding, Kernel, Link, LinkKind, Route, Rule};
 use super::nftables::diff::{Change, diff};
 use super::nftables::guest;
-use super::nftables::ruleset::{Ruleset, Set};
+use super::nftables::ruleset::{Family, Ruleset, Set};
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// One thing to do; the kernel does it whole or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub enum Operation {
     /// Changes of nf_tables, all or none.
     Tables(Vec<Change>),
     /// The answers to what was translated within these subnets before this are remembered, too.
-    Remember(Vec<Cidr>),
+    Remember(Vec<Prefix>),
     /// A link is made, and becomes all that it should be.
     AddLink(String, Link),
     /// What can be changed of a link becomes what it should be.
@@ -34,21 +34,21 @@ pub enum Operation {
     /// A link goes, and all that belongs to it.
     DeleteLink(String),
     /// An address comes.
-    AddAddress(String, Cidr),
+    AddAddress(String, Prefix),
     /// An address goes.
-    DeleteAddress(String, Cidr),
+    DeleteAddress(String, Prefix),
     /// Frames for an address go somewhere, whatever was before.
     PutForwarding(Forwarding, Option<Ipv4Addr>),
     /// They no longer do.
     DeleteForwarding(Forwarding),
     /// A neighbour is at a hardware address, whatever was before.
-    PutNeighbour(String, Ipv4Addr, Mac),
+    PutNeighbour(String, IpAddr, Mac),
     /// It is not.
-    DeleteNeighbour(String, Ipv4Addr),
+    DeleteNeighbour(String, IpAddr),
     /// A route leads somewhere, whatever was before.
-    PutRoute(u32, Cidr, Route),
+    PutRoute(u32, Prefix, Route),
     /// It goes.
-    DeleteRoute(u32, Cidr, Route),
+    DeleteRoute(u32, Prefix, Route),
     /// A rule of policy routing comes.
     AddRule(Rule),
     /// It goes.
@@ -131,11 +131,16 @@ pub fn plan(found: &Kernel, wanted: &Kernel) -> Vec<Operation> {
     }
     links(&mut found, wanted, &mut operations);
     let add = &mut operations;
+    // Those of single links first: what a router says to this node is not lost when it becomes one itself, and a link that
+    // should have an address of IPv6 takes one.
+    let of_all = |(path, _): &(&String, &String)| path.contains("/all/");
+    let mut settings: Vec<_> = changed(&found.settings, &wanted.settings).collect();
+    settings.sort_by_key(of_all);
+    for (path, value) in settings {
+        add.push(Operation::Set(path.clone(), value.clone()));
+    }
     for (link, address) in wanted.addresses.difference(&found.addresses) {
         add.push(Operation::AddAddress(link.clone(), *address));
-    }
-    for (path, value) in changed(&found.settings, &wanted.settings) {
-        add.push(Operation::Set(path.clone(), value.clone()));
     }
     for (key, target) in changed(&found.forwarding, &wanted.forwarding) {
         add.push(Operation::PutForwarding(key.clone(), *target));
@@ -267,9 +272,13 @@ fn replace(found: &mut Kernel, name: &str, link: &Link, operations: &mut Vec<Ope
 
 /// Our rule in Docker's chains, if there is anything else of ours.
 fn guests(found: &Kernel, wanted: &Kernel, operations: &mut Vec<Operation>) {
-    let is_wanted = !wanted.tables.is_empty();
-    for (chain, present) in &found.guests {
-        let changes = guest::mend(*chain, present, is_wanted);
+    let has_table = |version: Version| {
+        let mut tables = wanted.tables.keys();
+        tables.any(|table| table.family == Family::of(version))
+    };
+    let is_wanted = has_table(Version::V4);
+    for ((version, chain), present) in &found.guests {
+        let changes = guest::mend(*version, *chain, present, has_table(*version));
         if !changes.is_empty() {
             operations.push(Operation::Tables(changes));
         }

@@ -38,6 +38,9 @@ pub struct State {
     pub vxlan_port: Port,
     /// The nodes of the cluster, this one too, with the addresses that they reach each other at.
     pub members: BTreeMap<NodeIndex, Ipv4Addr>,
+    /// Their addresses of IPv6, as far as they say them: who comes from one of these is a node.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub members6: BTreeMap<NodeIndex, BTreeSet<Ipv6Addr>>,
     /// The overlays that this node has.
     #[serde(default)]
     pub networks: BTreeMap<Vni, Shared<Network>>,
@@ -153,6 +156,8 @@ pub struct Delta {
 pub enum Change {
     /// A node of the cluster.
     Member(NodeIndex, Option<Ipv4Addr>),
+    /// The addresses of IPv6 of a node.
+    Member6(NodeIndex, Option<BTreeSet<Ipv6Addr>>),
     /// A network, whole.
     Network(Vni, Option<Shared<Network>>),
     /// A task of a network.
@@ -257,6 +262,7 @@ impl State {
     fn take(&mut self, change: Change) -> Result<(), Error> {
         match change {
             Change::Member(index, value) => put(&mut self.members, index, value),
+            Change::Member6(index, value) => put(&mut self.members6, index, value),
             Change::Network(vni, value) => put(&mut self.networks, vni, value),
             Change::Task(vni, address, value) => put(&mut self.network(vni)?.tasks, address, value),
             Change::Bridged(vni, address, is_so) => {
@@ -377,6 +383,14 @@ impl Network {
     pub fn dual(&self) -> Option<Dual> {
         let subnet = self.subnet;
         self.subnet6.map(|subnet6| Dual { subnet, subnet6 })
+    }
+
+    /// Whether an address is one of its.
+    pub fn holds(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => self.subnet.holds(address),
+            IpAddr::V6(address) => self.subnet6.is_some_and(|subnet| subnet.holds(address)),
+        }
     }
 
     /// The address of IPv6 of who has one of IPv4.

@@ -22,6 +22,18 @@ pub(crate) fn example() -> State {
     serde_json::from_str(text).expect("it reads")
 }
 
+/// The same, with IPv6: its network carries it, and one port is open on an address of it alone.
+pub(crate) fn dual_example() -> State {
+    let mut state = example();
+    for network in state.networks.values_mut() {
+        network.subnet6 = Some("fd00:1::/64".parse().expect("a subnet"));
+    }
+    let port = state.ports.values().next().expect("a port").clone();
+    let key = "tcp/[2001:db8::11]:8443".parse().expect("a key");
+    state.ports.insert(key, port);
+    state
+}
+
 #[test]
 fn a_state_reads_and_is_written_the_same() {
     let state = example();

@@ -1,17 +1,17 @@
 //! What a kernel should be for a state. Pure.
 
-use super::address::{Cidr, Mac};
+use super::address::{Mac, Prefix, Version};
 use super::constants::{GROUP, MARK, MARK_MASK, NODE_MASK, RULE_BEHIND, RULE_ENTRY, RULE_PAST};
 use super::kernel::{
     Action, Forwarding, Kernel, Link, LinkKind, Listener, Place, Route, Rule, Tunnel, bridge_name,
-    tunnel_name,
+    is_ours, tunnel_name,
 };
-use super::nftables::elements;
+use super::nftables::{elements, tables};
 use super::state::{Network, NodeIndex, PublishedKey, State, Vni};
 use crate::api::published::CHOSEN;
 use crate::api::service::Protocol;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What should be, and what cannot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,15 +27,16 @@ pub struct Wanted {
     pub state: Option<State>,
 }
 
-/// What the kernel should be; `found` says what else is there.
-pub fn wanted(state: &State, found: &Kernel) -> Wanted {
+/// What the kernel should be; `found` says what else is there, and `originals` which settings were before the first that is
+/// ours.
+pub fn wanted(state: &State, found: &Kernel, originals: &BTreeMap<String, String>) -> Wanted {
     let mut refused = refusals(state, found);
     let mut state = possible(state, &refused);
     refused.extend(blocked(&state, found));
     let occupied = occupied(&state, found);
     state.ports.retain(|key, _| !occupied.contains(key));
     let is_bridge = found.others.iter().filter(|other| other.is_bridge);
-    let local: Vec<Cidr> = is_bridge.map(|other| other.subnet).collect();
+    let local: Vec<Prefix> = is_bridge.map(|other| other.subnet).collect();
     let mut kernel = Kernel {
         tables: elements::ruleset(&state, &local),
         legacy: found.legacy,
@@ -43,6 +44,8 @@ pub fn wanted(state: &State, found: &Kernel) -> Wanted {
         ways: found.ways.clone(),
         rivals: found.rivals.clone(),
         listeners: found.listeners.clone(),
+        advertised: found.advertised.clone(),
+        has_ipv6: found.has_ipv6,
         hairpins: found
             .hairpins
             .keys()
@@ -56,8 +59,15 @@ pub fn wanted(state: &State, found: &Kernel) -> Wanted {
             kernel.forget(&tunnel_name(*vni));
         }
     }
-    entries(&mut kernel, &state);
-    settings(&mut kernel);
+    for version in Version::ALL {
+        entries(&mut kernel, &state, version);
+    }
+    settings(&mut kernel, &state, found);
+    if !tables::carries_ipv6(&state) {
+        let others = originals.iter().filter(|(path, _)| path.starts_with(IPV6));
+        let others = others.map(|(path, value)| (path.clone(), value.clone()));
+        kernel.settings.extend(others);
+    }
     Wanted {
         kernel,
         refused,
@@ -97,8 +107,18 @@ fn occupied(state: &State, found: &Kernel) -> BTreeSet<PublishedKey> {
 /// The largest packet of the link that has the node's address; none: no link has it.
 pub fn underlay_mtu(state: &State, found: &Kernel) -> Option<u32> {
     let mut others = found.others.iter();
-    let own = others.find(|other| other.subnet.address == state.address());
+    let own = others.find(|other| other.subnet.address() == IpAddr::V4(state.address()));
     own.map(|link| link.mtu)
+}
+
+/// The node's own addresses of IPv6, by which its programs speak to others; none while no network carries IPv6.
+pub fn own_addresses6(state: &State, found: &Kernel) -> BTreeSet<Ipv6Addr> {
+    let others = found.others.iter().filter(|_| tables::carries_ipv6(state));
+    let addresses = others.filter_map(|other| match other.subnet {
+        Prefix::V6(subnet) => Some(subnet.address),
+        Prefix::V4(_) => None,
+    });
+    addresses.filter(|address| !address.is_loopback()).collect()
 }
 
 /// The networks whose subnets or numbers are somebody else's on this node. One that is there already stays: an address that
@@ -106,13 +126,16 @@ pub fn underlay_mtu(state: &State, found: &Kernel) -> Option<u32> {
 fn refusals(state: &State, found: &Kernel) -> BTreeMap<Vni, String> {
     let is_there = |vni: Vni, network: &Network| {
         let bridge = bridge_name(vni);
-        found.addresses.contains(&(bridge, gateway(network)))
+        let has = |gateway| found.addresses.contains(&(bridge.clone(), gateway));
+        gateways(network).any(has)
     };
     let networks = state.networks.iter();
     let new = networks.filter(|(vni, network)| !is_there(**vni, network));
     new.filter_map(|(vni, network)| {
-        let clash = clash(state, found, network.subnet);
-        Some((*vni, clash.or_else(|| rival(state, found, *vni))?))
+        let clash = clash(state, found, network);
+        let lacks = || lacks_ipv6(network, found);
+        let rival = || rival(state, found, *vni);
+        Some((*vni, clash.or_else(lacks).or_else(rival)?))
     })
     .collect()
 }
@@ -124,17 +147,34 @@ fn blocked(state: &State, found: &Kernel) -> BTreeMap<Vni, String> {
         .collect()
 }
 
+/// Whether a network carries IPv6 and the kernel has none.
+fn lacks_ipv6(network: &Network, found: &Kernel) -> Option<String> {
+    let subnet = network.subnet6.filter(|_| !found.has_ipv6)?;
+    Some(format!(
+        "the node's kernel has no IPv6, and the network has {subnet}: start it without ipv6.disable"
+    ))
+}
+
 /// Who has a subnet already.
-fn clash(state: &State, found: &Kernel, own: Cidr) -> Option<String> {
+fn clash(state: &State, found: &Kernel, network: &Network) -> Option<String> {
+    let subnets = [
+        Some(Prefix::V4(network.subnet)),
+        network.subnet6.map(Prefix::V6),
+    ];
+    let mut subnets = subnets.into_iter().flatten();
+    subnets.find_map(|subnet| whose(state, found, subnet))
+}
+
+fn whose(state: &State, found: &Kernel, own: Prefix) -> Option<String> {
     let mut others = found.others.iter();
     let by_link = others.find(|other| other.subnet.overlaps(own));
     let by_link = by_link.map(|other| format!("{own} overlaps {} of {}", other.subnet, other.link));
     let mut members = state.members.values();
-    let by_member = members.find(|member| own.holds(**member));
+    let by_member = members.find(|member| own.holds((**member).into()));
     let by_member = by_member.map(|member| format!("{own} holds the node {member}"));
     // A route to more than the subnet gives way to it, as it does to every subnet of the node.
     let mut ways = found.ways.iter();
-    let by_way = ways.find(|(to, _)| to.length >= own.length && to.overlaps(own));
+    let by_way = ways.find(|(to, _)| to.length() >= own.length() && to.overlaps(own));
     let by_way = by_way.map(|(to, link)| match link.as_str() {
         "" => format!("{own} overlaps {to}, to which the node has a route"),
         link => format!("{own} overlaps {to}, to which the node has a route through {link}"),
@@ -157,12 +197,18 @@ fn rival(state: &State, found: &Kernel, vni: Vni) -> Option<String> {
     ))
 }
 
-/// The router's address as its links have it.
-fn gateway(network: &Network) -> Cidr {
-    Cidr {
-        address: network.gateway,
-        length: network.subnet.length,
-    }
+/// The router's addresses as its links have them.
+fn gateways(network: &Network) -> impl Iterator<Item = Prefix> {
+    let own = Prefix::new(network.gateway.into(), network.subnet.length);
+    let other = network.version6(network.gateway).zip(network.subnet6);
+    let other = other.map(|(gateway, subnet)| Prefix::new(gateway.into(), subnet.length));
+    [Some(own), other].into_iter().flatten()
+}
+
+/// The addresses of both versions of who has one in a network.
+fn addresses(network: &Network, address: Ipv4Addr) -> impl Iterator<Item = IpAddr> {
+    let other = network.version6(address).map(IpAddr::V6);
+    [Some(address.into()), other].into_iter().flatten()
 }
 
 /// The state without the networks that are refused, and without what needs them.
@@ -219,16 +265,19 @@ fn overlay(kernel: &mut Kernel, state: &State, vni: Vni, network: &Network) {
     };
     kernel.links.insert(bridge.clone(), link);
     kernel.links.insert(tunnel.clone(), port);
-    kernel.addresses.insert((bridge.clone(), gateway(network)));
+    for gateway in gateways(network) {
+        kernel.addresses.insert((bridge.clone(), gateway));
+    }
     for (index, address) in state
         .others()
         .filter(|(index, _)| network.nodes.contains(index))
     {
         let mac = Mac::of_router(address);
         forward(kernel, &tunnel, mac, address);
-        kernel
-            .neighbours
-            .insert((bridge.clone(), next_hop(index)), mac);
+        for version in versions(network) {
+            let hop = (bridge.clone(), next_hop(version, index));
+            kernel.neighbours.insert(hop, mac);
+        }
     }
     for (task, node) in network
         .tasks
@@ -244,15 +293,19 @@ fn overlay(kernel: &mut Kernel, state: &State, vni: Vni, network: &Network) {
             true => (own, own),
             false => (router, Mac::of_router(*address)),
         };
-        kernel.neighbours.insert((tunnel.clone(), *task), answer);
-        kernel.neighbours.insert((bridge.clone(), *task), hop);
+        for task in addresses(network, *task) {
+            kernel.neighbours.insert((tunnel.clone(), task), answer);
+            kernel.neighbours.insert((bridge.clone(), task), hop);
+        }
         if answer == own {
             forward(kernel, &tunnel, own, *address);
         }
     }
     let inside = state.virtual_addresses.keys();
     for address in inside.filter(|address| network.subnet.holds(**address)) {
-        kernel.neighbours.insert((tunnel.clone(), *address), router);
+        for address in addresses(network, *address) {
+            kernel.neighbours.insert((tunnel.clone(), address), router);
+        }
     }
 }
 
@@ -266,47 +319,63 @@ fn forward(kernel: &mut Kernel, tunnel: &str, mac: Mac, node: Ipv4Addr) {
     }
 }
 
-/// The address by which routes name a node's router: link-local, of no interface, answered by a permanent neighbour.
-fn next_hop(index: NodeIndex) -> Ipv4Addr {
-    let [high, low] = index.0.to_be_bytes();
-    Ipv4Addr::new(169, 254, 64 + high, low)
+/// The versions that a network carries.
+fn versions(network: &Network) -> impl Iterator<Item = Version> {
+    let other = network.subnet6.map(|_| Version::V6);
+    [Some(Version::V4), other].into_iter().flatten()
 }
 
-/// The ways back to entry nodes: for each a table with one route, through the first overlay that it has too.
-fn entries(kernel: &mut Kernel, state: &State) {
+/// The address by which routes name a node's router: link-local, of no interface, answered by a permanent neighbour.
+fn next_hop(version: Version, index: NodeIndex) -> IpAddr {
+    match version {
+        Version::V4 => {
+            let [high, low] = index.0.to_be_bytes();
+            Ipv4Addr::new(169, 254, 64 + high, low).into()
+        }
+        Version::V6 => Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0x64, index.0).into(),
+    }
+}
+
+/// The ways back to entry nodes: for each a table with one route, through the first overlay that it has too and that
+/// carries the version.
+fn entries(kernel: &mut Kernel, state: &State, version: Version) {
     for (index, _) in state.others() {
         let mut networks = state.networks.iter();
-        let Some((vni, _)) = networks.find(|(_, network)| network.nodes.contains(&index)) else {
+        let leads = |network: &Network| {
+            network.nodes.contains(&index) && versions(network).any(|carried| carried == version)
+        };
+        let Some((vni, _)) = networks.find(|(_, network)| leads(network)) else {
             continue;
         };
         let table = MARK | u32::from(index.0);
-        let everywhere = Cidr {
-            address: Ipv4Addr::UNSPECIFIED,
-            length: 0,
-        };
         let route = Route {
-            gateway: next_hop(index),
+            gateway: next_hop(version, index),
             link: bridge_name(*vni),
         };
+        let everywhere = Prefix::everywhere(version);
         kernel.routes.insert((table, everywhere), route);
         kernel.rules.insert(Rule {
+            version,
             priority: RULE_ENTRY,
             mark: Some((table, MARK_MASK | NODE_MASK)),
             is_inverted: false,
             action: Action::Table(table),
         });
     }
-    if kernel.routes.is_empty() {
+    let mut routes = kernel.routes.keys();
+    if !routes.any(|(_, to)| to.version() == version) {
         return;
     }
     // What is not marked is spared a rule for each node, and goes on where it would have without us.
     kernel.rules.insert(Rule {
+        version,
         priority: RULE_PAST,
         mark: Some((MARK, MARK_MASK)),
         is_inverted: true,
         action: Action::Goto(RULE_BEHIND),
     });
     kernel.rules.insert(Rule {
+        version,
         priority: RULE_BEHIND,
         mark: None,
         is_inverted: false,
@@ -316,37 +385,88 @@ fn entries(kernel: &mut Kernel, state: &State) {
 
 /// Settings of the whole namespace: routers forward, and do not tell tasks to go another way (which also eats what the
 /// kernel allows itself of ICMP errors). What was found is put back on removal.
-pub(super) const GLOBAL_SETTINGS: [(&str, &str); 2] = [
+const GLOBAL_SETTINGS: [(&str, &str); 2] = [
     ("net/ipv4/ip_forward", "1"),
     ("net/ipv4/conf/all/send_redirects", "0"),
 ];
 
+/// The same where networks carry IPv6, until none does.
+const FORWARDING6: &str = "net/ipv6/conf/all/forwarding";
+
+/// What settings of IPv6 begin with.
+const IPV6: &str = "net/ipv6/";
+
 /// Settings of each bridge of ours: ports answer on the loopback too; a client's way back may be another one (2: loose,
 /// which wins over a strict setting of the namespace); no redirects.
-pub(super) const BRIDGE_SETTINGS: [(&str, &str); 3] = [
+const BRIDGE_SETTINGS: [(&str, &str); 3] = [
     ("route_localnet", "1"),
     ("rp_filter", "2"),
     ("send_redirects", "0"),
 ];
 
-/// The path of a bridge's setting.
-pub(super) fn setting(bridge: &str, name: &str) -> String {
-    format!("net/ipv4/conf/{bridge}/{name}")
+/// The same of IPv6: whatever new links have on this node, these have addresses.
+const BRIDGE_SETTINGS6: [(&str, &str); 1] = [("disable_ipv6", "0")];
+
+/// Whether and from whom a link takes routes that routers advertise: 1 only on hosts, 2 on routers too.
+const TAKES_ROUTES: &str = "accept_ra";
+
+/// The path of a link's setting.
+fn setting(version: Version, link: &str, name: &str) -> String {
+    let version = match version {
+        Version::V4 => "ipv4",
+        Version::V6 => "ipv6",
+    };
+    format!("net/{version}/conf/{link}/{name}")
 }
 
-fn settings(kernel: &mut Kernel) {
-    for (path, value) in GLOBAL_SETTINGS {
-        kernel.settings.insert(path.to_owned(), value.to_owned());
-    }
-    let bridges = kernel
-        .links
-        .iter()
-        .filter(|(_, link)| link.kind == LinkKind::Bridge);
-    for (bridge, _) in bridges {
+/// The settings that have a bearing on what is wanted, as paths below `/proc/sys`: those of the namespace, of our bridges, and
+/// of links whose routes are advertised.
+pub(super) fn settings_of(kernel: &Kernel) -> Vec<String> {
+    let global = GLOBAL_SETTINGS.map(|(path, _)| path.to_owned());
+    let links = kernel.links.iter();
+    let bridges = links.filter(|(_, link)| link.kind == LinkKind::Bridge);
+    let of_bridges = bridges.flat_map(|(bridge, _)| {
+        let own = BRIDGE_SETTINGS.map(|(name, _)| setting(Version::V4, bridge, name));
+        let other = BRIDGE_SETTINGS6.map(|(name, _)| setting(Version::V6, bridge, name));
+        own.into_iter().chain(other)
+    });
+    let advertised = kernel.advertised.iter();
+    let advertised = advertised.map(|link| setting(Version::V6, link, TAKES_ROUTES));
+    let all = global.into_iter().chain([FORWARDING6.to_owned()]);
+    all.chain(of_bridges).chain(advertised).collect()
+}
+
+/// Whether a setting goes with one of our links, and not with what was found before us.
+pub(super) fn is_of_ours(path: &str) -> bool {
+    path.split('/').nth(3).is_some_and(is_ours)
+}
+
+fn settings(kernel: &mut Kernel, state: &State, found: &Kernel) {
+    let mut settings: Vec<(String, &str)> = Vec::new();
+    let global = GLOBAL_SETTINGS.iter();
+    settings.extend(global.map(|(path, value)| ((*path).to_owned(), *value)));
+    for (vni, network) in &state.networks {
+        let bridge = bridge_name(*vni);
         for (name, value) in BRIDGE_SETTINGS {
-            kernel
-                .settings
-                .insert(setting(bridge, name), value.to_owned());
+            settings.push((setting(Version::V4, &bridge, name), value));
+        }
+        for (name, value) in BRIDGE_SETTINGS6
+            .iter()
+            .filter(|_| network.subnet6.is_some())
+        {
+            settings.push((setting(Version::V6, &bridge, name), value));
         }
     }
+    if tables::carries_ipv6(state) {
+        settings.push((FORWARDING6.to_owned(), "1"));
+        // A node that becomes a router forgets its own: those that it had are listened to as before.
+        let is_host = found.settings.get(FORWARDING6).is_some_and(|is| is == "0");
+        let advertised = found.advertised.iter().filter(|_| is_host);
+        let paths = advertised.map(|link| setting(Version::V6, link, TAKES_ROUTES));
+        let taken = paths.filter(|path| found.settings.get(path).is_some_and(|is| is == "1"));
+        settings.extend(taken.map(|path| (path, "2")));
+    }
+    let settings = settings.into_iter();
+    let settings = settings.map(|(path, value)| (path, value.to_owned()));
+    kernel.settings.extend(settings);
 }

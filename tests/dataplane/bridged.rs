@@ -7,14 +7,14 @@ use rustix::net::{AddressFamily, SocketType, bind, connect, socket, sockopt};
 use skep::dataplane::connections::Connection;
 use skep::dataplane::host::{Host, Linux};
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Two nodes with a task each, of which the second is a service.
 fn pair(form: Form, bridges_call_iptables: bool) -> (Cluster, Ipv4Addr) {
-    let mut cluster = Cluster::of(form, 2, bridges_call_iptables);
+    let mut cluster = Cluster::of(form, 2, bridges_call_iptables, false);
     cluster.start(BLUE, 11, 1);
     cluster.start(BLUE, 21, 2);
     let service = cluster.serve(BLUE, 200, &[21]);
@@ -111,7 +111,7 @@ fn connections_survive_when_frames_begin_to_stay_on_bridges_and_when_they_end() 
 }
 
 /// Connects from a port that may be in use for another connection.
-fn connect_from(space: &Namespace, port: u16, to: SocketAddrV4) -> TcpStream {
+fn connect_from(space: &Namespace, port: u16, to: SocketAddr) -> TcpStream {
     let stream = space.within(|| {
         let one = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
         sockopt::set_socket_reuseaddr(&one, true).unwrap();
@@ -131,7 +131,7 @@ fn a_direct_connection_may_have_the_ports_of_a_translated_one() {
         let task = cluster.task(client);
         let mut translated = Talk::over(connect_from(task, 33_333, at(service, 80)));
         let first = translated.ask().unwrap();
-        assert_eq!((first.client, first.port), (client, 33_333));
+        assert_eq!((first.client, first.port), (client.into(), 33_333));
         let mut direct = Talk::over(connect_from(task, 33_333, at(server, 80)));
         let other = direct.ask().unwrap();
         assert_eq!(other.client, client);

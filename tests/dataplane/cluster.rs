@@ -14,7 +14,7 @@ use skep::dataplane::state::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::thread;
@@ -40,8 +40,30 @@ pub(crate) fn node_address(index: u16) -> Ipv4Addr {
     outside(10 + u8::try_from(index).unwrap())
 }
 
-pub(crate) fn at(address: Ipv4Addr, port: u16) -> SocketAddrV4 {
-    SocketAddrV4::new(address, port)
+/// The addresses of IPv6 that go with those of the wire, and of overlays that carry it.
+pub(crate) fn outside6(last: u8) -> Ipv6Addr {
+    Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last.into())
+}
+
+pub(crate) fn inside6(vni: Vni, last: u8) -> Ipv6Addr {
+    let [_, _, third, _] = inside(vni, last).octets();
+    Ipv6Addr::new(0xfd00, third.into(), 0, 0, 0, 0, 0, last.into())
+}
+
+/// The address of IPv4 that goes with one of an overlay.
+pub(crate) fn goes_with(address: IpAddr) -> Ipv4Addr {
+    match address {
+        IpAddr::V4(address) => address,
+        IpAddr::V6(address) => {
+            let [_, third, .., last] = address.segments();
+            let [third, last] = [third, last].map(|part| u8::try_from(part).unwrap());
+            Ipv4Addr::new(10, 100, third, last)
+        }
+    }
+}
+
+pub(crate) fn at(address: impl Into<IpAddr>, port: u16) -> SocketAddr {
+    SocketAddr::new(address.into(), port)
 }
 
 /// A node with its agent.
@@ -77,16 +99,18 @@ pub(crate) struct Cluster {
     pub(crate) wanted: State,
     wire: Namespace,
     folder: tempfile::TempDir,
+    /// Whether overlays carry IPv6.
+    is_dual: bool,
 }
 
 impl Cluster {
     /// Nodes 1 to `count` with an agent each, both overlays on all of them, and nothing else yet.
     pub(crate) fn new(count: u16, bridges_call_iptables: bool) -> Self {
-        Self::of(Form::Bridged, count, bridges_call_iptables)
+        Self::of(Form::Bridged, count, bridges_call_iptables, false)
     }
 
-    /// The same, with a choice of whose frames will stay on bridges.
-    pub(crate) fn of(form: Form, count: u16, bridges_call_iptables: bool) -> Self {
+    /// The same, with a choice of whose frames will stay on bridges, and whether overlays carry IPv6.
+    pub(crate) fn of(form: Form, count: u16, bridges_call_iptables: bool, is_dual: bool) -> Self {
         let wire = Namespace::new();
         wire.ip("link add wire type bridge");
         wire.ip("link set wire up");
@@ -96,19 +120,24 @@ impl Cluster {
             nodes: Vec::new(),
             client: Namespace::new(),
             tasks: BTreeMap::new(),
-            wanted: state(count),
+            wanted: match is_dual {
+                false => state(count),
+                true => dual_state(count),
+            },
             wire,
             folder,
+            is_dual,
         };
         cluster.plug(&cluster.client, outside(50));
         for index in 1..=count {
             let space = Namespace::new();
             cluster.plug(&space, node_address(index));
             // As fleets are: the second node's engine has its rules where nf_tables does not show them.
-            let iptables = ["iptables", "iptables-legacy"][usize::from(index == 2)];
+            let iptables = [IPTABLES, "iptables-legacy"][usize::from(index == 2)];
             engine(&space, iptables);
             let call = if bridges_call_iptables { "1" } else { "0" };
             space.set("bridge/bridge-nf-call-iptables", call);
+            space.set("bridge/bridge-nf-call-ip6tables", call);
             let folder = cluster.folder.path().join(format!("node{index}"));
             std::fs::create_dir_all(&folder).unwrap();
             cluster.nodes.push(Node {
@@ -135,14 +164,16 @@ impl Cluster {
         space.cable("eth0", &self.wire, &format!("port{last}"));
         self.wire.ip(&format!("link set port{last} master wire"));
         space.ip(&format!("addr add {address}/24 dev eth0"));
+        let other = outside6(last);
+        space.ip(&format!("addr add {other}/64 dev eth0 nodad"));
     }
 
     pub(crate) fn node(&self, index: u16) -> &Node {
         &self.nodes[usize::from(index) - 1]
     }
 
-    pub(crate) fn task(&self, address: Ipv4Addr) -> &Namespace {
-        &self.tasks[&address]
+    pub(crate) fn task(&self, address: impl Into<IpAddr>) -> &Namespace {
+        &self.tasks[&goes_with(address.into())]
     }
 
     /// Starts a task as an engine would: known to all nodes first, then a namespace behind the overlay's bridge that
@@ -177,6 +208,15 @@ impl Cluster {
         space.ip(&format!("link set {port} master {bridge}"));
         task.ip(&format!("addr add {address}/24 dev eth0"));
         task.ip(&format!("route add default via {}", inside(vni, 1)));
+        if self.is_dual {
+            let (other, gateway) = (inside6(vni, last), inside6(vni, 1));
+            task.ip(&format!("addr add {other}/64 dev eth0 nodad"));
+            task.ip(&format!("route add default via {gateway}"));
+            if iptables == IPTABLES {
+                let rule = format!("-d {other} ! -i {bridge} -j DROP");
+                space.run(&format!("ip6tables -t raw -A PREROUTING {rule}"));
+            }
+        }
         traffic::serve(&task, &address.to_string(), 80);
         self.tasks.insert(address, task);
     }
@@ -208,6 +248,10 @@ impl Cluster {
         space.run(&format!(
             "{iptables} -t raw -D PREROUTING -d {address} ! -i {bridge} -j DROP"
         ));
+        if self.is_dual && iptables == IPTABLES {
+            let rule = format!("-d {} ! -i {bridge} -j DROP", inside6(vni, last));
+            space.run(&format!("ip6tables -t raw -D PREROUTING {rule}"));
+        }
         space.ip(&format!("link del {}", port(vni, last)));
         self.tasks.remove(&address);
     }
@@ -383,6 +427,21 @@ impl Node {
     }
 }
 
+/// The iptables of engines that care for IPv6 too.
+const IPTABLES: &str = "iptables";
+
+/// The state of a cluster without tasks whose overlays carry IPv6.
+fn dual_state(count: u16) -> State {
+    let mut state = state(count);
+    for (vni, network) in &mut state.networks {
+        network.subnet6 = Some(format!("{}/64", inside6(*vni, 0)).parse().unwrap());
+    }
+    let indexes = state.members.iter();
+    let others = indexes.map(|(index, address)| (*index, [outside6(address.octets()[3])].into()));
+    state.members6 = others.collect();
+    state
+}
+
 /// The name of a task's port of its bridge.
 fn port(vni: Vni, last: u8) -> String {
     format!("veth{}x{last}", vni.0)
@@ -409,6 +468,7 @@ pub(crate) fn state(count: u16) -> State {
         members: (1..=count)
             .map(|index| (NodeIndex(index), node_address(index)))
             .collect(),
+        members6: BTreeMap::new(),
         networks: [BLUE, GREEN]
             .into_iter()
             .map(|vni| (vni, network(vni).into()))
@@ -435,6 +495,11 @@ fn engine(space: &Namespace, iptables: &str) {
     ];
     for rule in rules {
         space.run(&format!("{iptables} {rule}"));
+        let rule = rule.replace("172.17.0.0/16", "fd00:d0c::/64");
+        let rule = rule.replace("172.17.0.200", "fd00:d0c::c8");
+        if iptables == IPTABLES {
+            space.run(&format!("ip6tables {rule}"));
+        }
     }
     // As engine 29 leaves it.
     space.set("ipv4/ip_forward", "0");
@@ -450,11 +515,16 @@ fn engine(space: &Namespace, iptables: &str) {
         ];
         for rule in rules {
             space.run(&format!("{iptables} {rule}"));
+            let rule = rule.replace(&subnet, &format!("{}/64", inside6(vni, 0)));
+            if iptables == IPTABLES {
+                space.run(&format!("ip6tables {rule}"));
+            }
         }
     }
     space.ip("link add docker0 type bridge");
     space.ip("link set docker0 up");
     space.ip("addr add 172.17.0.1/16 dev docker0");
+    space.ip("addr add fd00:d0c::1/64 dev docker0 nodad");
 }
 
 /// A container of the engine's own bridge.
@@ -465,6 +535,8 @@ pub(crate) fn container(node: &Node, last: u8) -> Namespace {
     node.space.ip(&format!("link set {port} master docker0"));
     task.ip(&format!("addr add 172.17.0.{last}/16 dev eth0"));
     task.ip("route add default via 172.17.0.1");
+    task.ip(&format!("addr add fd00:d0c::{last:x}/64 dev eth0 nodad"));
+    task.ip("route add default via fd00:d0c::1");
     task
 }
 
@@ -479,8 +551,11 @@ pub(crate) fn snapshot(space: &Namespace) -> String {
     let mut text = format!("{links:?}\n");
     let lines = [
         "ip -4 -br addr",
+        "ip -6 -br addr show scope global",
         "ip rule",
+        "ip -6 rule",
         "ip -4 route show table all",
+        "ip -6 route show table main scope global",
         "ip neigh show nud permanent",
         "nft -s list ruleset",
     ];
@@ -496,6 +571,7 @@ pub(crate) fn snapshot(space: &Namespace) -> String {
         "ipv4/ip_forward",
         "ipv4/conf/all/send_redirects",
         "ipv4/conf/all/rp_filter",
+        "ipv6/conf/all/forwarding",
     ] {
         text += &format!("{path} {}\n", space.get(path));
     }

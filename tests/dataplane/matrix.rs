@@ -1,21 +1,54 @@
 //! Who reaches whom: every way that a packet may take.
 
-use super::cluster::{BLUE, Cluster, Form, GREEN, at, container, inside, node_address, outside};
+use super::cluster::{
+    self, BLUE, Cluster, Form, GREEN, at, container, goes_with, inside6, outside6,
+};
 use super::namespace::Namespace;
 use super::traffic::{is_silent, ping, tcp, udp};
 use skep::api::service::{Locality, Source};
+use skep::dataplane::address::{Version, node6};
+use skep::dataplane::state::Vni;
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What did not go as it should.
-#[derive(Default)]
+/// What did not go as it should, with which version.
 struct Failures {
+    version: Version,
     checks: usize,
     found: Vec<String>,
 }
 
 impl Failures {
+    /// An address of an overlay.
+    fn inside(&self, vni: Vni, last: u8) -> IpAddr {
+        match self.version {
+            Version::V4 => cluster::inside(vni, last).into(),
+            Version::V6 => inside6(vni, last).into(),
+        }
+    }
+
+    /// An address of the wire.
+    fn outside(&self, last: u8) -> IpAddr {
+        match self.version {
+            Version::V4 => cluster::outside(last).into(),
+            Version::V6 => outside6(last).into(),
+        }
+    }
+
+    /// The address of a node.
+    fn node(&self, index: u16) -> IpAddr {
+        self.outside(10 + u8::try_from(index).unwrap())
+    }
+
+    /// The address that a node hides others behind.
+    fn behind(&self, index: u16) -> IpAddr {
+        match self.version {
+            Version::V4 => self.node(index),
+            Version::V6 => node6(cluster::node_address(index)).into(),
+        }
+    }
+
     fn check(&mut self, what: String, seen: impl std::fmt::Debug, is_right: bool) {
         self.checks += 1;
         if !is_right {
@@ -28,12 +61,12 @@ impl Failures {
         &mut self,
         what: &str,
         from: &Namespace,
-        to: (Ipv4Addr, u16),
-        servers: &[Ipv4Addr],
-        client: Option<Ipv4Addr>,
+        to: (IpAddr, u16),
+        servers: &[IpAddr],
+        client: Option<IpAddr>,
     ) {
         let to = at(to.0, to.1);
-        let is_one = |name: &str| servers.iter().any(|server| server.to_string() == name);
+        let is_one = |name: &str| servers.iter().any(|server| called(*server) == name);
         let answer = tcp(from, to);
         let is_right = answer.as_ref().is_ok_and(|answer| {
             is_one(&answer.name) && client.is_none_or(|client| client == answer.client)
@@ -50,7 +83,7 @@ impl Failures {
         }
     }
 
-    fn refused(&mut self, what: &str, from: &Namespace, to: (Ipv4Addr, u16)) {
+    fn refused(&mut self, what: &str, from: &Namespace, to: (IpAddr, u16)) {
         let to = at(to.0, to.1);
         let answer = tcp(from, to);
         let refused = |kind: Option<ErrorKind>| kind == Some(ErrorKind::ConnectionRefused);
@@ -61,19 +94,25 @@ impl Failures {
         self.check(format!("{what}, udp is refused"), &answer, is_right);
     }
 
-    fn pings(&mut self, what: &str, from: &Namespace, to: Ipv4Addr) {
+    fn pings(&mut self, what: &str, from: &Namespace, to: IpAddr) {
         let answered = ping(from, to);
         self.check(format!("{what}, ping"), answered, answered);
     }
 
-    fn silent(&mut self, what: &str, from: &Namespace, to: (Ipv4Addr, u16)) {
+    fn silent(&mut self, what: &str, from: &Namespace, to: (IpAddr, u16)) {
         let is_right = is_silent(from, at(to.0, to.1));
         self.check(format!("{what} is dropped"), is_right, is_right);
     }
 }
 
-fn populated(form: Form, bridges_call_iptables: bool) -> Cluster {
-    let mut cluster = Cluster::of(form, 3, bridges_call_iptables);
+/// The name of the server at an address of an overlay.
+fn called(server: IpAddr) -> String {
+    goes_with(server).to_string()
+}
+
+fn populated(form: Form, bridges_call_iptables: bool, version: Version) -> Cluster {
+    let is_dual = version == Version::V6;
+    let mut cluster = Cluster::of(form, 3, bridges_call_iptables, is_dual);
     for (vni, last, node) in [
         (BLUE, 11, 1),
         (BLUE, 12, 1),
@@ -87,6 +126,7 @@ fn populated(form: Form, bridges_call_iptables: bool) -> Cluster {
     cluster.serve(BLUE, 200, &[11, 12, 21, 31]);
     cluster.serve(BLUE, 201, &[]);
     cluster.serve(BLUE, 202, &[21]);
+    let inside = cluster::inside;
     let backends = [inside(BLUE, 12), inside(BLUE, 21), inside(BLUE, 31)];
     for protocol in ["tcp", "udp"] {
         cluster.publish(&format!("{protocol}/8080"), &backends);
@@ -101,6 +141,10 @@ fn populated(form: Form, bridges_call_iptables: bool) -> Cluster {
             .publish(&format!("{protocol}/8084"), &backends)
             .locality = Locality::PreferLocal;
         cluster.publish(&format!("{protocol}/172.31.0.12:8085"), &backends[2..]);
+        if is_dual {
+            let at = format!("{protocol}/[{}]:8085", outside6(12));
+            cluster.publish(&at, &backends[2..]);
+        }
         cluster.publish(&format!("{protocol}/8086"), &[inside(GREEN, 21)]);
     }
     cluster.settle();
@@ -109,43 +153,62 @@ fn populated(form: Form, bridges_call_iptables: bool) -> Cluster {
 
 #[test]
 fn everything_reaches_what_it_should_without_bridges_in_iptables() {
-    everything(Form::Bridged, false);
+    everything(Form::Bridged, false, Version::V4);
 }
 
 #[test]
 fn everything_reaches_what_it_should_with_bridges_in_iptables() {
-    everything(Form::Bridged, true);
+    everything(Form::Bridged, true, Version::V4);
 }
 
 #[test]
 fn everything_reaches_what_it_should_through_routers_without_bridges_in_iptables() {
-    everything(Form::Lifted, false);
+    everything(Form::Lifted, false, Version::V4);
 }
 
 #[test]
 fn everything_reaches_what_it_should_through_routers_with_bridges_in_iptables() {
-    everything(Form::Lifted, true);
+    everything(Form::Lifted, true, Version::V4);
 }
 
 #[test]
 fn everything_reaches_what_it_should_where_some_are_unknown_without_bridges_in_iptables() {
-    everything(Form::Mixed, false);
+    everything(Form::Mixed, false, Version::V4);
 }
 
 #[test]
 fn everything_reaches_what_it_should_where_some_are_unknown_with_bridges_in_iptables() {
-    everything(Form::Mixed, true);
+    everything(Form::Mixed, true, Version::V4);
 }
 
-fn everything(form: Form, bridges_call_iptables: bool) {
-    let cluster = populated(form, bridges_call_iptables);
-    let mut failures = Failures::default();
+#[test]
+fn everything_reaches_what_it_should_over_ipv6_without_bridges_in_iptables() {
+    everything(Form::Bridged, false, Version::V6);
+}
+
+#[test]
+fn everything_reaches_what_it_should_over_ipv6_with_bridges_in_iptables() {
+    everything(Form::Mixed, true, Version::V6);
+}
+
+#[test]
+fn everything_reaches_what_it_should_over_ipv6_through_routers() {
+    everything(Form::Lifted, true, Version::V6);
+}
+
+fn everything(form: Form, bridges_call_iptables: bool, version: Version) {
+    let cluster = populated(form, bridges_call_iptables, version);
+    let mut failures = Failures {
+        version,
+        checks: 0,
+        found: Vec::new(),
+    };
     direct(&cluster, &mut failures);
     services(&cluster, &mut failures);
     ports(&cluster, &mut failures);
     locals(&cluster, &mut failures);
     isolation(&cluster, &mut failures);
-    let Failures { checks, found } = failures;
+    let Failures { checks, found, .. } = failures;
     assert!(
         found.is_empty(),
         "{} of {checks}:\n  {}",
@@ -160,7 +223,7 @@ fn direct(cluster: &Cluster, failures: &mut Failures) {
     for (vni, tasks) in [(BLUE, &[11, 12, 21, 31][..]), (GREEN, &[11, 21])] {
         for from in tasks {
             for to in tasks.iter().filter(|to| *to != from) {
-                let (client, server) = (inside(vni, *from), inside(vni, *to));
+                let (client, server) = (failures.inside(vni, *from), failures.inside(vni, *to));
                 let task = cluster.task(client);
                 let what = format!("{client} -> {server}");
                 failures.reach(&what, task, (server, 80), &[server], Some(client));
@@ -172,8 +235,12 @@ fn direct(cluster: &Cluster, failures: &mut Failures) {
 
 /// Tasks and nodes to virtual addresses.
 fn services(cluster: &Cluster, failures: &mut Failures) {
-    let all = [11, 12, 21, 31].map(|last| inside(BLUE, last));
-    let (service, nobody, one) = (inside(BLUE, 200), inside(BLUE, 201), inside(BLUE, 202));
+    let all = [11, 12, 21, 31].map(|last| failures.inside(BLUE, last));
+    let (service, nobody, one) = (
+        failures.inside(BLUE, 200),
+        failures.inside(BLUE, 201),
+        failures.inside(BLUE, 202),
+    );
     for client in all {
         let task = cluster.task(client);
         let mut seen = BTreeSet::new();
@@ -182,7 +249,7 @@ fn services(cluster: &Cluster, failures: &mut Failures) {
             let is_right = answer.as_ref().is_ok_and(|answer| {
                 // A task that reaches itself sees the gateway: the one case without the client's address.
                 answer.client == client
-                    || (answer.name == client.to_string() && answer.client == inside(BLUE, 1))
+                    || (answer.name == called(client) && answer.client == failures.inside(BLUE, 1))
             });
             failures.check(format!("{client} -> its own service"), &answer, is_right);
             seen.extend(answer.ok().map(|answer| answer.name));
@@ -197,7 +264,7 @@ fn services(cluster: &Cluster, failures: &mut Failures) {
             None,
         );
         failures.pings(&format!("{client} -> service"), task, service);
-        let other = inside(BLUE, 21);
+        let other = failures.inside(BLUE, 21);
         if client != other {
             failures.reach(
                 &format!("{client} -> one"),
@@ -213,12 +280,12 @@ fn services(cluster: &Cluster, failures: &mut Failures) {
             (nobody, 80),
         );
     }
-    let itself = cluster.task(inside(BLUE, 21));
+    let itself = cluster.task(failures.inside(BLUE, 21));
     failures.reach(
         "the only task of a service -> it",
         itself,
         (one, 80),
-        &[inside(BLUE, 21)],
+        &[failures.inside(BLUE, 21)],
         None,
     );
     for node in &cluster.nodes {
@@ -249,10 +316,10 @@ fn services(cluster: &Cluster, failures: &mut Failures) {
 
 /// A client from outside to every node.
 fn ports(cluster: &Cluster, failures: &mut Failures) {
-    let (client, own) = (&cluster.client, outside(50));
-    let backends = [12, 21, 31].map(|last| inside(BLUE, last));
+    let (client, own) = (&cluster.client, failures.outside(50));
+    let backends = [12, 21, 31].map(|last| failures.inside(BLUE, last));
     for index in 1..=3 {
-        let node = node_address(index);
+        let node = failures.node(index);
         let what = |port: u16| format!("client -> node {index} port {port}");
         for _ in 0..4 {
             failures.reach(&what(8080), client, (node, 8080), &backends, Some(own));
@@ -263,13 +330,13 @@ fn ports(cluster: &Cluster, failures: &mut Failures) {
             client,
             (node, 8082),
             &backends[1..2],
-            Some(node),
+            Some(failures.behind(index)),
         );
         failures.reach(
             &what(8086),
             client,
             (node, 8086),
-            &[inside(GREEN, 21)],
+            &[failures.inside(GREEN, 21)],
             Some(own),
         );
         let here = usize::from(index) - 1;
@@ -293,10 +360,10 @@ fn ports(cluster: &Cluster, failures: &mut Failures) {
 
 /// Nodes, tasks and containers to published ports.
 fn locals(cluster: &Cluster, failures: &mut Failures) {
-    let backends = [12, 21, 31].map(|last| inside(BLUE, last));
+    let backends = [12, 21, 31].map(|last| failures.inside(BLUE, last));
     let everywhere = |failures: &mut Failures, what: &str, from: &Namespace| {
         for index in 1..=3 {
-            let node = node_address(index);
+            let node = failures.node(index);
             failures.reach(
                 &format!("{what} -> node {index} port 8080"),
                 from,
@@ -316,7 +383,17 @@ fn locals(cluster: &Cluster, failures: &mut Failures) {
     for node in &cluster.nodes {
         let what = format!("node {}", node.index.0);
         everywhere(failures, &what, &node.space);
-        let localhost = Ipv4Addr::LOCALHOST;
+        if failures.version == Version::V6 {
+            // No way leads from there to other links: who tries it first finds at once that nobody is there.
+            let localhost = Ipv6Addr::LOCALHOST.into();
+            failures.refused(
+                &format!("{what} -> localhost"),
+                &node.space,
+                (localhost, 8080),
+            );
+            continue;
+        }
+        let localhost = Ipv4Addr::LOCALHOST.into();
         failures.reach(
             &format!("{what} -> localhost"),
             &node.space,
@@ -333,7 +410,7 @@ fn locals(cluster: &Cluster, failures: &mut Failures) {
         );
     }
     for (vni, last) in [(BLUE, 11), (BLUE, 31), (GREEN, 21)] {
-        let task = inside(vni, last);
+        let task = failures.inside(vni, last);
         everywhere(failures, &format!("task {task}"), cluster.task(task));
     }
     let stranger = container(cluster.node(1), 9);
@@ -342,7 +419,7 @@ fn locals(cluster: &Cluster, failures: &mut Failures) {
 
 /// Who must not reach whom.
 fn isolation(cluster: &Cluster, failures: &mut Failures) {
-    let (blue, green) = (inside(BLUE, 11), inside(GREEN, 11));
+    let (blue, green) = (failures.inside(BLUE, 11), failures.inside(GREEN, 11));
     failures.silent(
         "another overlay on the same node",
         cluster.task(blue),
@@ -351,28 +428,28 @@ fn isolation(cluster: &Cluster, failures: &mut Failures) {
     failures.silent(
         "another overlay on another node",
         cluster.task(blue),
-        (inside(GREEN, 21), 80),
+        (failures.inside(GREEN, 21), 80),
     );
     let stranger = container(cluster.node(1), 7);
     failures.silent("docker0 -> an overlay", &stranger, (blue, 80));
-    cluster.client.ip(&format!(
-        "route add {}/24 via {}",
-        inside(BLUE, 0),
-        node_address(1)
-    ));
+    let length = match failures.version {
+        Version::V4 => 24,
+        Version::V6 => 64,
+    };
+    let subnet = format!("{}/{length}", failures.inside(BLUE, 0));
+    let way = format!("route add {subnet} via {}", failures.node(1));
+    cluster.client.ip(&way);
     failures.silent(
         "outside -> a task by its own address",
         &cluster.client,
         (blue, 80),
     );
-    cluster
-        .client
-        .ip(&format!("route del {}/24", inside(BLUE, 0)));
+    cluster.client.ip(&format!("route del {subnet}"));
     // The way out, with the node's address.
     super::traffic::serve(&cluster.client, "outside", 7_000);
-    let answer = tcp(cluster.task(blue), at(outside(50), 7_000));
+    let answer = tcp(cluster.task(blue), at(failures.outside(50), 7_000));
     let is_right = answer
         .as_ref()
-        .is_ok_and(|answer| answer.client == node_address(1));
+        .is_ok_and(|answer| answer.client == failures.node(1));
     failures.check("the way out".into(), &answer, is_right);
 }

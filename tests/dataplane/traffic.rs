@@ -5,7 +5,7 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketType, ipproto, recv, sendto, socket, sockopt,
 };
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub(crate) struct Answer {
     /// The server.
     pub(crate) name: String,
     /// Its client.
-    pub(crate) client: Ipv4Addr,
+    pub(crate) client: IpAddr,
     /// Its client's port.
     pub(crate) port: u16,
 }
@@ -29,18 +29,18 @@ pub(crate) struct Answer {
 fn answer(text: &str) -> Option<Answer> {
     let mut words = text.split_whitespace();
     let name = words.next()?.to_owned();
-    let client: SocketAddrV4 = words.next()?.parse().ok()?;
+    let client: SocketAddr = words.next()?.parse().ok()?;
     Some(Answer {
         name,
-        client: *client.ip(),
+        client: client.ip().to_canonical(),
         port: client.port(),
     })
 }
 
-/// Serves TCP and UDP on a port until the program ends: each line or datagram is answered.
+/// Serves TCP and UDP of both versions on a port until the program ends: each line or datagram is answered.
 pub(crate) fn serve(namespace: &Namespace, name: &str, port: u16) {
     let (tcp, udp) = namespace.within(|| {
-        let any = (Ipv4Addr::UNSPECIFIED, port);
+        let any = (Ipv6Addr::UNSPECIFIED, port);
         (
             TcpListener::bind(any).unwrap(),
             UdpSocket::bind(any).unwrap(),
@@ -83,8 +83,8 @@ pub(crate) struct Talk {
 }
 
 impl Talk {
-    pub(crate) fn open(from: &Namespace, to: SocketAddrV4) -> io::Result<Self> {
-        let stream = from.within(|| TcpStream::connect_timeout(&SocketAddr::V4(to), PATIENCE))?;
+    pub(crate) fn open(from: &Namespace, to: SocketAddr) -> io::Result<Self> {
+        let stream = from.within(|| TcpStream::connect_timeout(&to, PATIENCE))?;
         Ok(Self::over(stream))
     }
 
@@ -105,23 +105,23 @@ impl Talk {
 }
 
 /// Asks over a new connection.
-pub(crate) fn tcp(from: &Namespace, to: SocketAddrV4) -> io::Result<Answer> {
+pub(crate) fn tcp(from: &Namespace, to: SocketAddr) -> io::Result<Answer> {
     Talk::open(from, to)?.ask()
 }
 
 /// Whether a new connection is dropped without a word.
-pub(crate) fn is_silent(from: &Namespace, to: SocketAddrV4) -> bool {
-    let result = from.within(|| TcpStream::connect_timeout(&SocketAddr::V4(to), SHORT));
+pub(crate) fn is_silent(from: &Namespace, to: SocketAddr) -> bool {
+    let result = from.within(|| TcpStream::connect_timeout(&to, SHORT));
     result.is_err_and(|error| error.kind() == ErrorKind::TimedOut)
 }
 
 /// Asks with a datagram of `length` bytes; the answer, and how many bytes the server got.
-pub(crate) fn udp(
-    from: &Namespace,
-    to: SocketAddrV4,
-    length: usize,
-) -> io::Result<(Answer, usize)> {
-    let asker = from.within(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))?;
+pub(crate) fn udp(from: &Namespace, to: SocketAddr, length: usize) -> io::Result<(Answer, usize)> {
+    let any: IpAddr = match to {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let asker = from.within(|| UdpSocket::bind((any, 0)))?;
     asker.connect(to)?;
     ask_udp(&asker, length)
 }
@@ -159,15 +159,20 @@ pub(crate) fn ask_udp(asker: &UdpSocket, length: usize) -> io::Result<(Answer, u
 }
 
 /// Whether a ping is answered.
-pub(crate) fn ping(from: &Namespace, to: Ipv4Addr) -> bool {
+pub(crate) fn ping(from: &Namespace, to: IpAddr) -> bool {
+    // An echo request, its answer, and where that begins in what is received: of IPv4 behind the header of 20 bytes.
+    let (family, protocol, request, reply, start) = match to {
+        IpAddr::V4(_) => (AddressFamily::INET, ipproto::ICMP, 8, 0, 20),
+        IpAddr::V6(_) => (AddressFamily::INET6, ipproto::ICMPV6, 128, 129, 0),
+    };
     from.within(|| {
-        let icmp =
-            socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::ICMP)).expect("root pings");
+        let icmp = socket(family, SocketType::RAW, Some(protocol)).expect("root pings");
         sockopt::set_socket_timeout(&icmp, sockopt::Timeout::Recv, Some(SHORT)).unwrap();
-        let target = SocketAddrV4::new(to, 0);
-        // An echo request with a number of its own in it.
+        let target = SocketAddr::new(to, 0);
+        // With a number of its own in it.
         for number in 1..=10_u8 {
-            let mut packet = [8, 0, 0, 0, 0x53, 0x6b, 0, number];
+            let mut packet = [request, 0, 0, 0, 0x53, 0x6b, 0, number];
+            // Of IPv6 the kernel puts it, as addresses are part of it.
             let sum = checksum(&packet).to_be_bytes();
             packet[2..4].copy_from_slice(&sum);
             let mut buffer = [0; 256];
@@ -175,8 +180,8 @@ pub(crate) fn ping(from: &Namespace, to: Ipv4Addr) -> bool {
                 continue;
             }
             while let Ok((length, _)) = recv(&icmp, &mut buffer[..], RecvFlags::empty()) {
-                // Behind the header of 20 bytes: an echo reply of ours.
-                if length >= 28 && buffer[20] == 0 && buffer[24..28] == packet[4..8] {
+                let found = buffer[..length].get(start..).unwrap_or_default();
+                if found.len() >= 8 && found[0] == reply && found[4..8] == packet[4..8] {
                     return true;
                 }
             }

@@ -114,6 +114,7 @@ impl Overlays {
             node: index,
             vxlan_port: VXLAN_PORT,
             members: self.members.clone(),
+            members6: BTreeMap::new(),
             networks: networks
                 .map(|(vni, network)| (*vni, network.clone()))
                 .collect(),

@@ -3,7 +3,7 @@
 use super::tests::engine;
 use super::*;
 use crate::dataplane::state::{Change, NodeIndex};
-use crate::dataplane::state_tests::example;
+use crate::dataplane::state_tests::{dual_example, example};
 use std::net::Ipv4Addr;
 
 /// Of a change only the change is written; what was torn, or belongs to another state, is not read.
@@ -70,7 +70,7 @@ fn the_directory_remembers_the_state_and_what_was_found() {
     let folder = tempfile::tempdir().expect("a folder");
     let open = || Directory::open(folder.path());
     let mut first = Agent::new(engine(), Some(open().expect("ours"))).expect("it is empty");
-    first.follow(Order::State(Box::new(example())));
+    first.follow(Order::State(Box::new(dual_example())));
     assert_eq!(first.report().trouble, None);
     assert!(open().is_err(), "one agent at a time");
     let after_a_reboot = engine();

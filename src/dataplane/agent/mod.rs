@@ -21,10 +21,11 @@ use super::host::{self, Host};
 use super::kernel::Kernel;
 use super::plan::{Operation, plan};
 use super::state::{self, Delta, PublishedKey, State, StateRevision, Vni};
-use super::wanted::{GLOBAL_SETTINGS, underlay_mtu, wanted};
+use super::wanted::{is_of_ours, own_addresses6, underlay_mtu, wanted};
 use crate::api::unit::{Incarnation, Term};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv6Addr;
 
 /// How often one pass looks again: others change the kernel too, and some changes of ours show only afterwards.
 const ATTEMPTS: usize = 4;
@@ -64,6 +65,9 @@ pub struct Report {
     /// The largest packet, in bytes, of the link that has the node's address.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub underlay_mtu: Option<u32>,
+    /// The node's own addresses of IPv6, while a network carries it.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
+    pub addresses6: BTreeSet<Ipv6Addr>,
     /// Ports that programs of the node listen on, as far as they are published, or may be given to who leaves his out.
     #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
     pub occupied: BTreeSet<PublishedKey>,
@@ -231,7 +235,7 @@ impl<H: Host> Agent<H> {
         let (Some(seen), Some(state)) = (self.seen.take(), self.state.clone()) else {
             return false;
         };
-        let wanted = wanted(&state, &seen);
+        let wanted = wanted(&state, &seen, &self.originals);
         let operations = plan(&seen, &wanted.kernel);
         let is_enough = operations.iter().all(Operation::is_entry);
         if !is_enough || self.host.act_all(&operations).is_err() {
@@ -322,11 +326,12 @@ impl<H: Host> Agent<H> {
         let mut last = "";
         for attempt in 0..ATTEMPTS {
             let found = self.host.look()?;
-            let wanted = wanted(&state, &found);
+            let wanted = wanted(&state, &found, &self.originals);
             let refused = std::mem::replace(&mut self.report.refused, wanted.refused.clone());
             // What others left room for is made for the first time.
             let is_drift = is_drift && refused == wanted.refused;
             self.report.underlay_mtu = underlay_mtu(&state, &found);
+            self.report.addresses6 = own_addresses6(&state, &found);
             // That a program began or ended to listen changes what should be, not what is.
             let is_drift = is_drift && wanted.occupied == self.report.occupied;
             self.report.occupied = wanted.occupied.clone();
@@ -339,7 +344,7 @@ impl<H: Host> Agent<H> {
                 return Ok(());
             };
             last = operation.kind();
-            self.note_originals(&found)?;
+            self.note_originals(&found, &wanted.kernel)?;
             for operation in &operations {
                 // What one pass leaves for the next was counted by the first; a port that joined is no drift.
                 let is_news = matches!(operation, Operation::SetHairpin(_));
@@ -370,15 +375,15 @@ impl<H: Host> Agent<H> {
     }
 
     /// Remembers the settings of the namespace as they were, before the first is changed.
-    fn note_originals(&mut self, found: &Kernel) -> Result<(), Error> {
-        if !self.originals.is_empty() {
+    fn note_originals(&mut self, found: &Kernel, wanted: &Kernel) -> Result<(), Error> {
+        let changed = wanted.settings.keys();
+        let new = changed.filter(|path| !is_of_ours(path) && !self.originals.contains_key(*path));
+        let new = new.filter_map(|path| Some((path.clone(), found.settings.get(path)?.clone())));
+        let new: Vec<(String, String)> = new.collect();
+        if new.is_empty() {
             return Ok(());
         }
-        for (path, _) in GLOBAL_SETTINGS {
-            if let Some(value) = found.settings.get(path) {
-                self.originals.insert(path.to_owned(), value.clone());
-            }
-        }
+        self.originals.extend(new);
         if let Some(directory) = &self.directory {
             directory.keep_originals(&self.originals)?;
         }

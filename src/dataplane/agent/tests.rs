@@ -3,7 +3,7 @@
 use super::*;
 use crate::api::service::{Locality, SessionAffinity, Source};
 use crate::api::unit::Port;
-use crate::dataplane::address::{Cidr, Mac};
+use crate::dataplane::address::{Cidr, Mac, Prefix, Version};
 use crate::dataplane::connections::{Answer, Connection};
 use crate::dataplane::host::Memory;
 use crate::dataplane::kernel::{Listener, Other, Tunnel, bridge_name, tunnel_name};
@@ -13,7 +13,8 @@ use crate::dataplane::plan::{KINDS, Operation};
 use crate::dataplane::state::{
     Change, HealthPort, Network, NodeIndex, PublishedKey, PublishedPort, VXLAN_PORT, VirtualAddress,
 };
-use crate::dataplane::state_tests::example;
+use crate::dataplane::state_tests::{dual_example, example};
+use crate::dataplane::wanted::settings_of;
 use crate::dataplane::xtables::Standing;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -22,12 +23,14 @@ use std::net::Ipv4Addr;
 /// A kernel as an engine leaves it.
 pub(super) fn engine() -> Memory {
     let mut host = Memory::default();
-    for (path, _) in GLOBAL_SETTINGS {
-        host.kernel.settings.insert(path.into(), "7".into());
+    host.kernel.has_ipv6 = true;
+    for path in settings_of(&host.kernel) {
+        host.kernel.settings.insert(path, "7".into());
     }
-    host.kernel
-        .guests
-        .insert(guest::Chain::DockerUser, guest::Found::default());
+    for version in Version::ALL {
+        let chain = (version, guest::Chain::DockerUser);
+        host.kernel.guests.insert(chain, guest::Found::default());
+    }
     host.kernel.others.insert(Other {
         link: "docker0".into(),
         is_bridge: true,
@@ -67,7 +70,10 @@ fn an_agent_that_is_told_to_leaves_and_may_be_told_a_state_again() {
 }
 
 fn operations(host: &Memory, state: &State) -> Vec<Operation> {
-    plan(&host.kernel, &wanted(state, &host.kernel).kernel)
+    plan(
+        &host.kernel,
+        &wanted(state, &host.kernel, &BTreeMap::new()).kernel,
+    )
 }
 
 /// Any state that makes sense: up to three nodes, two networks, services and ports over whatever tasks there are.
@@ -80,6 +86,7 @@ fn states() -> impl Strategy<Value = State> {
             revision: StateRevision(1),
             node: NodeIndex(node),
             vxlan_port: VXLAN_PORT,
+            members6: BTreeMap::new(),
             members: (1..4)
                 .map(|index| (NodeIndex(index), member(index)))
                 .collect(),
@@ -206,7 +213,11 @@ proptest! {
         agent.follow(Order::State(Box::new(second.clone())));
         let mut host = agent.host().clone();
         host.budget = None;
-        let mut next = programmed(host, &second);
+        // What its directory remembers.
+        let originals = agent.originals.clone();
+        let mut next = Agent { originals, ..self::agent(host) };
+        next.follow(Order::State(Box::new(second.clone())));
+        prop_assert_eq!(&next.report().trouble, &None);
         let straight = programmed(engine(), &second).host().kernel.clone();
         prop_assert_eq!(&next.host().kernel, &straight);
     }
@@ -419,10 +430,7 @@ fn it_says_what_the_link_with_its_nodes_address_carries() {
     host.kernel.others.insert(Other {
         link: "eth0".into(),
         is_bridge: false,
-        subnet: Cidr {
-            address: state.address(),
-            length: 24,
-        },
+        subnet: Prefix::new(state.address().into(), 24),
         mtu: 9_000,
     });
     assert_eq!(programmed(host, &state).report().underlay_mtu, Some(9_000));
@@ -430,7 +438,7 @@ fn it_says_what_the_link_with_its_nodes_address_carries() {
 
 #[test]
 fn what_others_change_is_mended_and_counted() {
-    let state = example();
+    let state = dual_example();
     let pristine = programmed(engine(), &state).host().kernel.clone();
     let (bridge, tunnel) = (bridge_name(Vni(4097)), tunnel_name(Vni(4097)));
     type Hand<'a> = (&'a str, Box<dyn Fn(&mut Kernel) + 'a>);
@@ -455,7 +463,8 @@ fn what_others_change_is_mended_and_counted() {
                     first: None,
                     others: vec![9],
                 };
-                kernel.guests.insert(guest::Chain::DockerUser, lost);
+                let chain = (Version::V4, guest::Chain::DockerUser);
+                kernel.guests.insert(chain, lost);
             }),
         ),
     ];
@@ -478,6 +487,74 @@ fn what_others_change_is_mended_and_counted() {
         );
         assert_eq!(agent.host().kernel, pristine, "{kind}");
     }
+}
+
+#[test]
+fn a_network_that_carries_ipv6_is_refused_where_the_kernel_has_none_or_somebody_has_its_subnet() {
+    let state = dual_example();
+    let without = |change: &dyn Fn(&mut Kernel)| {
+        let mut host = engine();
+        change(&mut host.kernel);
+        let refused = programmed(host, &state).report().refused.clone();
+        refused.get(&Vni(4097)).cloned().unwrap_or_default()
+    };
+    assert_eq!(without(&|_| {}), "");
+    let why = without(&|kernel| kernel.has_ipv6 = false);
+    assert!(why.starts_with("the node's kernel has no IPv6"), "{why}");
+    let other = Other {
+        link: "br0".into(),
+        is_bridge: true,
+        subnet: "fd00:1::8000:0:0:1/65".parse().expect("a subnet"),
+        mtu: 1_500,
+    };
+    let why = without(&|kernel| {
+        kernel.others.insert(other.clone());
+    });
+    assert_eq!(why, "fd00:1::/64 overlaps fd00:1::8000:0:0:1/65 of br0");
+}
+
+#[test]
+fn a_node_that_becomes_a_router_of_ipv6_keeps_its_own_and_is_a_host_again_afterwards() {
+    let (all, of_link) = (
+        "net/ipv6/conf/all/forwarding",
+        "net/ipv6/conf/eth0/accept_ra",
+    );
+    let mut host = engine();
+    host.kernel.advertised.insert("eth0".into());
+    host.kernel.settings.insert(all.into(), "0".into());
+    host.kernel.settings.insert(of_link.into(), "1".into());
+    let before = host.kernel.settings.clone();
+    let mut agent = programmed(host, &dual_example());
+    let set = |agent: &mut Agent<Memory>, path: &str| agent.host().kernel.settings[path].clone();
+    assert_eq!(set(&mut agent, all), "1");
+    assert_eq!(set(&mut agent, of_link), "2");
+    // What the router said is over for now: it will say it again.
+    agent.host().kernel.advertised.clear();
+    agent.audit();
+    assert_eq!(set(&mut agent, of_link), "2");
+    agent.follow(Order::State(Box::new(example())));
+    assert_eq!(set(&mut agent, all), "0");
+    assert_eq!(set(&mut agent, of_link), "1");
+    agent.remove().expect("nothing is in the way");
+    assert_eq!(agent.host().kernel.settings, before);
+}
+
+#[test]
+fn what_is_known_of_a_link_comes_before_what_is_known_of_all() {
+    let mut host = engine();
+    host.kernel.advertised.insert("eth0".into());
+    let settings = &mut host.kernel.settings;
+    settings.insert("net/ipv6/conf/all/forwarding".into(), "0".into());
+    settings.insert("net/ipv6/conf/eth0/accept_ra".into(), "1".into());
+    let operations = operations(&host, &dual_example());
+    let at = |of: &str| {
+        let is_it = |one: &Operation| matches!(one, Operation::Set(path, _) if path.ends_with(of));
+        operations.iter().position(is_it)
+    };
+    let (first, second) = (at("eth0/accept_ra"), at("ipv6/conf/all/forwarding"));
+    assert!(first.is_some() && first < second, "{first:?} {second:?}");
+    let address = |one: &Operation| matches!(one, Operation::AddAddress(_, Prefix::V6(_)));
+    assert!(at("disable_ipv6") < operations.iter().position(address));
 }
 
 #[test]
@@ -669,7 +746,7 @@ fn a_change_of_entries_needs_no_look_and_the_next_audit_has_one() {
     let state = example();
     let mut agent = programmed(engine(), &state);
     let gone = Ipv4Addr::new(10, 100, 1, 21);
-    let lost = (tunnel_name(Vni(4097)), gone);
+    let lost = (tunnel_name(Vni(4097)), gone.into());
     // Somebody else was there meanwhile.
     agent.host().kernel.neighbours.remove(&lost);
     let looks = agent.host().looks;
@@ -701,12 +778,12 @@ fn a_change_of_entries_needs_no_look_and_the_next_audit_has_one() {
     // A task that goes takes its connections along.
     let dead = Connection {
         protocol: 6,
-        destination: gone,
+        destination: gone.into(),
         port: Port(80),
-        target: gone,
+        target: gone.into(),
         is_translated: true,
         answer: Answer {
-            from: gone,
+            from: gone.into(),
             to: [10, 100, 1, 11].into(),
             from_port: Port(80),
             to_port: Port(40_000),

@@ -2,6 +2,7 @@
 
 use super::legacy::Legacy;
 use super::{Error, Host, listeners};
+use crate::dataplane::address::Version;
 use crate::dataplane::connections::{Connection, Tracked};
 use crate::dataplane::constants::{MARK, MARK_MASK, RULE_BEHIND, RULE_PAST, TABLE};
 use crate::dataplane::kernel::{
@@ -15,7 +16,7 @@ use crate::dataplane::nftables::decode::{self, Listed};
 use crate::dataplane::nftables::ruleset::{Family, Ruleset, Set, Table, TableName};
 use crate::dataplane::nftables::{answers, encode, guest};
 use crate::dataplane::plan::Operation;
-use crate::dataplane::wanted::{BRIDGE_SETTINGS, GLOBAL_SETTINGS, setting};
+use crate::dataplane::wanted::settings_of;
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -47,12 +48,12 @@ impl Linux {
     /// The links by index.
     fn links(&mut self) -> Result<BTreeMap<u32, route::Listed>, Error> {
         let mut links = BTreeMap::new();
-        let list = route::list(kind::GET_LINK);
-        self.route.dump("list links", &list, |_, body| {
-            if let Some(link) = route::link(body) {
-                links.insert(link.index, link);
-            }
-        })?;
+        self.route
+            .dump("list links", &route::list_links(), |_, body| {
+                if let Some(link) = route::link(body) {
+                    links.insert(link.index, link);
+                }
+            })?;
         let named = links.values().map(|link| (link.name.clone(), link.index));
         self.indexes = named.collect();
         Ok(links)
@@ -65,11 +66,13 @@ impl Linux {
     }
 
     fn list_addresses(&mut self, names: &Names, kernel: &mut Kernel) -> Result<(), Error> {
-        let list = route::list(kind::GET_ADDRESS);
         let mut found = Vec::new();
-        self.route.dump("list addresses", &list, |_, body| {
-            found.extend(route::listed_address(body))
-        })?;
+        for version in Version::ALL {
+            let list = route::list(kind::GET_ADDRESS, version);
+            self.route.dump("list addresses", &list, |_, body| {
+                found.extend(route::listed_address(body))
+            })?;
+        }
         for (index, subnet) in found {
             let Some(found) = names.get(&index) else {
                 continue;
@@ -90,14 +93,16 @@ impl Linux {
 
     fn list_neighbours(&mut self, names: &Names, kernel: &mut Kernel) -> Result<(), Error> {
         let ours = |index: u32| Some(names.get(&index)?.name.clone()).filter(|name| is_ours(name));
-        let list = route::list(kind::GET_NEIGHBOUR);
-        self.route.dump("list neighbours", &list, |_, body| {
-            if let Some((index, address, mac)) = route::neighbour(body)
-                && let Some(name) = ours(index)
-            {
-                kernel.neighbours.insert((name, address), mac);
-            }
-        })?;
+        for version in Version::ALL {
+            let list = route::list(kind::GET_NEIGHBOUR, version);
+            self.route.dump("list neighbours", &list, |_, body| {
+                if let Some((index, address, mac)) = route::neighbour(body)
+                    && let Some(name) = ours(index)
+                {
+                    kernel.neighbours.insert((name, address), mac);
+                }
+            })?;
+        }
         let list = route::list_forwarding();
         self.route
             .dump("list forwarding entries", &list, |_, body| {
@@ -112,9 +117,19 @@ impl Linux {
         Ok(())
     }
 
-    fn list_routes(&mut self, names: &Names, kernel: &mut Kernel) -> Result<(), Error> {
-        let list = route::list(kind::GET_ROUTE);
+    fn list_routes(
+        &mut self,
+        version: Version,
+        names: &Names,
+        kernel: &mut Kernel,
+    ) -> Result<(), Error> {
+        let list = route::list(kind::GET_ROUTE, version);
         self.route.dump("list routes", &list, |_, body| {
+            if let Some(index) = route::advertised(body)
+                && let Some(link) = names.get(&index).map(|found| found.name.clone())
+            {
+                kernel.advertised.insert(link);
+            }
             if let Some((table, to, gateway, index)) = route::route(body)
                 && table & MARK_MASK == MARK
             {
@@ -131,7 +146,7 @@ impl Linux {
                 }
             }
         })?;
-        let list = route::list(kind::GET_RULE);
+        let list = route::list(kind::GET_RULE, version);
         self.route.dump("list rules", &list, |_, body| {
             kernel.rules.extend(route::rule(body).filter(is_our_rule));
         })?;
@@ -140,7 +155,7 @@ impl Linux {
 
     fn list_tables(&mut self) -> Result<Ruleset, Error> {
         let mut ruleset = Ruleset::new();
-        for family in [Family::Ip, Family::Bridge] {
+        for family in Family::ALL {
             let mut is_there = false;
             let list = decode::list(family, Listed::Tables, &[]);
             self.filter.dump("list tables", &list, |_, body| {
@@ -189,9 +204,10 @@ impl Linux {
     }
 
     /// Chains of Docker's that are there.
-    fn list_guests(&mut self, kernel: &mut Kernel) -> Result<(), Error> {
+    fn list_guests(&mut self, version: Version, kernel: &mut Kernel) -> Result<(), Error> {
+        let family = Family::of(version);
         let mut chains = Vec::new();
-        let list = decode::list(Family::Ip, Listed::Chains, &[]);
+        let list = decode::list(family, Listed::Chains, &[]);
         self.filter.dump("list chains", &list, |_, body| {
             chains.push((decode::name(body, 1), decode::name(body, 3)));
         })?;
@@ -200,14 +216,15 @@ impl Linux {
             chains.contains(&name)
         };
         for chain in guest::Chain::ALL.into_iter().filter(is_there) {
-            let list = decode::list(Family::Ip, Listed::Rules, &[chain.table(), chain.name()]);
+            let list = decode::list(family, Listed::Rules, &[chain.table(), chain.name()]);
             let mut rules = Vec::new();
             self.filter.dump("list rules", &list, |_, body| {
                 if decode::name(body, 1) == chain.table() && decode::name(body, 2) == chain.name() {
                     rules.push(decode::rule(body));
                 }
             })?;
-            kernel.guests.insert(chain, guest::find(chain, &rules));
+            let found = guest::find(chain, &rules);
+            kernel.guests.insert((version, chain), found);
         }
         Ok(())
     }
@@ -308,14 +325,7 @@ fn file(path: &str) -> std::path::PathBuf {
 }
 
 fn read_settings(kernel: &mut Kernel) {
-    let ours = kernel
-        .links
-        .iter()
-        .filter(|(_, link)| link.kind == LinkKind::Bridge);
-    let ours = ours.flat_map(|(bridge, _)| BRIDGE_SETTINGS.map(|(name, _)| setting(bridge, name)));
-    let global = GLOBAL_SETTINGS.map(|(path, _)| path.to_owned());
-    let paths: Vec<String> = ours.chain(global).collect();
-    for path in paths {
+    for path in settings_of(kernel) {
         // One that cannot be read is not as it should be: writing it says why.
         if let Ok(value) = std::fs::read_to_string(file(&path)) {
             kernel.settings.insert(path, value.trim().to_owned());
@@ -330,10 +340,13 @@ impl Host for Linux {
         let names = sort(links, &mut kernel);
         self.list_addresses(&names, &mut kernel)?;
         self.list_neighbours(&names, &mut kernel)?;
-        self.list_routes(&names, &mut kernel)?;
+        for version in Version::ALL {
+            self.list_routes(version, &names, &mut kernel)?;
+            self.list_guests(version, &mut kernel)?;
+        }
+        kernel.has_ipv6 = file("net/ipv6").is_dir();
         read_settings(&mut kernel);
         kernel.tables = self.list_tables()?;
-        self.list_guests(&mut kernel)?;
         kernel.legacy = self.legacy.look()?;
         kernel.listeners = listeners::read();
         Ok(kernel)
@@ -419,10 +432,12 @@ impl Host for Linux {
 
     fn connections(&mut self) -> Result<Vec<Connection>, Error> {
         let mut found = Vec::new();
-        self.filter
-            .dump("list connections", &conntrack::list(), |_, body| {
+        for version in Version::ALL {
+            let list = conntrack::list(version);
+            self.filter.dump("list connections", &list, |_, body| {
                 found.extend(conntrack::connection(body));
             })?;
+        }
         Ok(found)
     }
 

@@ -4,11 +4,12 @@
 //! on a link that is not there, and nothing that is there can be made again.
 
 use super::{Error, Host};
+use crate::dataplane::address::Version;
 use crate::dataplane::connections::{Connection, Tracked};
 use crate::dataplane::kernel::{Kernel, Link, Place};
 use crate::dataplane::netlink;
 use crate::dataplane::nftables::diff::{Change, Step};
-use crate::dataplane::nftables::ruleset::{Chain, Set, Table};
+use crate::dataplane::nftables::ruleset::{Chain, Family, Set, Table};
 use crate::dataplane::plan::Operation;
 use crate::dataplane::xtables::Standing;
 use rustix::io::Errno;
@@ -185,7 +186,7 @@ fn tables(kernel: &mut Kernel, changes: &[Change]) -> Result<(), Error> {
             Step::DeleteTable => {
                 next.remove(table).ok_or_else(missing)?;
             }
-            Step::PrependRule(..) | Step::DeleteRule(..) => guests(kernel, step),
+            Step::PrependRule(..) | Step::DeleteRule(..) => guests(kernel, table.family, step),
             _ => within(next.get_mut(table).ok_or_else(missing)?, step)?,
         }
     }
@@ -201,8 +202,9 @@ fn missing() -> Error {
 const HANDLE: u64 = 1;
 
 /// Docker's chains are not kept whole: only what there is of ours.
-fn guests(kernel: &mut Kernel, step: &Step) {
-    for (chain, found) in &mut kernel.guests {
+fn guests(kernel: &mut Kernel, family: Family, step: &Step) {
+    let of_family = |((version, _), _): &(&(Version, _), _)| Family::of(*version) == family;
+    for ((_, chain), found) in kernel.guests.iter_mut().filter(of_family) {
         match step {
             Step::PrependRule(name, _) if name == chain.name() => found.first = Some(HANDLE),
             Step::DeleteRule(name, handle) if name == chain.name() => {

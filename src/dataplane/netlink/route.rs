@@ -3,10 +3,10 @@
 
 use super::message::{Attributes, Message, attribute, flag, text, u16_at, u32_at};
 use crate::api::unit::Port;
-use crate::dataplane::address::{Cidr, Mac};
+use crate::dataplane::address::{Mac, Prefix, Version, octets};
 use crate::dataplane::kernel::{Action, Link, LinkKind, Place, Rule, Tunnel};
 use crate::dataplane::state::Vni;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Message types.
 pub(in crate::dataplane) mod kind {
@@ -27,7 +27,6 @@ pub(in crate::dataplane) mod kind {
     pub(in crate::dataplane) const GET_RULE: u16 = 34;
 }
 
-const INET: u8 = 2;
 const BRIDGE: u8 = 7;
 
 /// IFF_UP.
@@ -40,6 +39,10 @@ const SELF: u8 = 0x02;
 const MASTER: u8 = 0x04;
 /// Who made a route, for those who print it: a number that nobody else has.
 const PROTOCOL: u8 = 100;
+/// RTPROT_RA: a router advertised it.
+const ADVERTISED: u8 = 9;
+/// IFA_F_NODAD: nobody is asked whether he has it. Every node has the same address, and none is told of another's.
+const UNASKED: u8 = 2;
 /// RTNH_F_ONLINK: the next hop is there, whatever addresses say.
 const ONLINK: u32 = 4;
 /// FIB_RULE_INVERT.
@@ -60,12 +63,17 @@ fn link_header(index: u32, is_up: bool) -> [u8; LINK_HEADER] {
     header
 }
 
-/// Asks for all of a kind.
-pub(in crate::dataplane) fn list(kind: u16) -> Message {
+/// Asks for all links.
+pub(in crate::dataplane) fn list_links() -> Message {
+    Message::new(kind::GET_LINK, 0, &[0; LINK_HEADER], Attributes::new())
+}
+
+/// Asks for all of a kind, of one version.
+pub(in crate::dataplane) fn list(kind: u16, version: Version) -> Message {
+    let family = version.family();
     let header: &[u8] = match kind {
-        kind::GET_LINK => &[0; LINK_HEADER],
-        kind::GET_ADDRESS => &[INET, 0, 0, 0, 0, 0, 0, 0],
-        _ => &[INET, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        kind::GET_ADDRESS => &[family, 0, 0, 0, 0, 0, 0, 0],
+        _ => &[family, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
     };
     Message::new(kind, 0, header, Attributes::new())
 }
@@ -207,23 +215,47 @@ fn tunnel(data: &[u8]) -> Tunnel {
             .and_then(|vni| u32_at(vni, 0))
             .unwrap_or(0)),
         local: attribute(data, 4)
-            .and_then(address)
-            .unwrap_or(Ipv4Addr::UNSPECIFIED),
+            .and_then(|octets| octets.first_chunk::<4>())
+            .map_or(Ipv4Addr::UNSPECIFIED, |octets| (*octets).into()),
         port: Port(port.copied().map(u16::from_be_bytes).unwrap_or_default()),
         learns: byte(7),
         is_proxy: byte(11),
     }
 }
 
-fn address(bytes: &[u8]) -> Option<Ipv4Addr> {
-    Some(Ipv4Addr::from(*bytes.first_chunk::<4>()?))
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    match bytes.len() {
+        4 => Some(Ipv4Addr::from(*bytes.first_chunk::<4>()?).into()),
+        16 => Some(Ipv6Addr::from(*bytes.first_chunk::<16>()?).into()),
+        _ => None,
+    }
+}
+
+/// All zeros, in a message that says nothing of an address.
+fn unspecified(body: &[u8]) -> IpAddr {
+    let is_ipv6 = body.first() == Some(&Version::V6.family());
+    let version = if is_ipv6 { Version::V6 } else { Version::V4 };
+    Prefix::everywhere(version).address()
+}
+
+/// Whether an address means something on its own link alone, where each link has one of IPv6.
+fn is_of_link(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(address) => address.is_unicast_link_local() || address.is_multicast(),
+    }
 }
 
 /// Adds or removes an address of a link.
-pub(in crate::dataplane) fn set_address(index: u32, subnet: Cidr, is_there: bool) -> Message {
-    let mut header = [INET, subnet.length, 0, 0, 0, 0, 0, 0];
+pub(in crate::dataplane) fn set_address(index: u32, subnet: Prefix, is_there: bool) -> Message {
+    let flags = match subnet {
+        Prefix::V4(_) => 0,
+        Prefix::V6(_) => UNASKED,
+    };
+    let family = subnet.version().family();
+    let mut header = [family, subnet.length(), flags, 0, 0, 0, 0, 0];
     header[4..8].copy_from_slice(&index.to_ne_bytes());
-    let octets = subnet.address.octets();
+    let octets = octets(subnet.address());
     let attributes = Attributes::new().bytes(2, &octets).bytes(1, &octets);
     match is_there {
         true => Message::new(
@@ -236,16 +268,13 @@ pub(in crate::dataplane) fn set_address(index: u32, subnet: Cidr, is_there: bool
     }
 }
 
-/// The link's index and the address with its subnet.
-pub(in crate::dataplane) fn listed_address(body: &[u8]) -> Option<(u32, Cidr)> {
+/// The link's index and the address with its subnet; nothing of those of single links.
+pub(in crate::dataplane) fn listed_address(body: &[u8]) -> Option<(u32, Prefix)> {
     let attributes = body.get(ADDRESS_HEADER..)?;
     // IFA_LOCAL, which differs from IFA_ADDRESS on links between two points.
     let found = attribute(attributes, 2).or_else(|| attribute(attributes, 1))?;
-    let subnet = Cidr {
-        address: address(found)?,
-        length: *body.get(1)?,
-    };
-    Some((u32_at(body, 4)?, subnet))
+    let subnet = Prefix::new(address(found)?, *body.get(1)?);
+    (!is_of_link(subnet.address())).then_some((u32_at(body, 4)?, subnet))
 }
 
 fn entry(family: u8, index: u32, state: u16, flags: u8) -> [u8; ENTRY_HEADER] {
@@ -257,39 +286,42 @@ fn entry(family: u8, index: u32, state: u16, flags: u8) -> [u8; ENTRY_HEADER] {
     header
 }
 
-pub(in crate::dataplane) fn put_neighbour(index: u32, of: Ipv4Addr, mac: Mac) -> Message {
-    let attributes = Attributes::new().bytes(1, &of.octets()).bytes(2, &mac.0);
+pub(in crate::dataplane) fn put_neighbour(index: u32, of: IpAddr, mac: Mac) -> Message {
+    let attributes = Attributes::new().bytes(1, &octets(of)).bytes(2, &mac.0);
+    let family = Version::of(of).family();
     let flags = flag::CREATE | flag::REPLACE;
     Message::new(
         kind::NEW_NEIGHBOUR,
         flags,
-        &entry(INET, index, PERMANENT, 0),
+        &entry(family, index, PERMANENT, 0),
         attributes,
     )
 }
 
-pub(in crate::dataplane) fn delete_neighbour(index: u32, of: Ipv4Addr) -> Message {
-    let attributes = Attributes::new().bytes(1, &of.octets());
+pub(in crate::dataplane) fn delete_neighbour(index: u32, of: IpAddr) -> Message {
+    let attributes = Attributes::new().bytes(1, &octets(of));
+    let family = Version::of(of).family();
     Message::new(
         kind::DELETE_NEIGHBOUR,
         0,
-        &entry(INET, index, 0, 0),
+        &entry(family, index, 0, 0),
         attributes,
     )
 }
 
 /// A permanent neighbour: its link's index, address, hardware address.
-pub(in crate::dataplane) fn neighbour(body: &[u8]) -> Option<(u32, Ipv4Addr, Mac)> {
+pub(in crate::dataplane) fn neighbour(body: &[u8]) -> Option<(u32, IpAddr, Mac)> {
     let attributes = body.get(ENTRY_HEADER..)?;
-    if body[0] != INET || u16_at(body, 8)? & PERMANENT == 0 {
+    let is_known = Version::ALL
+        .iter()
+        .any(|version| version.family() == body[0]);
+    if !is_known || u16_at(body, 8)? & PERMANENT == 0 {
         return None;
     }
     let mac = attribute(attributes, 2)?.first_chunk()?;
-    Some((
-        u32_at(body, 4)?,
-        address(attribute(attributes, 1)?)?,
-        Mac(*mac),
-    ))
+    let of = address(attribute(attributes, 1)?)?;
+    // The kernel's own, of groups.
+    (!of.is_multicast()).then_some((u32_at(body, 4)?, of, Mac(*mac)))
 }
 
 pub(in crate::dataplane) fn put_forwarding(
@@ -340,13 +372,16 @@ pub(in crate::dataplane) fn forwarding(body: &[u8]) -> Option<(u32, Mac, Place, 
         let is_put = state & STATIC != 0 && state & PERMANENT == 0;
         return is_put.then_some((index, mac, Place::Bridge, None));
     }
-    let target = attribute(attributes, 1).and_then(address);
-    Some((index, mac, Place::Tunnel, Some(target?)))
+    match attribute(attributes, 1).and_then(address)? {
+        IpAddr::V4(target) => Some((index, mac, Place::Tunnel, Some(target))),
+        IpAddr::V6(_) => None,
+    }
 }
 
-fn route_header(length: u8, table: u32, flags: u32) -> ([u8; 12], Attributes) {
+fn route_header(to: Prefix, table: u32, flags: u32) -> ([u8; 12], Attributes) {
     // RT_TABLE_UNSPEC: the attribute says it. RT_SCOPE_UNIVERSE, RTN_UNICAST.
-    let mut header = [INET, length, 0, 0, 0, PROTOCOL, 0, 1, 0, 0, 0, 0];
+    let family = to.version().family();
+    let mut header = [family, to.length(), 0, 0, 0, PROTOCOL, 0, 1, 0, 0, 0, 0];
     header[8..12].copy_from_slice(&flags.to_ne_bytes());
     (header, Attributes::new().u32(15, table))
 }
@@ -354,16 +389,16 @@ fn route_header(length: u8, table: u32, flags: u32) -> ([u8; 12], Attributes) {
 /// Puts or deletes a route through a link.
 pub(in crate::dataplane) fn set_route(
     table: u32,
-    to: Cidr,
-    (gateway, index): (Ipv4Addr, u32),
+    to: Prefix,
+    (gateway, index): (IpAddr, u32),
     is_there: bool,
 ) -> Message {
-    let (header, attributes) = route_header(to.length, table, ONLINK);
-    let attributes = match to.length {
+    let (header, attributes) = route_header(to, table, ONLINK);
+    let attributes = match to.length() {
         0 => attributes,
-        _ => attributes.bytes(1, &to.address.octets()),
+        _ => attributes.bytes(1, &octets(to.address())),
     };
-    let attributes = attributes.bytes(5, &gateway.octets()).u32(4, index);
+    let attributes = attributes.bytes(5, &octets(gateway)).u32(4, index);
     match is_there {
         true => Message::new(
             kind::NEW_ROUTE,
@@ -376,33 +411,37 @@ pub(in crate::dataplane) fn set_route(
 }
 
 /// A route: its table, where to, the next hop, its link's index.
-pub(in crate::dataplane) fn route(body: &[u8]) -> Option<(u32, Cidr, Ipv4Addr, u32)> {
+pub(in crate::dataplane) fn route(body: &[u8]) -> Option<(u32, Prefix, IpAddr, u32)> {
     let attributes = body.get(ENTRY_HEADER..)?;
     let number = |kind| attribute(attributes, kind).and_then(|value| u32_at(value, 0));
-    let to = Cidr {
-        address: attribute(attributes, 1)
-            .and_then(address)
-            .unwrap_or(Ipv4Addr::UNSPECIFIED),
-        length: *body.get(1)?,
-    };
+    let none = || unspecified(body);
+    let to = attribute(attributes, 1).and_then(address);
+    let to = Prefix::new(to.unwrap_or_else(none), *body.get(1)?);
     let gateway = attribute(attributes, 5).and_then(address);
     Some((
         number(15)?,
         to,
-        gateway.unwrap_or(Ipv4Addr::UNSPECIFIED),
+        gateway.unwrap_or_else(none),
         number(4).unwrap_or(0),
     ))
 }
 
 /// A route of the main table that somebody put there: where to, and its link's index; 0: it has several links or none.
-pub(in crate::dataplane) fn way(body: &[u8]) -> Option<(Cidr, u32)> {
+pub(in crate::dataplane) fn way(body: &[u8]) -> Option<(Prefix, u32)> {
     // RT_TABLE_MAIN; RTN_UNICAST, RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT; RTPROT_KERNEL comes with an address.
     const MAIN: u32 = 254;
     const KINDS: [u8; 4] = [1, 6, 7, 8];
     const OF_ADDRESS: u8 = 2;
     let (table, to, _, index) = route(body)?;
     let is_put = KINDS.contains(body.get(7)?) && *body.get(5)? != OF_ADDRESS;
-    (table == MAIN && is_put && to.length > 0).then_some((to, index))
+    let is_one = table == MAIN && is_put && to.length() > 0 && !is_of_link(to.address());
+    is_one.then_some((to, index))
+}
+
+/// The link of a route that a router advertised.
+pub(in crate::dataplane) fn advertised(body: &[u8]) -> Option<u32> {
+    let (_, _, _, index) = route(body)?;
+    (*body.get(5)? == ADVERTISED).then_some(index)
 }
 
 /// Adds or removes a rule of policy routing.
@@ -418,7 +457,8 @@ pub(in crate::dataplane) fn set_rule(rule: &Rule, is_there: bool) -> Message {
         Action::Goto(priority) => (2, attributes.u32(4, priority)),
         Action::Nothing => (3, attributes),
     };
-    let mut header = [INET, 0, 0, 0, 0, 0, 0, action, 0, 0, 0, 0];
+    let family = rule.version.family();
+    let mut header = [family, 0, 0, 0, 0, 0, 0, action, 0, 0, 0, 0];
     if rule.is_inverted {
         header[8..12].copy_from_slice(&INVERTED.to_ne_bytes());
     }
@@ -444,7 +484,9 @@ pub(in crate::dataplane) fn rule(body: &[u8]) -> Option<Rule> {
         _ => return None,
     };
     let mark = number(10).zip(number(16));
+    let mut versions = Version::ALL.into_iter();
     Some(Rule {
+        version: versions.find(|version| version.family() == body[0])?,
         priority: number(6).unwrap_or(0),
         mark: mark.filter(|(_, mask)| *mask != 0),
         is_inverted: u32_at(body, 8)? & INVERTED != 0,

@@ -1,15 +1,19 @@
 //! The answers that are expected of connections from before anybody remembered them. Pure.
 
+use super::bridge::names;
 use super::bridge::{ANSWERS, OPEN_MS};
 use super::diff::{Change, Step};
 use super::ruleset::{Element, Family, Set};
-use super::tables::{ANSWER, name, table};
-use crate::dataplane::address::Cidr;
+use super::tables::{answer, table};
+use crate::dataplane::address::{Prefix, Version, octets};
 use crate::dataplane::connections::Connection;
 use std::collections::BTreeMap;
 
 /// What keeps the answers of the connections that were translated within these subnets; none: there are none.
-pub(in crate::dataplane) fn remembered(connections: &[Connection], within: &[Cidr]) -> Vec<Change> {
+pub(in crate::dataplane) fn remembered(
+    connections: &[Connection],
+    within: &[Prefix],
+) -> Vec<Change> {
     let is_inside = |address| within.iter().any(|subnet| subnet.holds(address));
     let expected = connections.iter().filter(|connection| {
         let answer = connection.answer;
@@ -17,25 +21,27 @@ pub(in crate::dataplane) fn remembered(connections: &[Connection], within: &[Cid
         let has_ports = [6, 17].contains(&connection.protocol);
         has_ports && connection.is_translated && is_inside(answer.from) && is_inside(answer.to)
     });
-    let elements: BTreeMap<Vec<u8>, Element> = expected
-        .map(|connection| (key(connection), Element::Member))
-        .collect();
-    let shape = Set::dynamic(&ANSWER, OPEN_MS, ANSWERS).shape;
-    let step = Step::AddElements(name::ANSWERS.to_owned(), shape, elements);
-    let has_some = matches!(&step, Step::AddElements(_, _, elements) if !elements.is_empty());
-    let table = table(Family::Bridge);
-    has_some
-        .then_some(Change { table, step })
-        .into_iter()
-        .collect()
+    let mut elements: BTreeMap<Version, BTreeMap<Vec<u8>, Element>> = BTreeMap::new();
+    for connection in expected {
+        let version = Version::of(connection.answer.from);
+        let elements = elements.entry(version).or_default();
+        elements.insert(key(connection), Element::Member);
+    }
+    let change = |(version, elements)| {
+        let shape = Set::dynamic(&answer(version), OPEN_MS, ANSWERS).shape;
+        let step = Step::AddElements(names(version).answers.to_owned(), shape, elements);
+        let table = table(Family::Bridge);
+        Change { table, step }
+    };
+    elements.into_iter().map(change).collect()
 }
 
 fn key(connection: &Connection) -> Vec<u8> {
     let answer = connection.answer;
     let [from_port, to_port] = [answer.from_port, answer.to_port].map(|port| port.0.to_be_bytes());
     [
-        &answer.from.octets()[..],
-        &answer.to.octets(),
+        &octets(answer.from)[..],
+        &octets(answer.to),
         &[connection.protocol, 0, 0, 0],
         &from_port,
         &[0, 0],
@@ -69,7 +75,7 @@ mod tests {
             handle: Vec::new(),
         };
         let inside = [10, 100, 1, 11];
-        let within: [Cidr; 1] = ["10.100.1.0/24".parse().expect("a subnet")];
+        let within = [Prefix::V4("10.100.1.0/24".parse().expect("a subnet"))];
         let changes = |connections: &[Connection]| remembered(connections, &within);
         let others = [
             connection(6, false, inside),

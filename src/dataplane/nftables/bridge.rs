@@ -20,7 +20,7 @@ use super::expression::*;
 use super::parts::*;
 use super::ruleset::Rule;
 use super::tables::name;
-use crate::dataplane::address::Mac;
+use crate::dataplane::address::{Mac, Version};
 use crate::dataplane::constants::ANSWERED_HERE;
 
 /// How long an answer is expected. Connection tracking forgets an established TCP connection that says nothing after five
@@ -44,24 +44,98 @@ fn is_no_ip() -> Part {
     isnt(meta::PROTOCOL, &[0x08, 0x00])
 }
 
+/// ETH_P_IPV6.
+const IPV6: [u8; 2] = [0x86, 0xdd];
+
+/// The names of what there is for each version.
+pub(super) struct Names {
+    pub(super) networks: &'static str,
+    pub(super) bridged: &'static str,
+    pub(super) answers: &'static str,
+    pub(super) closing: &'static str,
+    pub(super) route: &'static str,
+    pub(super) remember_tcp: &'static str,
+}
+
+pub(super) const fn names(version: Version) -> Names {
+    match version {
+        Version::V4 => Names {
+            networks: name::NETWORKS,
+            bridged: name::BRIDGED,
+            answers: name::ANSWERS,
+            closing: name::CLOSING,
+            route: "route",
+            remember_tcp: "remember_tcp",
+        },
+        Version::V6 => Names {
+            networks: name::NETWORKS6,
+            bridged: name::BRIDGED6,
+            answers: name::ANSWERS6,
+            closing: name::CLOSING6,
+            route: "route6",
+            remember_tcp: "remember_tcp6",
+        },
+    }
+}
+
 /// The addresses, protocol and ports of a frame, or of one that goes the other way.
-fn connection(is_turned: bool) -> Part {
+fn connection(version: Version, is_turned: bool) -> Part {
     let ends = [(SOURCE, 0), (DESTINATION, 2)];
     let [(source, from), (destination, to)] = match is_turned {
         false => ends,
         true => [ends[1], ends[0]],
     };
+    let second = behind(version, R0);
+    let protocol = behind(version, second);
     vec![
-        payload(Base::Network, source, 4, R0),
-        payload(Base::Network, destination, 4, R1),
-        meta(meta::L4PROTO, R2),
-        payload(Base::Transport, from, 2, R3),
-        payload(Base::Transport, to, 2, R4),
+        address(version, source, R0),
+        address(version, destination, second),
+        meta(meta::L4PROTO, protocol),
+        payload(Base::Transport, from, 2, protocol + 1),
+        payload(Base::Transport, to, 2, protocol + 2),
     ]
 }
 
-/// What tasks send, and what comes for them through the tunnel.
-pub(super) fn lift(router: Mac) -> Vec<Rule> {
+/// What tasks send, and what comes for them through the tunnel. Where networks carry IPv6, its frames have a chain of their own.
+pub(super) fn lift(router: Mac, has_ipv6: bool) -> Vec<Rule> {
+    let first = match has_ipv6 {
+        false => Vec::new(),
+        true => vec![rule("IPv6", [is(meta::PROTOCOL, &IPV6), goto(LIFT6)])],
+    };
+    // More of it follows, or this is no first part.
+    let part = vec![
+        payload(Base::Network, 6, 2, R0),
+        bitwise(R0, &[0x3f, 0xff], &[0, 0]),
+        compare(Operator::Unequal, R0, &[0, 0]),
+    ];
+    let fragments = rule("fragments", [part, goto(names(Version::V4).route)]);
+    let no_ip = rule("what is not IPv4", [is_no_ip(), end(&Verdict::Accept)]);
+    let ours = lifted(
+        Version::V4,
+        router,
+        vec![meta(meta::L4PROTO, R0)],
+        Some(fragments),
+    );
+    [first, vec![no_ip], ours].concat()
+}
+
+/// The chain of frames of IPv6.
+pub(super) const LIFT6: &str = "lift6";
+
+/// The same of IPv6. Whatever has another header before that of TCP or UDP is routed, parts of packets too; who asks for
+/// neighbours asks the link.
+pub(super) fn lift6(router: Mac) -> Vec<Rule> {
+    let discovers = rule(
+        "who is where on a link",
+        [discovery(), end(&Verdict::Accept)],
+    );
+    let next = vec![payload(Base::Network, 6, 1, R0)];
+    [vec![discovers], lifted(Version::V6, router, next, None)].concat()
+}
+
+/// What the chains of both versions have; `protocol` loads the protocol.
+fn lifted(version: Version, router: Mac, protocol: Part, part: Option<Rule>) -> Vec<Rule> {
+    let names = names(version);
     let to_many = vec![
         payload(Base::Link, 0, 1, R0),
         bitwise(R0, &[1], &[0]),
@@ -72,46 +146,40 @@ pub(super) fn lift(router: Mac) -> Vec<Rule> {
         compare(Operator::Equal, R0, &router.0),
     ];
     let others = vec![
-        meta(meta::L4PROTO, R0),
         compare(Operator::Unequal, R0, &[TCP]),
         compare(Operator::Unequal, R0, &[UDP]),
     ];
-    // More of it follows, or this is no first part.
-    let part = vec![
-        payload(Base::Network, 6, 2, R0),
-        bitwise(R0, &[0x3f, 0xff], &[0, 0]),
-        compare(Operator::Unequal, R0, &[0, 0]),
-    ];
-    let expected = vec![is_in(name::ANSWERS, R0)];
-    vec![
-        rule("what is not IPv4", [is_no_ip(), end(&Verdict::Accept)]),
+    let expected = vec![is_in(names.answers, R0)];
+    let route = || goto(names.route);
+    let before = vec![
         rule("for everybody", [to_many, end(&Verdict::Accept)]),
         rule("for the router", [to_router, end(&Verdict::Accept)]),
         rule(
             "from elsewhere than a task of a known hardware address",
-            [field_not_in(SOURCE, name::BRIDGED), goto(ROUTE)],
+            [field_not_in(version, SOURCE, names.bridged), route()],
         ),
         rule(
             "to elsewhere",
-            [field_not_in(DESTINATION, name::BRIDGED), goto(ROUTE)],
+            [field_not_in(version, DESTINATION, names.bridged), route()],
         ),
-        rule("neither TCP nor UDP", [others, goto(ROUTE)]),
-        rule("fragments", [part, goto(ROUTE)]),
+        rule("neither TCP nor UDP", [protocol, others, route()]),
+    ];
+    let after = vec![
         rule(
             "answers to what was translated here",
-            [connection(false), expected.clone(), goto(ROUTE)],
+            [connection(version, false), expected.clone(), route()],
         ),
         rule(
             "what would be answered by the same",
-            [connection(true), expected, goto(ROUTE)],
+            [connection(version, true), expected, route()],
         ),
-    ]
+    ];
+    before.into_iter().chain(part).chain(after).collect()
 }
 
 /// The chain of what is lifted.
-pub(super) const ROUTE: &str = "route";
-
-pub(super) fn route(router: Mac) -> Vec<Rule> {
+pub(super) fn route(version: Version, router: Mac) -> Vec<Rule> {
+    let names = names(version);
     let readdressed = || {
         // PACKET_HOST.
         let host = vec![load(R0, &[0]), meta_set(meta::PKTTYPE, R0)];
@@ -122,56 +190,74 @@ pub(super) fn route(router: Mac) -> Vec<Rule> {
     vec![
         rule(
             "what tasks send passes the router",
-            [field_in(SOURCE, name::NETWORKS), readdressed()],
+            [field_in(version, SOURCE, names.networks), readdressed()],
         ),
         rule(
             "what other routers send for a task passes this one",
-            [field_in(DESTINATION, name::BRIDGED), readdressed()],
+            [field_in(version, DESTINATION, names.bridged), readdressed()],
         ),
     ]
 }
 
 /// What the router sends out.
-pub(super) fn remember() -> Vec<Rule> {
+pub(super) fn remember(has_ipv6: bool) -> Vec<Rule> {
     let others = vec![
         meta(meta::MARK, R0),
         compare(Operator::Unequal, R0, &ANSWERED_HERE.to_ne_bytes()),
     ];
     let clear = vec![load(R0, &[0; 4]), meta_set(meta::MARK, R0)];
-    let kept = vec![keep(name::ANSWERS, R0, Some(DATAGRAMS_MS))];
-    vec![
+    let first = vec![
         rule(
             "what is answered elsewhere",
             [others, end(&Verdict::Accept)],
         ),
         rule("the mark ends here", [clear]),
-        rule("TCP", [is_tcp(), goto(REMEMBER_TCP)]),
-        rule("UDP", [is(meta::L4PROTO, &[UDP]), connection(true), kept]),
+    ];
+    let other = match has_ipv6 {
+        false => Vec::new(),
+        true => vec![rule("IPv6", [is(meta::PROTOCOL, &IPV6), goto(REMEMBER6)])],
+    };
+    [first, other, remembered(Version::V4)].concat()
+}
+
+/// The chain of IPv6.
+pub(super) const REMEMBER6: &str = "remember6";
+
+/// The answers to what the router sends out are kept.
+pub(super) fn remembered(version: Version) -> Vec<Rule> {
+    let names = names(version);
+    let kept = vec![keep(names.answers, R0, Some(DATAGRAMS_MS))];
+    vec![
+        rule("TCP", [is_tcp(), goto(names.remember_tcp)]),
+        rule(
+            "UDP",
+            [is(meta::L4PROTO, &[UDP]), connection(version, true), kept],
+        ),
     ]
 }
 
 /// The chain of TCP connections that were translated here.
-pub(super) const REMEMBER_TCP: &str = "remember_tcp";
-
-pub(super) fn remember_tcp() -> Vec<Rule> {
+pub(super) fn remember_tcp(version: Version) -> Vec<Rule> {
+    let names = names(version);
     // FIN or RST.
     let ends = vec![
         payload(Base::Transport, 13, 1, R0),
         bitwise(R0, &[0x05], &[0]),
         compare(Operator::Unequal, R0, &[0]),
     ];
-    let closes = vec![keep(name::CLOSING, R0, None)];
+    let closes = vec![keep(names.closing, R0, None)];
     let shortly = vec![
-        is_in(name::CLOSING, R0),
-        keep(name::ANSWERS, R0, Some(CLOSING_MS)),
+        is_in(names.closing, R0),
+        keep(names.answers, R0, Some(CLOSING_MS)),
     ];
-    let long = vec![keep(name::ANSWERS, R0, None)];
+    let long = vec![keep(names.answers, R0, None)];
+    let connection = || connection(version, true);
     vec![
-        rule("its end begins", [ends, connection(true), closes]),
+        rule("its end begins", [ends, connection(), closes]),
         rule(
             "for as long as an end takes",
-            [connection(true), shortly, end(&Verdict::Accept)],
+            [connection(), shortly, end(&Verdict::Accept)],
         ),
-        rule("for as long as it lives", [connection(true), long]),
+        rule("for as long as it lives", [connection(), long]),
     ]
 }

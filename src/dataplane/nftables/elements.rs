@@ -1,48 +1,66 @@
 //! What the sets and maps hold for a state. Pure.
+//!
+//! The table of IPv6 holds the same as that of IPv4, with the addresses that go with those there; what has none is left out.
 
 use super::backends;
+use super::bridge::names;
 use super::ruleset::{Chain, Element, Family, Ruleset, Table};
 use super::tables::{self, name, table};
 use crate::api::service::{Locality, Protocol, SessionAffinity, Source};
-use crate::dataplane::address::{Cidr, Mac, merge};
+use crate::dataplane::address::{Mac, Prefix, Version, merge, octets};
 use crate::dataplane::constants::{MARK, OWN_SOURCE};
 use crate::dataplane::kernel::bridge_name;
-use crate::dataplane::shared::Shared;
 use crate::dataplane::state::{
-    Network, NodeIndex, PublishedKey, PublishedPort, State, VirtualAddress, Vni,
+    Network, NodeIndex, PublishedKey, PublishedPort, State, VirtualAddress,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// The tables for a state, whole. `local` are the subnets of this node's other bridges.
-pub(in crate::dataplane) fn ruleset(state: &State, local: &[Cidr]) -> Ruleset {
+pub(in crate::dataplane) fn ruleset(state: &State, local: &[Prefix]) -> Ruleset {
     let mut ruleset = tables::skeleton(state);
-    let subnets: Vec<Cidr> = state
-        .networks
-        .values()
-        .map(|network| network.subnet)
-        .collect();
-    for table in ruleset.values_mut() {
-        fill(table, name::NETWORKS, ranges(&subnets));
-    }
-    if let Some(bridge) = ruleset.get_mut(&table(Family::Bridge)) {
-        let networks = state.networks.values();
-        let bridged = networks.flat_map(|network| &network.bridged);
-        fill(bridge, name::BRIDGED, bridged.copied().map(one));
-    }
-    if let Some(ip) = ruleset.get_mut(&table(Family::Ip)) {
-        let sources: Vec<Cidr> = local.iter().chain(&subnets).copied().collect();
-        fill(ip, name::LOCAL_SOURCES, ranges(&sources));
-        members(ip, state);
-        overlays(ip, state.node, &state.networks);
-        for (address, service) in &state.virtual_addresses {
-            put_service(ip, *address, service);
+    for version in Version::ALL {
+        let subnets = subnets(state, version);
+        let names = names(version);
+        if let Some(bridge) = ruleset.get_mut(&table(Family::Bridge)) {
+            fill(bridge, names.networks, ranges(version, &subnets));
+            let networks = state.networks.values();
+            let bridged = networks.flat_map(|network| {
+                let bridged = network.bridged.iter();
+                bridged.filter_map(move |address| in_network(network, version, *address))
+            });
+            fill(bridge, names.bridged, bridged.map(one));
         }
-        for (key, port) in &state.ports {
-            put_port(ip, state, key, port);
+        if let Some(packets) = ruleset.get_mut(&table(Family::of(version))) {
+            fill(packets, name::NETWORKS, ranges(version, &subnets));
+            let sources: Vec<Prefix> = local.iter().chain(&subnets).copied().collect();
+            fill(packets, name::LOCAL_SOURCES, ranges(version, &sources));
+            Filling {
+                table: packets,
+                state,
+                version,
+            }
+            .fill();
         }
     }
     ruleset
+}
+
+fn subnets(state: &State, version: Version) -> Vec<Prefix> {
+    let networks = state.networks.values();
+    let subnets = networks.filter_map(|network| match version {
+        Version::V4 => Some(Prefix::V4(network.subnet)),
+        Version::V6 => network.subnet6.map(Prefix::V6),
+    });
+    subnets.collect()
+}
+
+/// The address of a version of who has an address in a network.
+fn in_network(network: &Network, version: Version, address: Ipv4Addr) -> Option<IpAddr> {
+    match version {
+        Version::V4 => Some(address.into()),
+        Version::V6 => network.version6(address).map(IpAddr::V6),
+    }
 }
 
 fn fill(table: &mut Table, set: &str, elements: impl IntoIterator<Item = (Vec<u8>, Element)>) {
@@ -51,32 +69,34 @@ fn fill(table: &mut Table, set: &str, elements: impl IntoIterator<Item = (Vec<u8
     }
 }
 
-/// Subnets as ranges that neither overlap nor touch.
-fn ranges(subnets: &[Cidr]) -> Vec<(Vec<u8>, Element)> {
-    let merged = merge(subnets.iter().map(|subnet| subnet.range()).collect());
-    let range = |(first, last): (u32, u32)| {
-        let behind = last.checked_add(1);
-        let behind = behind.map(|behind| behind.to_be_bytes().to_vec());
-        (
-            first.to_be_bytes().to_vec(),
-            Element::Until(behind.unwrap_or_default()),
-        )
+/// Subnets of a version as ranges that neither overlap nor touch.
+fn ranges(version: Version, subnets: &[Prefix]) -> Vec<(Vec<u8>, Element)> {
+    let ends = subnets.iter().filter_map(|subnet| match (version, subnet) {
+        (Version::V4, Prefix::V4(subnet)) => {
+            let (first, last) = subnet.range();
+            Some((first.into(), last.into()))
+        }
+        (Version::V6, Prefix::V6(subnet)) => {
+            let (first, last) = subnet.ends();
+            Some((first.into(), last.into()))
+        }
+        (Version::V4, Prefix::V6(_)) | (Version::V6, Prefix::V4(_)) => None,
+    });
+    // The last 4 or 16 bytes of a number are the address.
+    let (start, most) = match version {
+        Version::V4 => (12, u32::MAX.into()),
+        Version::V6 => (0, u128::MAX),
     };
-    merged.into_iter().map(range).collect()
+    let bytes = |number: u128| number.to_be_bytes()[start..].to_vec();
+    let range = |(first, last): (u128, u128)| {
+        let behind = (last < most).then(|| bytes(last + 1));
+        (bytes(first), Element::Until(behind.unwrap_or_default()))
+    };
+    merge(ends.collect()).into_iter().map(range).collect()
 }
 
-fn one(address: Ipv4Addr) -> (Vec<u8>, Element) {
-    (address.octets().to_vec(), Element::Member)
-}
-
-fn members(ip: &mut Table, state: &State) {
-    fill(ip, name::MEMBERS, state.members.values().copied().map(one));
-    let entry = |(index, address): (NodeIndex, Ipv4Addr)| {
-        let mark = MARK | u32::from(index.0);
-        let router = Mac::of_router(address).0.to_vec();
-        (router, Element::Data(mark.to_ne_bytes().to_vec()))
-    };
-    fill(ip, name::ENTRY_MARKS, state.others().map(entry));
+fn one(address: impl Into<IpAddr>) -> (Vec<u8>, Element) {
+    (octets(address.into()), Element::Member)
 }
 
 /// A link's name as registers hold it.
@@ -86,91 +106,153 @@ fn link(name: &str) -> Vec<u8> {
     bytes
 }
 
-fn overlays(ip: &mut Table, own: NodeIndex, networks: &BTreeMap<Vni, Shared<Network>>) {
-    for (vni, network) in networks {
-        let bridge = link(&bridge_name(*vni));
-        fill(
-            ip,
-            name::INSIDE,
-            [([bridge.clone(), bridge.clone()].concat(), Element::Member)],
-        );
-        if network.internal {
-            fill(ip, name::INTERNAL, [(bridge, Element::Member)]);
+/// The table of a version's packets, while it is filled.
+struct Filling<'a> {
+    table: &'a mut Table,
+    state: &'a State,
+    version: Version,
+}
+
+impl Filling<'_> {
+    fn fill(&mut self) {
+        let state = self.state;
+        self.members();
+        for (vni, network) in &state.networks {
+            self.overlay(&bridge_name(*vni), network);
         }
-        fill(ip, name::GATEWAYS, [one(network.gateway)]);
-        let local = network.tasks.iter().filter(|(_, node)| **node == own);
-        let twice = |(address, _): (&Ipv4Addr, _)| (address.octets().repeat(2), Element::Member);
-        fill(ip, name::LOOPS, local.map(twice));
+        for (address, service) in &state.virtual_addresses {
+            self.service(*address, service);
+        }
+        for (key, port) in &state.ports {
+            self.port(key, port);
+        }
     }
-}
 
-fn put_service(ip: &mut Table, address: Ipv4Addr, service: &VirtualAddress) {
-    fill(ip, name::VIRTUAL, [one(address)]);
-    let Some(count) = some(service.backends.len()) else {
-        return;
-    };
-    let by_client = service.affinity == SessionAffinity::ClientIp;
-    let chain = named("service", by_client, false, count);
-    fill(
-        ip,
-        name::SERVICES,
-        [(address.octets().to_vec(), Element::Goto(chain.clone()))],
-    );
-    let slot = |(slot, backend): (u32, &Ipv4Addr)| {
-        let key = [slot.to_ne_bytes(), address.octets()].concat();
-        (key, Element::Data(backend.octets().to_vec()))
-    };
-    fill(
-        ip,
-        name::SERVICE_SLOTS,
-        (0..).zip(&service.backends).map(slot),
-    );
-    put_chain(ip, chain, || backends::service(count, by_client));
-}
+    fn put(&mut self, set: &str, elements: impl IntoIterator<Item = (Vec<u8>, Element)>) {
+        fill(self.table, set, elements);
+    }
 
-fn put_port(ip: &mut Table, state: &State, key: &PublishedKey, port: &PublishedPort) {
-    let backends = chosen(state, port);
-    let Some(count) = some(backends.len()) else {
-        return;
-    };
-    let by_client = port.affinity == SessionAffinity::ClientIp;
-    let hides = port.source == Source::Masquerade;
-    let flags = if hides { OWN_SOURCE } else { 0 };
-    let protocol = match key.protocol {
-        Protocol::Tcp => 6,
-        Protocol::Udp => 17,
-        Protocol::Sctp => 132,
-    };
-    let [high, low] = key.port.0.to_be_bytes();
-    let address = match key.address {
-        None => None,
-        Some(IpAddr::V4(address)) => Some(address.octets().to_vec()),
-        Some(IpAddr::V6(_)) => return,
-    };
-    let tail = [
-        &address.clone().unwrap_or_default()[..],
-        &[protocol, 0, 0, 0, high, low, 0, 0],
-    ]
-    .concat();
-    let (kind, found, slots) = match address {
-        None => ("port", name::PORTS, name::PORT_SLOTS),
-        Some(_) => ("port_at", name::PORTS_AT, name::PORT_AT_SLOTS),
-    };
-    let chain = named(kind, by_client, hides, count);
-    fill(ip, found, [(tail.clone(), Element::Goto(chain.clone()))]);
-    let [high, low] = port.target.0.to_be_bytes();
-    let slot = |(slot, backend): (u32, Ipv4Addr)| {
-        let value = [backend.octets(), [high, low, 0, 0]].concat();
-        (
-            [&slot.to_ne_bytes()[..], &tail].concat(),
-            Element::Data(value),
-        )
-    };
-    fill(ip, slots, (0..).zip(backends).map(slot));
-    put_chain(ip, chain, || match key.address {
-        None => backends::port(count, by_client, flags),
-        Some(_) => backends::port_at(count, by_client, flags),
-    });
+    /// The octets of the version's address of who has an address in any network.
+    fn octets(&self, address: Ipv4Addr) -> Option<Vec<u8>> {
+        match self.version {
+            Version::V4 => Some(address.octets().to_vec()),
+            Version::V6 => {
+                let address = self.state.version6(address)?;
+                Some(address.octets().to_vec())
+            }
+        }
+    }
+
+    fn members(&mut self) {
+        let state = self.state;
+        let (own, others) = (state.members.values(), state.members6.values().flatten());
+        match self.version {
+            Version::V4 => self.put(name::MEMBERS, own.copied().map(one)),
+            Version::V6 => self.put(name::MEMBERS, others.copied().map(one)),
+        }
+        let entry = |(index, address): (NodeIndex, Ipv4Addr)| {
+            let mark = MARK | u32::from(index.0);
+            let router = Mac::of_router(address).0.to_vec();
+            (router, Element::Data(mark.to_ne_bytes().to_vec()))
+        };
+        self.put(name::ENTRY_MARKS, state.others().map(entry));
+    }
+
+    fn overlay(&mut self, bridge: &str, network: &Network) {
+        let version = self.version;
+        let Some(gateway) = in_network(network, version, network.gateway) else {
+            return;
+        };
+        let bridge = link(bridge);
+        let twice = [bridge.clone(), bridge.clone()].concat();
+        self.put(name::INSIDE, [(twice, Element::Member)]);
+        if network.internal {
+            self.put(name::INTERNAL, [(bridge, Element::Member)]);
+        }
+        self.put(name::GATEWAYS, [one(gateway)]);
+        let own = self.state.node;
+        let local = network.tasks.iter().filter(|(_, node)| **node == own);
+        let local = local.filter_map(|(address, _)| in_network(network, version, *address));
+        let twice = |address: IpAddr| (octets(address).repeat(2), Element::Member);
+        self.put(name::LOOPS, local.map(twice));
+    }
+
+    fn service(&mut self, address: Ipv4Addr, service: &VirtualAddress) {
+        let Some(address) = self.octets(address) else {
+            return;
+        };
+        self.put(name::VIRTUAL, [(address.clone(), Element::Member)]);
+        let backends: Vec<_> = service
+            .backends
+            .iter()
+            .filter_map(|backend| self.octets(*backend))
+            .collect();
+        let Some(count) = some(backends.len()) else {
+            return;
+        };
+        let by_client = service.affinity == SessionAffinity::ClientIp;
+        let chain = named("service", by_client, false, count);
+        self.put(
+            name::SERVICES,
+            [(address.clone(), Element::Goto(chain.clone()))],
+        );
+        let slot = |(slot, backend): (u32, Vec<u8>)| {
+            let key = [&slot.to_ne_bytes()[..], &address].concat();
+            (key, Element::Data(backend))
+        };
+        self.put(name::SERVICE_SLOTS, (0..).zip(backends).map(slot));
+        let version = self.version;
+        self.chain(chain, || backends::service(version, count, by_client));
+    }
+
+    fn port(&mut self, key: &PublishedKey, port: &PublishedPort) {
+        let is_other = |address: IpAddr| Version::of(address) != self.version;
+        if key.address.is_some_and(is_other) {
+            return;
+        }
+        let backends: Vec<_> = chosen(self.state, port)
+            .into_iter()
+            .filter_map(|backend| self.octets(backend))
+            .collect();
+        let Some(count) = some(backends.len()) else {
+            return;
+        };
+        let by_client = port.affinity == SessionAffinity::ClientIp;
+        let hides = port.source == Source::Masquerade;
+        let flags = if hides { OWN_SOURCE } else { 0 };
+        let protocol = match key.protocol {
+            Protocol::Tcp => 6,
+            Protocol::Udp => 17,
+            Protocol::Sctp => 132,
+        };
+        let [high, low] = key.port.0.to_be_bytes();
+        let address = key.address.map(octets).unwrap_or_default();
+        let tail = [&address[..], &[protocol, 0, 0, 0, high, low, 0, 0]].concat();
+        let (kind, found, slots) = match key.address {
+            None => ("port", name::PORTS, name::PORT_SLOTS),
+            Some(_) => ("port_at", name::PORTS_AT, name::PORT_AT_SLOTS),
+        };
+        let chain = named(kind, by_client, hides, count);
+        self.put(found, [(tail.clone(), Element::Goto(chain.clone()))]);
+        let [high, low] = port.target.0.to_be_bytes();
+        let slot = |(slot, backend): (u32, Vec<u8>)| {
+            let value = [&backend[..], &[high, low, 0, 0]].concat();
+            (
+                [&slot.to_ne_bytes()[..], &tail].concat(),
+                Element::Data(value),
+            )
+        };
+        self.put(slots, (0..).zip(backends).map(slot));
+        let version = self.version;
+        self.chain(chain, || match key.address {
+            None => backends::port(version, count, by_client, flags),
+            Some(_) => backends::port_at(version, count, by_client, flags),
+        });
+    }
+
+    fn chain(&mut self, name: String, make: impl FnOnce() -> Chain) {
+        self.table.chains.entry(name).or_insert_with(make);
+    }
 }
 
 /// The backends that answer on this node.
@@ -193,8 +275,4 @@ fn named(kind: &str, by_client: bool, hides: bool, count: u32) -> String {
     let by_client = if by_client { "_by_client" } else { "" };
     let hides = if hides { "_hidden" } else { "" };
     format!("{kind}{by_client}{hides}_{count}")
-}
-
-fn put_chain(ip: &mut Table, name: String, make: impl FnOnce() -> Chain) {
-    ip.chains.entry(name).or_insert_with(make);
 }

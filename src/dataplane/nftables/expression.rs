@@ -3,13 +3,13 @@
 //! Each function gives one expression as the kernel reads it; the numbers are those of linux/netfilter/nf_tables.h. There
 //! are sixteen registers of 4 bytes; what is longer takes those that follow too.
 
+use crate::dataplane::address::Version;
 use crate::dataplane::netlink::message::Attributes;
 
 /// Registers of 4 bytes, NFT_REG32_00 and up.
 pub(super) const R0: u32 = 8;
 pub(super) const R1: u32 = 9;
 pub(super) const R2: u32 = 10;
-pub(super) const R3: u32 = 11;
 pub(super) const R4: u32 = 12;
 
 /// Keys of `meta`.
@@ -32,7 +32,14 @@ pub(super) mod ct {
     pub(in super::super) const STATUS: u32 = 2;
     pub(in super::super) const MARK: u32 = 3;
     pub(in super::super) const ZONE: u32 = 17;
-    pub(in super::super) const DESTINATION: u32 = 20;
+
+    /// NFT_CT_DST_IP and NFT_CT_DST_IP6.
+    pub(in super::super) const fn destination(version: super::Version) -> u32 {
+        match version {
+            super::Version::V4 => 20,
+            super::Version::V6 => 22,
+        }
+    }
 }
 
 /// Where a payload begins.
@@ -48,6 +55,8 @@ pub(super) enum Base {
 pub(super) enum Operator {
     Equal = 0,
     Unequal = 1,
+    AtMost = 3,
+    AtLeast = 5,
 }
 
 /// What becomes of a packet.
@@ -217,12 +226,12 @@ pub(super) fn random(modulus: u32, register: u32) -> Expression {
     )
 }
 
-/// A number below `modulus` by a hash of 4 bytes. The seed is the same on all nodes and for ever.
-pub(super) fn hash(source: u32, modulus: u32, register: u32) -> Expression {
+/// A number below `modulus` by a hash of so many bytes. The seed is the same on all nodes and for ever.
+pub(super) fn hash(source: u32, length: u32, modulus: u32, register: u32) -> Expression {
     let place = Attributes::new()
         .be32(1, source)
         .be32(2, register)
-        .be32(3, 4);
+        .be32(3, length);
     named("hash", place.be32(4, modulus).be32(5, 1))
 }
 
@@ -246,16 +255,22 @@ pub(super) fn is_local(side: Side) -> [Expression; 2] {
 }
 
 /// A new source address from a register.
-pub(super) fn snat(address: u32) -> Expression {
-    named(
-        "nat",
-        Attributes::new().be32(1, 0).be32(2, 2).be32(3, address),
-    )
+pub(super) fn snat(version: Version, address: u32) -> Expression {
+    named("nat", translate(0, version, address))
+}
+
+/// What is translated, and to the address in which register.
+fn translate(side: u32, version: Version, address: u32) -> Attributes {
+    let family = version.family().into();
+    Attributes::new()
+        .be32(1, side)
+        .be32(2, family)
+        .be32(3, address)
 }
 
 /// A new destination address from a register, and port.
-pub(super) fn dnat(address: u32, port: Option<u32>) -> Expression {
-    let nat = Attributes::new().be32(1, 1).be32(2, 2).be32(3, address);
+pub(super) fn dnat(version: Version, address: u32, port: Option<u32>) -> Expression {
+    let nat = translate(1, version, address);
     named(
         "nat",
         port.into_iter().fold(nat, |nat, port| nat.be32(5, port)),
@@ -272,8 +287,12 @@ pub(super) fn reset() -> Expression {
 }
 
 /// Refuses with ICMP: port unreachable.
-pub(super) fn unreachable() -> Expression {
-    named("reject", Attributes::new().be32(1, 0).u8(2, 3))
+pub(super) fn unreachable(version: Version) -> Expression {
+    let code = match version {
+        Version::V4 => 3,
+        Version::V6 => 4,
+    };
+    named("reject", Attributes::new().be32(1, 0).u8(2, code))
 }
 
 /// The match `connmark` of iptables, revision 1, in its own form.

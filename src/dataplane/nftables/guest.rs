@@ -9,12 +9,15 @@
 //! 20.10 and 26 have it behind one of them, which drops what goes from one bridge to another: it is moved to the place where the engine
 //! itself puts it whenever a network is made, and stays there when all that is ours goes.
 //!
+//! Engines have the same chains for IPv6, where they care for it: from 27 on, and earlier where `ip6tables` is switched on.
+//!
 //! What an engine has in iptables-legacy, nf_tables does not show: `xtables` does the same there.
 
 use super::decode::ListedRule;
 use super::diff::{Change, Step};
 use super::expression::*;
 use super::ruleset::{Family, Rule, TableName};
+use crate::dataplane::address::Version;
 use crate::dataplane::constants::{MARK, MARK_MASK};
 use crate::dataplane::netlink::message::{attribute, attributes, text};
 
@@ -142,7 +145,12 @@ pub(in crate::dataplane) fn find(chain: Chain, rules: &[ListedRule]) -> Found {
 
 /// The changes that make our rule the first of the chain and the only one of ours, or take all away. A jump is moved, and
 /// neither made nor taken away.
-pub(in crate::dataplane) fn mend(chain: Chain, found: &Found, is_wanted: bool) -> Vec<Change> {
+pub(in crate::dataplane) fn mend(
+    version: Version,
+    chain: Chain,
+    found: &Found,
+    is_wanted: bool,
+) -> Vec<Change> {
     let is_jump = chain == Chain::Forward;
     if is_jump && (!is_wanted || found.first.is_some() || found.others.is_empty()) {
         return Vec::new();
@@ -160,7 +168,7 @@ pub(in crate::dataplane) fn mend(chain: Chain, found: &Found, is_wanted: bool) -
         steps.push(Step::PrependRule(name(), chain.rule()));
     }
     let table = TableName {
-        family: Family::Ip,
+        family: Family::of(version),
         name: chain.table().to_owned(),
     };
     let change = |step| Change {

@@ -33,6 +33,6 @@ pub(super) mod guest;
 mod parts;
 mod rules;
 pub mod ruleset;
-mod tables;
+pub(super) mod tables;
 #[cfg(test)]
 mod tests;

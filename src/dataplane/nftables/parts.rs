@@ -3,12 +3,44 @@
 use super::expression::*;
 use super::ruleset::Rule;
 use super::tables::name;
+use crate::dataplane::address::{Version, octets};
 use crate::dataplane::constants::GROUP;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-/// Offsets in the IPv4 header.
-pub(super) const SOURCE: u32 = 12;
-pub(super) const DESTINATION: u32 = 16;
+pub(super) const SOURCE: Side = Side::Source;
+pub(super) const DESTINATION: Side = Side::Destination;
+
+/// ICMP of a version.
+pub(super) const fn icmp(version: Version) -> u8 {
+    match version {
+        Version::V4 => 1,
+        Version::V6 => 58,
+    }
+}
+
+/// How many bytes an address has.
+const fn length(version: Version) -> u32 {
+    match version {
+        Version::V4 => 4,
+        Version::V6 => 16,
+    }
+}
+
+/// The register behind one that holds an address.
+pub(super) const fn behind(version: Version, register: u32) -> u32 {
+    register + length(version) / 4
+}
+
+/// An address of a packet, by its place in the header.
+pub(super) fn address(version: Version, side: Side, register: u32) -> Expression {
+    let offset = match (version, side) {
+        (Version::V4, Side::Source) => 12,
+        (Version::V4, Side::Destination) => 16,
+        (Version::V6, Side::Source) => 8,
+        (Version::V6, Side::Destination) => 24,
+    };
+    payload(Base::Network, offset, length(version), register)
+}
 
 /// Parts of a rule.
 pub(super) type Part = Vec<Expression>;
@@ -35,20 +67,25 @@ pub(super) fn to_overlay() -> Part {
     is(meta::OIFGROUP, &GROUP.to_ne_bytes())
 }
 
-pub(super) fn field_in(offset: u32, set: &str) -> Part {
-    vec![payload(Base::Network, offset, 4, R0), is_in(set, R0)]
+pub(super) fn field_in(version: Version, side: Side, set: &str) -> Part {
+    vec![address(version, side, R0), is_in(set, R0)]
 }
 
-pub(super) fn field_not_in(offset: u32, set: &str) -> Part {
-    vec![payload(Base::Network, offset, 4, R0), is_not_in(set, R0)]
+pub(super) fn field_not_in(version: Version, side: Side, set: &str) -> Part {
+    vec![address(version, side, R0), is_not_in(set, R0)]
 }
 
-/// The address lies in the subnet `value` whose mask is `mask`, or does not.
-pub(super) fn field_masked(operator: Operator, offset: u32, mask: [u8; 4], value: [u8; 4]) -> Part {
+/// The address lies in a subnet, or does not.
+pub(super) fn field_masked(
+    operator: Operator,
+    version: Version,
+    side: Side,
+    (mask, value): (&[u8], &[u8]),
+) -> Part {
     vec![
-        payload(Base::Network, offset, 4, R0),
-        bitwise(R0, &mask, &[0; 4]),
-        compare(operator, R0, &value),
+        address(version, side, R0),
+        bitwise(R0, mask, &vec![0; mask.len()]),
+        compare(operator, R0, value),
     ]
 }
 
@@ -84,8 +121,8 @@ pub(super) fn end(what: &Verdict<'_>) -> Part {
 }
 
 /// Its source becomes this node's address.
-pub(super) fn from_here(own: Ipv4Addr) -> Part {
-    vec![load(R0, &own.octets()), snat(R0)]
+pub(super) fn from_here(own: IpAddr) -> Part {
+    vec![load(R0, &octets(own)), snat(Version::of(own), R0)]
 }
 
 /// Sets the connection's mark.
@@ -93,8 +130,24 @@ pub(super) fn mark(value: u32) -> Part {
     vec![load(R0, &value.to_ne_bytes()), ct_set(ct::MARK, R0)]
 }
 
-pub(super) const LOOPBACK: ([u8; 4], [u8; 4]) = ([255, 0, 0, 0], [127, 0, 0, 0]);
-pub(super) const LINK_LOCAL: ([u8; 4], [u8; 4]) = ([255, 255, 0, 0], [169, 254, 0, 0]);
+/// Masks and subnets: the loopback's, and those of single links.
+pub(super) const LOOPBACK: (&[u8], &[u8]) = (&[255, 0, 0, 0], &[127, 0, 0, 0]);
+pub(super) const LINK_LOCAL: (&[u8], &[u8]) = (&[255, 255, 0, 0], &[169, 254, 0, 0]);
+pub(super) const LINK_LOCAL6: (&[u8], &[u8]) = (
+    &[0xff, 0xc0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+    &[0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+);
+
+/// Neighbours and routers of IPv6 that look for each other, and redirects (RFC 4861: types 133 to 137).
+pub(super) fn discovery() -> Part {
+    vec![
+        meta(meta::L4PROTO, R0),
+        compare(Operator::Equal, R0, &[icmp(Version::V6)]),
+        payload(Base::Transport, 0, 1, R0),
+        compare(Operator::AtLeast, R0, &[133]),
+        compare(Operator::AtMost, R0, &[137]),
+    ]
+}
 
 /// The mark of the entry node, by the hardware address that the frame came from.
 pub(super) fn entry_mark() -> Part {

@@ -1,5 +1,6 @@
 //! Tables with their chains, rules, sets and maps. Pure.
 
+use crate::dataplane::address::Version;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
@@ -8,15 +9,29 @@ use std::collections::BTreeMap;
 pub enum Family {
     /// IPv4.
     Ip,
+    /// IPv6.
+    Ip6,
     /// Frames on bridges.
     Bridge,
 }
 
 impl Family {
+    /// All of them.
+    pub(in crate::dataplane) const ALL: [Self; 3] = [Self::Ip, Self::Ip6, Self::Bridge];
+
+    /// That of a version's packets.
+    pub(in crate::dataplane) fn of(version: Version) -> Self {
+        match version {
+            Version::V4 => Self::Ip,
+            Version::V6 => Self::Ip6,
+        }
+    }
+
     /// NFPROTO_*.
     pub(in crate::dataplane) fn number(self) -> u8 {
         match self {
             Self::Ip => 2,
+            Self::Ip6 => 10,
             Self::Bridge => 7,
         }
     }
@@ -157,8 +172,8 @@ pub(super) const LINK_TYPE: u32 = 41;
 /// A part of a key or value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Field {
-    /// An IPv4 address.
-    Address,
+    /// An address.
+    Address(Version),
     /// A hardware address.
     Hardware,
     /// A packet mark, or any other number of the machine's order: a slot.
@@ -175,7 +190,8 @@ impl Field {
     /// Its number in nft's list of types, which only listings use.
     fn number(self) -> u32 {
         match self {
-            Self::Address => 7,
+            Self::Address(Version::V4) => 7,
+            Self::Address(Version::V6) => 8,
             Self::Hardware => 9,
             Self::Protocol => 12,
             Self::Port => 13,
@@ -188,9 +204,9 @@ impl Field {
         match self {
             Self::Protocol => 1,
             Self::Port => 2,
-            Self::Address | Self::Mark => 4,
+            Self::Address(Version::V4) | Self::Mark => 4,
             Self::Hardware => 6,
-            Self::Link => 16,
+            Self::Address(Version::V6) | Self::Link => 16,
         }
     }
 }

@@ -3,10 +3,11 @@
 use super::bridge;
 use super::rules;
 use super::ruleset::{Chain, Family, Field, Hook, Rule, Ruleset, Set, Table, TableName};
-use crate::dataplane::address::Mac;
+use crate::dataplane::address::{Mac, Version, node6};
 use crate::dataplane::constants::TABLE;
 use crate::dataplane::state::State;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 /// NF_INET_*: where packets are looked at.
 const PREROUTING: u32 = 0;
@@ -20,15 +21,22 @@ pub(super) fn table(family: Family) -> TableName {
     TableName { family, name }
 }
 
-/// Both tables with their chains and empty sets.
+/// Our tables with their chains and empty sets: those of IPv6 only where a network carries it.
 pub(in crate::dataplane) fn skeleton(state: &State) -> Ruleset {
-    Ruleset::from([
-        (table(Family::Ip), ip(state)),
-        (
-            table(Family::Bridge),
-            frames(Mac::of_router(state.address())),
-        ),
-    ])
+    let has_ipv6 = carries_ipv6(state);
+    let router = Mac::of_router(state.address());
+    let both = [
+        (table(Family::Ip), packets(state, Version::V4)),
+        (table(Family::Bridge), frames(router, has_ipv6)),
+    ];
+    let other = has_ipv6.then(|| (table(Family::Ip6), packets(state, Version::V6)));
+    both.into_iter().chain(other).collect()
+}
+
+/// Whether any network carries IPv6.
+pub(in crate::dataplane) fn carries_ipv6(state: &State) -> bool {
+    let mut networks = state.networks.values();
+    networks.any(|network| network.subnet6.is_some())
 }
 
 /// The names of sets and maps.
@@ -37,6 +45,10 @@ pub(super) mod name {
     pub(in super::super) use crate::dataplane::constants::BRIDGED;
     pub(in super::super) const ANSWERS: &str = "answers";
     pub(in super::super) const CLOSING: &str = "closing";
+    pub(in super::super) const NETWORKS6: &str = "networks6";
+    pub(in super::super) const BRIDGED6: &str = "bridged6";
+    pub(in super::super) const ANSWERS6: &str = "answers6";
+    pub(in super::super) const CLOSING6: &str = "closing6";
     pub(in super::super) const VIRTUAL: &str = "virtual";
     pub(in super::super) const MEMBERS: &str = "members";
     pub(in super::super) const LOOPS: &str = "loops";
@@ -53,29 +65,30 @@ pub(super) mod name {
     pub(in super::super) const PORT_AT_SLOTS: &str = "port_at_slots";
 }
 
-fn sets() -> BTreeMap<String, Set> {
-    use Field::{Address, Hardware, Link, Mark, Port, Protocol};
+fn sets(version: Version) -> BTreeMap<String, Set> {
+    use Field::{Hardware, Link, Mark, Port, Protocol};
+    let address = Field::Address(version);
     let sets = [
-        (name::NETWORKS, Set::of_ranges(&[Address])),
-        (name::VIRTUAL, Set::of(&[Address])),
-        (name::MEMBERS, Set::of(&[Address])),
-        (name::LOOPS, Set::of(&[Address, Address])),
-        (name::LOCAL_SOURCES, Set::of_ranges(&[Address])),
+        (name::NETWORKS, Set::of_ranges(&[address])),
+        (name::VIRTUAL, Set::of(&[address])),
+        (name::MEMBERS, Set::of(&[address])),
+        (name::LOOPS, Set::of(&[address, address])),
+        (name::LOCAL_SOURCES, Set::of_ranges(&[address])),
         (name::INSIDE, Set::of(&[Link, Link])),
         (name::INTERNAL, Set::of(&[Link])),
-        (name::GATEWAYS, Set::of(&[Address])),
+        (name::GATEWAYS, Set::of(&[address])),
         (name::ENTRY_MARKS, Set::map(&[Hardware], &[Mark])),
-        (name::SERVICES, Set::verdicts(&[Address])),
-        (name::SERVICE_SLOTS, Set::map(&[Mark, Address], &[Address])),
+        (name::SERVICES, Set::verdicts(&[address])),
+        (name::SERVICE_SLOTS, Set::map(&[Mark, address], &[address])),
         (name::PORTS, Set::verdicts(&[Protocol, Port])),
         (
             name::PORT_SLOTS,
-            Set::map(&[Mark, Protocol, Port], &[Address, Port]),
+            Set::map(&[Mark, Protocol, Port], &[address, Port]),
         ),
-        (name::PORTS_AT, Set::verdicts(&[Address, Protocol, Port])),
+        (name::PORTS_AT, Set::verdicts(&[address, Protocol, Port])),
         (
             name::PORT_AT_SLOTS,
-            Set::map(&[Mark, Address, Protocol, Port], &[Address, Port]),
+            Set::map(&[Mark, address, Protocol, Port], &[address, Port]),
         ),
     ];
     sets.into_iter()
@@ -83,24 +96,40 @@ fn sets() -> BTreeMap<String, Set> {
         .collect()
 }
 
-fn ip(state: &State) -> Table {
-    let own = state.address();
+/// The table of a version's packets.
+fn packets(state: &State, version: Version) -> Table {
+    let own = match version {
+        Version::V4 => IpAddr::V4(state.address()),
+        Version::V6 => IpAddr::V6(node6(state.address())),
+    };
+    let raw = match version {
+        Version::V4 => rules::pre_raw(state),
+        Version::V6 => rules::pre_raw6(),
+    };
     let hooked = [
-        (
-            "pre_raw",
-            hook("filter", PREROUTING, -300),
-            rules::pre_raw(state),
-        ),
+        ("pre_raw", hook("filter", PREROUTING, -300), raw),
         (
             "pre_mangle",
             hook("filter", PREROUTING, -150),
-            rules::pre_mangle(),
+            rules::pre_mangle(version),
         ),
         // Docker translates at -100 and 100: ours come first.
-        ("pre_nat", hook("nat", PREROUTING, -110), rules::pre_nat()),
-        ("out_nat", hook("nat", OUTPUT, -110), rules::out_nat()),
-        ("forward", hook("filter", FORWARD, -10), rules::forward()),
-        ("output", hook("filter", OUTPUT, 0), rules::output()),
+        (
+            "pre_nat",
+            hook("nat", PREROUTING, -110),
+            rules::pre_nat(version),
+        ),
+        (
+            "out_nat",
+            hook("nat", OUTPUT, -110),
+            rules::out_nat(version),
+        ),
+        (
+            "forward",
+            hook("filter", FORWARD, -10),
+            rules::forward(version),
+        ),
+        ("output", hook("filter", OUTPUT, 0), rules::output(version)),
         (
             "post_mangle",
             hook("filter", POSTROUTING, -150),
@@ -114,49 +143,72 @@ fn ip(state: &State) -> Table {
         (
             "post_filter",
             hook("filter", POSTROUTING, 200),
-            rules::post_filter(),
+            rules::post_filter(version),
         ),
     ];
     Table {
         chains: hooked.into_iter().map(chain).collect(),
-        sets: sets(),
+        sets: sets(version),
     }
 }
 
 /// An answer: the addresses that a frame has, its protocol and ports.
-pub(super) const ANSWER: [Field; 5] = [
-    Field::Address,
-    Field::Address,
-    Field::Protocol,
-    Field::Port,
-    Field::Port,
-];
+pub(super) const fn answer(version: Version) -> [Field; 5] {
+    let address = Field::Address(version);
+    [address, address, Field::Protocol, Field::Port, Field::Port]
+}
 
-fn frames(router: Mac) -> Table {
+fn frames(router: Mac, has_ipv6: bool) -> Table {
+    let versions = || {
+        let all = Version::ALL.into_iter();
+        all.filter(move |version| *version == Version::V4 || has_ipv6)
+    };
     let hooked = [
         (
             "lift",
             hook("filter", PREROUTING, -300),
-            bridge::lift(router),
+            bridge::lift(router, has_ipv6),
         ),
-        ("remember", hook("filter", OUTPUT, 0), bridge::remember()),
+        (
+            "remember",
+            hook("filter", OUTPUT, 0),
+            bridge::remember(has_ipv6),
+        ),
     ];
-    let unhooked = [
-        (bridge::ROUTE, bridge::route(router)),
-        (bridge::REMEMBER_TCP, bridge::remember_tcp()),
+    let of_ipv6 = [
+        (bridge::LIFT6, bridge::lift6(router)),
+        (bridge::REMEMBER6, bridge::remembered(Version::V6)),
     ];
-    let unhooked = unhooked.map(|(name, rules)| (name.to_owned(), Chain { hook: None, rules }));
-    let answers = Set::dynamic(&ANSWER, bridge::OPEN_MS, bridge::ANSWERS);
-    let closing = Set::dynamic(&ANSWER, bridge::CLOSING_MS, bridge::ANSWERS);
-    let sets = [
-        (name::NETWORKS, Set::of_ranges(&[Field::Address])),
-        (name::BRIDGED, Set::of(&[Field::Address])),
-        (name::ANSWERS, answers),
-        (name::CLOSING, closing),
-    ];
+    let of_ipv6 = of_ipv6.into_iter().filter(|_| has_ipv6);
+    let unhooked = versions().flat_map(|version| {
+        let names = bridge::names(version);
+        [
+            (names.route, bridge::route(version, router)),
+            (names.remember_tcp, bridge::remember_tcp(version)),
+        ]
+    });
+    let unhooked = unhooked
+        .chain(of_ipv6)
+        .map(|(name, rules)| (name.to_owned(), Chain { hook: None, rules }));
+    let sets = versions().flat_map(|version| {
+        let (names, answer) = (bridge::names(version), answer(version));
+        let address = [Field::Address(version)];
+        [
+            (names.networks, Set::of_ranges(&address)),
+            (names.bridged, Set::of(&address)),
+            (
+                names.answers,
+                Set::dynamic(&answer, bridge::OPEN_MS, bridge::ANSWERS),
+            ),
+            (
+                names.closing,
+                Set::dynamic(&answer, bridge::CLOSING_MS, bridge::ANSWERS),
+            ),
+        ]
+    });
     Table {
         chains: hooked.into_iter().map(chain).chain(unhooked).collect(),
-        sets: sets.map(|(name, set)| (name.to_owned(), set)).into(),
+        sets: sets.map(|(name, set)| (name.to_owned(), set)).collect(),
     }
 }
 

@@ -8,12 +8,16 @@ use super::expression::{Expression, Verdict, body, connmark, counter, verdict};
 use super::guest::{self, Found, find, mend};
 use super::ruleset::{Element, Rule, Ruleset};
 use super::tables::name;
+use crate::dataplane::address::Version;
 use crate::dataplane::netlink::message::{HEADER, Message};
-use crate::dataplane::state_tests::example;
+use crate::dataplane::state_tests::dual_example;
 use std::collections::BTreeMap;
 
 fn tables() -> Ruleset {
-    ruleset(&example(), &["172.17.0.1/16".parse().expect("a subnet")])
+    ruleset(
+        &dual_example(),
+        &["172.17.0.1/16".parse().expect("a subnet")],
+    )
 }
 
 /// What the kernel would list of what a batch puts: it gives back elements as it was given them.
@@ -85,7 +89,7 @@ fn the_same_needs_nothing_and_another_shape_is_made_anew() {
     assert_eq!(diff(&wanted, &wanted), []);
     let gone = diff(&wanted, &Ruleset::new());
     assert!(gone.iter().all(|change| change.step == Step::DeleteTable));
-    assert_eq!(gone.len(), 2);
+    assert_eq!(gone.len(), 3);
     let mut other = wanted.clone();
     let chain = other
         .values_mut()
@@ -107,22 +111,25 @@ fn a_rule_that_another_put_between_ours_is_thrown_out() {
             chain.rules.insert(1, Rule { tag, body });
         }
     }
-    let steps: Vec<Step> = diff(&found, &wanted)
-        .into_iter()
-        .map(|change| change.step)
-        .collect();
-    assert_eq!(steps[0], Step::EmptyChain("forward".into()));
-    assert!(
-        steps[1..]
-            .iter()
-            .all(|step| matches!(step, Step::AppendRule(name, _) if name == "forward"))
-    );
+    let mut steps: BTreeMap<_, Vec<Step>> = BTreeMap::new();
+    for change in diff(&found, &wanted) {
+        steps.entry(change.table).or_default().push(change.step);
+    }
+    assert_eq!(steps.len(), 2, "both versions have such a chain");
+    for steps in steps.values() {
+        assert_eq!(steps[0], Step::EmptyChain("forward".into()));
+        assert!(
+            steps[1..]
+                .iter()
+                .all(|step| matches!(step, Step::AppendRule(name, _) if name == "forward"))
+        );
+    }
 }
 
 #[test]
 fn our_rule_is_the_first_of_dockers_chain_and_the_only_one_of_ours() {
     for chain in [guest::Chain::DockerUser, guest::Chain::DockerBridges] {
-        let put = |found: &Found| mend(chain, found, true);
+        let put = |found: &Found| mend(Version::V6, chain, found, true);
         let mut ours: Vec<ListedRule> = read_back(&batch(&put(&Found::default()))).1;
         let ours = ours.pop().expect("it is put");
         let at = |handle, rule: &ListedRule| ListedRule {
@@ -161,7 +168,7 @@ fn our_rule_is_the_first_of_dockers_chain_and_the_only_one_of_ours() {
             }
         );
         assert_eq!(put(&fine), []);
-        let gone: Vec<Step> = mend(chain, &fine, false)
+        let gone: Vec<Step> = mend(Version::V6, chain, &fine, false)
             .into_iter()
             .map(|change| change.step)
             .collect();
@@ -198,15 +205,15 @@ fn the_jump_to_dockers_chain_is_put_before_those_to_its_own_and_nowhere_else() {
     };
     let fine = find(chain, &[first.clone(), user.clone(), own.clone()]);
     assert_eq!((fine.first, fine.others.len()), (Some(5), 0));
-    assert_eq!(mend(chain, &fine, true), []);
+    assert_eq!(mend(Version::V4, chain, &fine, true), []);
     let behind = find(chain, &[first, own.clone(), user]);
-    let steps = mend(chain, &behind, true).into_iter();
+    let steps = mend(Version::V4, chain, &behind, true).into_iter();
     let steps: Vec<Step> = steps.map(|change| change.step).collect();
     assert_eq!(steps[0], Step::DeleteRule("FORWARD".into(), 5));
     assert!(matches!(&steps[1], Step::PrependRule(to, _) if to == "FORWARD"));
     assert_eq!(steps.len(), 2);
     // Without a network it is the engine's, in any place; and where there is none, none is made.
-    assert_eq!(mend(chain, &behind, false), []);
-    assert_eq!(mend(chain, &fine, false), []);
-    assert_eq!(mend(chain, &find(chain, &[own]), true), []);
+    assert_eq!(mend(Version::V4, chain, &behind, false), []);
+    assert_eq!(mend(Version::V6, chain, &fine, false), []);
+    assert_eq!(mend(Version::V4, chain, &find(chain, &[own]), true), []);
 }

@@ -74,6 +74,7 @@ pub(super) fn base(node: usize, addresses: [Ipv4Addr; 2]) -> State {
         revision: StateRevision(0),
         node: nodes[node - 1],
         vxlan_port: VXLAN_PORT,
+        members6: BTreeMap::new(),
         members: nodes.into_iter().zip(addresses).collect(),
         networks: [(VNI, network.into())].into(),
         virtual_addresses: [
