@@ -13,7 +13,7 @@ use super::uid::{ContainerId, TaskId, Uid, is_identifier};
 use super::unit::{Bytes, Generation, Incarnation, NanoCpus, Revision, RevisionNumber};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// True, False or not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,6 +134,9 @@ pub struct Underlay {
     /// The largest packet, in bytes, of the link that has the node's address; none: no link has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
+    /// The node's own addresses of IPv6, while a network there carries it.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub addresses6: BTreeSet<Ipv6Addr>,
     /// Ports that programs of the node listen on, as far as services publish them or might be given them.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub occupied: BTreeSet<PublishedKey>,

@@ -255,7 +255,10 @@ fn underlay(cache: &Cache, name: &NodeName) -> String {
     let shown = compact(said.occupied.iter().map(|key| key.to_show()));
     let occupied = format!("programs listen on {}", shown.join(", "));
     let occupied = (!shown.is_empty()).then_some(occupied);
-    let said: Vec<String> = mtu.into_iter().chain(occupied).collect();
+    let others: Vec<String> = said.addresses6.iter().map(ToString::to_string).collect();
+    let others = format!("IPv6 {}", others.join(", "));
+    let others = (!said.addresses6.is_empty()).then_some(others);
+    let said: Vec<String> = mtu.into_iter().chain(others).chain(occupied).collect();
     or_none(said.join("; "))
 }
 

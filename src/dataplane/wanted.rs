@@ -126,8 +126,8 @@ pub fn own_addresses6(state: &State, found: &Kernel) -> BTreeSet<Ipv6Addr> {
 fn refusals(state: &State, found: &Kernel) -> BTreeMap<Vni, String> {
     let is_there = |vni: Vni, network: &Network| {
         let bridge = bridge_name(vni);
-        let has = |gateway| found.addresses.contains(&(bridge.clone(), gateway));
-        gateways(network).any(has)
+        let own = Prefix::new(network.gateway.into(), network.subnet.length);
+        found.addresses.contains(&(bridge, own))
     };
     let networks = state.networks.iter();
     let new = networks.filter(|(vni, network)| !is_there(**vni, network));

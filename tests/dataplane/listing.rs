@@ -1,6 +1,6 @@
 //! What the kernel has, as `nft` and `ip` print it: our encoder, read by somebody else.
 
-use super::cluster::{BLUE, GREEN, inside, node_address, state};
+use super::cluster::{BLUE, GREEN, inside, inside6, node_address, outside6, state};
 use super::namespace::Namespace;
 use skep::api::service::{SessionAffinity, Source};
 use skep::api::unit::Port;
@@ -87,15 +87,39 @@ fn programmed(state: &State) -> Namespace {
     space
 }
 
+/// The same, where overlays carry IPv6.
+fn dual_example() -> State {
+    let mut state = example();
+    for (vni, network) in &mut state.networks {
+        network.subnet6 = Some(format!("{}/64", inside6(*vni, 0)).parse().unwrap());
+    }
+    let members = [1, 2, 3].map(|index| (NodeIndex(index), [outside6(10 + index as u8)].into()));
+    state.members6 = members.into();
+    let port = state.ports.values().next().unwrap().clone();
+    let key = "tcp/[2001:db8::b]:8083".parse().unwrap();
+    state.ports.insert(key, port);
+    state
+}
+
 #[test]
 fn nft_prints_the_rules_of_a_node() {
-    let space = programmed(&example());
-    let text = ["ip", "bridge"]
-        .map(|family| space.run(&format!("nft list table {family} skep")))
-        .concat();
+    prints(&example(), &["ip", "bridge"], "node.nft");
+}
+
+#[test]
+fn nft_prints_the_rules_of_ipv6() {
+    prints(&dual_example(), &["ip6", "bridge"], "node6.nft");
+}
+
+fn prints(state: &State, families: &[&str], golden: &str) {
+    let space = programmed(state);
+    let tables = families.iter();
+    let tables = tables.map(|family| space.run(&format!("nft list table {family} skep")));
+    let text = tables.collect::<String>();
     // `SKEP_GOLDEN=write` writes it, to be read before it is committed.
-    let path =
-        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dataplane/golden/node.nft");
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/dataplane/golden")
+        .join(golden);
     if std::env::var("SKEP_GOLDEN").is_ok_and(|what| what == "write") {
         std::fs::write(&path, &text).unwrap();
     }

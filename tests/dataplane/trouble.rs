@@ -1,6 +1,8 @@
 //! What goes wrong: strangers, hands, crashes, tasks that end, subnets that clash.
 
-use super::cluster::{BLUE, Cluster, GREEN, at, inside, node_address, outside};
+use super::cluster::{
+    BLUE, Cluster, Form, GREEN, at, inside, inside6, node_address, outside, outside6,
+};
 use super::namespace::Namespace;
 use super::traffic::{Talk, ask_udp, tcp};
 use super::vxlan::frame;
@@ -8,12 +10,12 @@ use skep::dataplane::address::Mac;
 use skep::dataplane::kernel::{bridge_name, tunnel_name};
 use skep::dataplane::state::{NodeIndex, VirtualAddress, Vni};
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
-/// Two nodes with a task each, a service, and a published port.
+/// Two nodes with a task each, a service, and a published port, over both versions.
 pub(crate) fn small() -> Cluster {
-    let mut cluster = Cluster::new(2, true);
+    let mut cluster = Cluster::of(Form::Bridged, 2, true, true);
     cluster.start(BLUE, 11, 1);
     cluster.start(BLUE, 21, 2);
     cluster.serve(BLUE, 200, &[11, 21]);
@@ -27,18 +29,27 @@ pub(crate) fn small() -> Cluster {
 /// Whether all that the small cluster has works.
 pub(crate) fn works(cluster: &Cluster) {
     let (first, second) = (inside(BLUE, 11), inside(BLUE, 21));
-    let reached = |from: &Namespace, to: Ipv4Addr, port: u16| {
+    let reached = |from: &Namespace, to: IpAddr, port: u16| {
         let answer = tcp(from, at(to, port));
         answer
             .unwrap_or_else(|error| panic!("{to}:{port}: {error}"))
             .name
     };
-    assert_eq!(reached(cluster.task(first), second, 80), second.to_string());
-    assert_eq!(reached(cluster.task(second), first, 80), first.to_string());
+    for (from, to, last) in [(first, second, 21), (second, first, 11)] {
+        for at in [IpAddr::V4(to), inside6(BLUE, last).into()] {
+            assert_eq!(reached(cluster.task(from), at, 80), to.to_string());
+        }
+    }
+    let services: [IpAddr; 2] = [inside(BLUE, 200).into(), inside6(BLUE, 200).into()];
+    let nodes = [1, 2].map(node_address).map(IpAddr::V4);
+    let others = [11, 12].map(outside6).map(IpAddr::V6);
     for _ in 0..4 {
-        reached(cluster.task(first), inside(BLUE, 200), 80);
-        reached(&cluster.client, node_address(1), 8080);
-        reached(&cluster.client, node_address(2), 8080);
+        for service in services {
+            reached(cluster.task(first), service, 80);
+        }
+        for node in nodes.into_iter().chain(others) {
+            reached(&cluster.client, node, 8080);
+        }
     }
 }
 
@@ -136,6 +147,25 @@ fn what_hands_change_is_mended_and_counted() {
                 inside(BLUE, 200)
             ),
         ),
+        ("nftables", "nft delete table ip6 skep".to_owned()),
+        (
+            "nftables",
+            format!(
+                "nft delete element bridge skep bridged6 {{ {} }}",
+                inside6(BLUE, 21)
+            ),
+        ),
+        ("nftables", "ip6tables -F DOCKER-USER".to_owned()),
+        (
+            "neighbour",
+            format!("ip neigh del {} dev {tunnel}", inside6(BLUE, 21)),
+        ),
+        ("rule", "ip -6 rule del pref 6301".to_owned()),
+        ("route", "ip -6 route flush table 1677721602".to_owned()),
+        ("address", format!("ip -6 addr flush dev {bridge}")),
+        // It takes addresses, neighbours and routes along.
+        ("setting", format!("set ipv6/conf/{bridge}/disable_ipv6 1")),
+        ("setting", "set ipv6/conf/all/forwarding 0".to_owned()),
         ("nftables", "iptables -F DOCKER-USER".to_owned()),
         ("nftables", "iptables -I DOCKER-USER -j RETURN".to_owned()),
         // As engines 20.10 and 26 do with live-restore.
@@ -197,6 +227,7 @@ fn the_last_state_is_restored_without_anybody() {
         ));
     }
     space.run("nft delete table ip skep");
+    space.run("nft delete table ip6 skep");
     space.run("nft delete table bridge skep");
     space.run("iptables -F DOCKER-USER");
     let revision = cluster.wanted.revision;
@@ -342,6 +373,7 @@ fn crowd(cluster: &mut Cluster) {
     let mut network = cluster.wanted.networks[&GREEN].clone();
     network.subnet = "10.104.0.0/16".parse().unwrap();
     network.gateway = Ipv4Addr::new(10, 104, 0, 1);
+    network.subnet6 = None;
     for service in 0..CROWD.0 {
         let tasks: Vec<_> = (0..CROWD.1).map(|task| crowd_task(service, task)).collect();
         network.tasks.extend(tasks.iter().copied());

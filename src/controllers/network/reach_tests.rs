@@ -60,6 +60,7 @@ fn says(world: &mut World, node: &str, truth: Truth, occupied: &[&str]) {
         conditions: vec![condition],
         underlay: Some(Underlay {
             mtu: Some(1_500),
+            addresses6: Default::default(),
             occupied: occupied.iter().map(|key| key.parse().unwrap()).collect(),
         }),
         ..Status::default()

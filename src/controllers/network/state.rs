@@ -41,7 +41,7 @@ use crate::runtime::cache::{Cache, Stored};
 use crate::runtime::published::{given, health};
 use crate::runtime::{joins, view};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// All networks with their members, tasks, virtual addresses and ports.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +51,7 @@ pub struct Overlays {
     mtu: u32,
     indexes: BTreeMap<NodeName, NodeIndex>,
     members: BTreeMap<NodeIndex, Ipv4Addr>,
+    members6: BTreeMap<NodeIndex, BTreeSet<Ipv6Addr>>,
     vnis: BTreeMap<Uid, Vni>,
     networks: BTreeMap<Vni, Shared<Network>>,
     virtual_addresses: BTreeMap<Ipv4Addr, (Vni, Shared<VirtualAddress>)>,
@@ -93,6 +94,8 @@ impl Overlays {
         let has = |network: &Shared<Network>| network.nodes.contains(&index);
         let networks = self.networks.iter().filter(|(_, network)| has(network));
         let here: BTreeSet<Vni> = networks.clone().map(|(vni, _)| *vni).collect();
+        let mut all = networks.clone();
+        let has_ipv6 = all.any(|(_, network)| network.subnet6.is_some());
         let is_here = |vni: &Vni| here.contains(vni);
         let virtuals = self.virtual_addresses.iter();
         let virtuals = virtuals.filter(|(_, (vni, _))| is_here(vni));
@@ -114,7 +117,10 @@ impl Overlays {
             node: index,
             vxlan_port: VXLAN_PORT,
             members: self.members.clone(),
-            members6: BTreeMap::new(),
+            members6: match has_ipv6 {
+                true => self.members6.clone(),
+                false => BTreeMap::new(),
+            },
             networks: networks
                 .map(|(vni, network)| (*vni, network.clone()))
                 .collect(),
@@ -150,6 +156,7 @@ impl Overlays {
             mtu: _,
             indexes,
             members,
+            members6,
             vnis,
             networks,
             virtual_addresses,
@@ -160,8 +167,8 @@ impl Overlays {
             askers,
             hosts,
         } = self;
-        (indexes, members, vnis, networks)
-            == (&other.indexes, &other.members, &other.vnis, &other.networks)
+        (indexes, members, members6) == (&other.indexes, &other.members, &other.members6)
+            && (vnis, networks) == (&other.vnis, &other.networks)
             && (virtual_addresses, ports, health)
                 == (&other.virtual_addresses, &other.ports, &other.health)
             && (names, askers, hosts) == (&other.names, &other.askers, &other.hosts)
@@ -235,6 +242,10 @@ impl Overlays {
             if let (Some(index), Some(IpAddr::V4(address))) = (index, node.address())
                 && addresses.insert(address)
             {
+                let said = view::underlay(cache, &node.name);
+                let others = said.filter(|said| !said.addresses6.is_empty());
+                let others = others.map(|said| (index, said.addresses6.clone()));
+                self.members6.extend(others);
                 self.indexes.insert(node.name, index);
                 self.members.insert(index, address);
             }

@@ -115,6 +115,7 @@ impl Plane {
         self.refused.clone_from(&report.refused);
         self.underlay = Some(Underlay {
             mtu: report.underlay_mtu,
+            addresses6: report.addresses6.clone(),
             occupied: report
                 .occupied
                 .union(&report.health_closed)
