@@ -38,8 +38,8 @@ pub struct Kernel {
     pub tables: Ruleset,
     /// Chains of Docker's that are there, with what they have of ours.
     pub guests: BTreeMap<(Version, guest::Chain), guest::Found>,
-    /// How our rule stands in Docker's chain of iptables-legacy; nothing: it is not there.
-    pub legacy: Option<Standing>,
+    /// How our rule stands in Docker's chain of iptables-legacy and ip6tables-legacy, where it is there.
+    pub legacy: BTreeMap<Version, Standing>,
     /// Subnets of links that are not ours.
     pub others: BTreeSet<Other>,
     /// Routes of others in the main table, with their links; not those that come with a link's own subnet.

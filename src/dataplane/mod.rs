@@ -33,6 +33,10 @@
 //! *Virtual addresses* are nobody's: the VXLAN device answers for them with the node's router, and maps of nf_tables choose
 //! a task. *Published ports* keep the client's address; `nftables/rules.rs` says how answers find their way back.
 //!
+//! *IPv6.* A network may carry it beside IPv4. Who has an address there has the one of the other version that goes with it
+//! ([`address::Dual`]), so a state says everything once, and tables, neighbours and ways of IPv6 are those of IPv4 with the
+//! other addresses. VXLAN itself stays between the nodes' addresses of IPv4.
+//!
 //! # Invariants
 //!
 //! - Networks are isolated before the first link of one exists, and a way is there before anybody is sent on it.
@@ -43,8 +47,8 @@
 //!
 //! The managers' half, who starts agents and tells them states, is `controllers/task/agent`.
 //!
-//! Deliberately absent, for now: IPv6, encryption, and translation in tasks' own namespaces, which would spare virtual
-//! addresses a pass through an IP stack.
+//! Deliberately absent, for now: encryption, nodes that reach each other over IPv6 alone, and translation in tasks' own
+//! namespaces, which would spare virtual addresses a pass through an IP stack.
 
 pub mod address;
 pub mod agent;

@@ -56,7 +56,7 @@ pub enum Operation {
     /// A setting gets a value.
     Set(String, String),
     /// Our rule is as it should be in Docker's chain of iptables-legacy, or gone from it.
-    Legacy(bool),
+    Legacy(Version, bool),
     /// Frames may leave a port that they came from: br_netfilter sends back there what a task sends to itself.
     SetHairpin(String),
 }
@@ -73,7 +73,7 @@ impl Operation {
             Self::PutRoute(..) | Self::DeleteRoute(..) => "route",
             Self::AddRule(_) | Self::DeleteRule(_) => "rule",
             Self::Set(..) => "setting",
-            Self::Legacy(_) => "iptables",
+            Self::Legacy(..) => "iptables",
             Self::SetHairpin(_) => "port",
         }
     }
@@ -100,7 +100,7 @@ impl Operation {
             | Self::AddRule(_)
             | Self::DeleteRule(_)
             | Self::Set(..)
-            | Self::Legacy(_)
+            | Self::Legacy(..)
             | Self::SetHairpin(_) => false,
         }
     }
@@ -276,18 +276,17 @@ fn guests(found: &Kernel, wanted: &Kernel, operations: &mut Vec<Operation>) {
         let mut tables = wanted.tables.keys();
         tables.any(|table| table.family == Family::of(version))
     };
-    let is_wanted = has_table(Version::V4);
     for ((version, chain), present) in &found.guests {
         let changes = guest::mend(*version, *chain, present, has_table(*version));
         if !changes.is_empty() {
             operations.push(Operation::Tables(changes));
         }
     }
-    if found
-        .legacy
-        .is_some_and(|standing| !standing.is_right(is_wanted))
-    {
-        operations.push(Operation::Legacy(is_wanted));
+    for (version, standing) in &found.legacy {
+        let is_wanted = has_table(*version);
+        if !standing.is_right(is_wanted) {
+            operations.push(Operation::Legacy(*version, is_wanted));
+        }
     }
 }
 

@@ -39,7 +39,7 @@ pub fn wanted(state: &State, found: &Kernel, originals: &BTreeMap<String, String
     let local: Vec<Prefix> = is_bridge.map(|other| other.subnet).collect();
     let mut kernel = Kernel {
         tables: elements::ruleset(&state, &local),
-        legacy: found.legacy,
+        legacy: found.legacy.clone(),
         others: found.others.clone(),
         ways: found.ways.clone(),
         rivals: found.rivals.clone(),

@@ -133,7 +133,7 @@ impl Cluster {
             let space = Namespace::new();
             cluster.plug(&space, node_address(index));
             // As fleets are: the second node's engine has its rules where nf_tables does not show them.
-            let iptables = [IPTABLES, "iptables-legacy"][usize::from(index == 2)];
+            let iptables = ["iptables", "iptables-legacy"][usize::from(index == 2)];
             engine(&space, iptables);
             let call = if bridges_call_iptables { "1" } else { "0" };
             space.set("bridge/bridge-nf-call-iptables", call);
@@ -212,10 +212,9 @@ impl Cluster {
             let (other, gateway) = (inside6(vni, last), inside6(vni, 1));
             task.ip(&format!("addr add {other}/64 dev eth0 nodad"));
             task.ip(&format!("route add default via {gateway}"));
-            if iptables == IPTABLES {
-                let rule = format!("-d {other} ! -i {bridge} -j DROP");
-                space.run(&format!("ip6tables -t raw -A PREROUTING {rule}"));
-            }
+            let rule = format!("-d {other} ! -i {bridge} -j DROP");
+            let ip6tables = of_ipv6(iptables);
+            space.run(&format!("{ip6tables} -t raw -A PREROUTING {rule}"));
         }
         traffic::serve(&task, &address.to_string(), 80);
         self.tasks.insert(address, task);
@@ -248,9 +247,10 @@ impl Cluster {
         space.run(&format!(
             "{iptables} -t raw -D PREROUTING -d {address} ! -i {bridge} -j DROP"
         ));
-        if self.is_dual && iptables == IPTABLES {
+        if self.is_dual {
             let rule = format!("-d {} ! -i {bridge} -j DROP", inside6(vni, last));
-            space.run(&format!("ip6tables -t raw -D PREROUTING {rule}"));
+            let ip6tables = of_ipv6(iptables);
+            space.run(&format!("{ip6tables} -t raw -D PREROUTING {rule}"));
         }
         space.ip(&format!("link del {}", port(vni, last)));
         self.tasks.remove(&address);
@@ -427,8 +427,10 @@ impl Node {
     }
 }
 
-/// The iptables of engines that care for IPv6 too.
-const IPTABLES: &str = "iptables";
+/// The program that does for IPv6 what another does for IPv4.
+fn of_ipv6(iptables: &str) -> String {
+    iptables.replace("iptables", "ip6tables")
+}
 
 /// The state of a cluster without tasks whose overlays carry IPv6.
 fn dual_state(count: u16) -> State {
@@ -497,9 +499,7 @@ fn engine(space: &Namespace, iptables: &str) {
         space.run(&format!("{iptables} {rule}"));
         let rule = rule.replace("172.17.0.0/16", "fd00:d0c::/64");
         let rule = rule.replace("172.17.0.200", "fd00:d0c::c8");
-        if iptables == IPTABLES {
-            space.run(&format!("ip6tables {rule}"));
-        }
+        space.run(&format!("{} {rule}", of_ipv6(iptables)));
     }
     // As engine 29 leaves it.
     space.set("ipv4/ip_forward", "0");
@@ -516,9 +516,7 @@ fn engine(space: &Namespace, iptables: &str) {
         for rule in rules {
             space.run(&format!("{iptables} {rule}"));
             let rule = rule.replace(&subnet, &format!("{}/64", inside6(vni, 0)));
-            if iptables == IPTABLES {
-                space.run(&format!("ip6tables {rule}"));
-            }
+            space.run(&format!("{} {rule}", of_ipv6(iptables)));
         }
     }
     space.ip("link add docker0 type bridge");
@@ -564,9 +562,11 @@ pub(crate) fn snapshot(space: &Namespace) -> String {
         text += &said;
     }
     // Without what was counted.
-    let legacy = space.run("iptables-legacy-save");
-    let rules = legacy.lines().filter(|line| line.starts_with('-'));
-    text.extend(rules.map(|rule| format!("{rule}\n")));
+    for program in ["iptables-legacy-save", "ip6tables-legacy-save"] {
+        let legacy = space.run(program);
+        let rules = legacy.lines().filter(|line| line.starts_with('-'));
+        text.extend(rules.map(|rule| format!("{rule}\n")));
+    }
     for path in [
         "ipv4/ip_forward",
         "ipv4/conf/all/send_redirects",

@@ -29,32 +29,39 @@ fn rules(cluster: &Cluster, iptables: &str, chain: &str) -> Vec<String> {
 
 #[test]
 fn what_hands_change_in_iptables_legacy_is_mended_and_counted() {
+    is_mended_of("iptables-legacy", "192.0.2.7");
+}
+
+#[test]
+fn what_hands_change_in_ip6tables_legacy_is_mended_and_counted() {
+    is_mended_of("ip6tables-legacy", "2001:db8::7");
+}
+
+fn is_mended_of(program: &str, stranger: &str) {
     let mut cluster = small();
     let ours = format!("DOCKER-USER {RULE}");
-    assert_eq!(rules(&cluster, "iptables-legacy", "DOCKER-USER"), [&*ours]);
-    cluster
-        .node(2)
-        .space
-        .run("iptables-legacy -N DOCKER-ISOLATION");
+    assert_eq!(rules(&cluster, program, "DOCKER-USER"), [&*ours]);
+    let isolation = format!("{program} -N DOCKER-ISOLATION");
+    cluster.node(2).space.run(&isolation);
     for line in [
-        "iptables-legacy -F DOCKER-USER",
-        "iptables-legacy -I DOCKER-USER -s 192.0.2.7 -j RETURN",
-        &format!("iptables-legacy -D {ours}"),
+        "-F DOCKER-USER",
+        &format!("-I DOCKER-USER -s {stranger} -j RETURN"),
+        &format!("-D {ours}"),
         // As engines 20.10 and 26 do with live-restore.
-        "iptables-legacy -I FORWARD -j DOCKER-ISOLATION",
+        "-I FORWARD -j DOCKER-ISOLATION",
     ] {
-        is_mended(&mut cluster, "iptables", line);
+        is_mended(&mut cluster, "iptables", &format!("{program} {line}"));
         works(&cluster);
-        let first = &rules(&cluster, "iptables-legacy", "DOCKER-USER")[0];
+        let first = &rules(&cluster, program, "DOCKER-USER")[0];
         assert_eq!(first, &ours, "{line}");
     }
     // The engine knows its jump in the place where it put it itself.
-    let forward = rules(&cluster, "iptables-legacy", "FORWARD");
+    let forward = rules(&cluster, program, "FORWARD");
     let first = ["FORWARD -j DOCKER-USER", "FORWARD -j DOCKER-ISOLATION"];
     assert_eq!(forward[..2], first);
     let space = &cluster.node(2).space;
-    space.run("iptables-legacy -C FORWARD -j DOCKER-USER");
-    space.run(&format!("iptables-legacy -C {ours}"));
+    space.run(&format!("{program} -C FORWARD -j DOCKER-USER"));
+    space.run(&format!("{program} -C {ours}"));
 }
 
 #[test]

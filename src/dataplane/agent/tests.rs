@@ -672,26 +672,27 @@ fn a_network_whose_number_another_device_has_is_refused_until_it_goes() {
 
 #[test]
 fn our_rule_is_kept_in_iptables_legacy_where_that_has_the_chain_and_goes_with_the_rest() {
-    let state = example();
+    let state = dual_example();
+    let of = |standing| BTreeMap::from(Version::ALL.map(|version| (version, standing)));
     let host = |legacy| {
         let mut host = engine();
         host.kernel.legacy = legacy;
         host
     };
     for found in [Standing::Missing, Standing::Displaced, Standing::InPlace] {
-        let mut agent = programmed(host(Some(found)), &state);
-        assert_eq!(agent.host().kernel.legacy, Some(Standing::InPlace));
+        let mut agent = programmed(host(of(found)), &state);
+        assert_eq!(agent.host().kernel.legacy, of(Standing::InPlace));
         assert!(agent.report().drift.is_empty(), "{found:?}");
-        agent.host().kernel.legacy = Some(Standing::Displaced);
+        agent.host().kernel.legacy = of(Standing::Displaced);
         agent.audit();
-        assert_eq!(agent.host().kernel.legacy, Some(Standing::InPlace));
-        assert_eq!(agent.report().drift, [("iptables".into(), 1)].into());
+        assert_eq!(agent.host().kernel.legacy, of(Standing::InPlace));
+        assert_eq!(agent.report().drift, [("iptables".into(), 2)].into());
         agent.follow(Order::Remove);
-        let gone = host(Some(Standing::Missing));
+        let gone = host(of(Standing::Missing));
         assert_eq!(agent.host().kernel, gone.kernel, "{found:?}");
     }
-    let mut agent = programmed(host(None), &state);
-    assert_eq!(agent.host().kernel.legacy, None);
+    let mut agent = programmed(host(BTreeMap::new()), &state);
+    assert_eq!(agent.host().kernel.legacy, BTreeMap::new());
 }
 
 #[test]

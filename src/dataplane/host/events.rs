@@ -7,9 +7,9 @@ use rustix::time::Timespec;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-/// RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_RULE. Neighbours and routes change all the time on a busy node: those of
+/// RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_RULE, RTMGRP_IPV6_IFADDR, RTNLGRP_IPV6_RULE. Neighbours and routes change all the time on a busy node: those of
 /// ours are looked at in turn.
-const LINKS: u32 = 0x1 | 0x10 | 0x80;
+const LINKS: u32 = 0x1 | 0x10 | 0x80 | 0x100 | 1 << 18;
 
 /// NFNLGRP_NFTABLES, as a mask.
 const TABLES: u32 = 1 << 6;
@@ -50,9 +50,14 @@ impl Events {
     }
 }
 
-fn listen(sockets: &[Socket; 2], legacy: &Legacy, told: &Notify) -> ! {
+fn listen(sockets: &[Socket; 2], legacy: &[Legacy], told: &Notify) -> ! {
     // What cannot be read is told by who looks at the whole kernel.
-    let read = || legacy.info().unwrap_or_default();
+    let read = || -> Vec<_> {
+        let infos = legacy
+            .iter()
+            .map(|legacy| legacy.info().unwrap_or_default());
+        infos.collect()
+    };
     let mut last = read();
     loop {
         let mut waiting = sockets

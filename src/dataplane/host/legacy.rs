@@ -1,4 +1,4 @@
-//! iptables-legacy: its table of filters, read and replaced whole by options of a socket, which take NET_ADMIN.
+//! iptables-legacy and ip6tables-legacy: their table of filters, read and replaced whole by options of a socket, which take NET_ADMIN.
 //!
 //! The kernel takes a table for another as long as that has as many rules as its maker believes. So iptables holds a lock while it
 //! changes one, and so does this where the lock can be reached. In the agent's container it cannot: what else is in the host's
@@ -7,6 +7,7 @@
 //! rule is put or taken away.
 
 use super::Error;
+use crate::dataplane::address::Version;
 use crate::dataplane::netlink;
 use crate::dataplane::xtables::{self, COUNTERS_AT, Info, Standing, Table};
 use rustix::fs::{FlockOperation, flock};
@@ -16,7 +17,8 @@ use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
-/// IPT_SO_GET_INFO and IPT_SO_SET_REPLACE, IPT_SO_GET_ENTRIES and IPT_SO_SET_ADD_COUNTERS (linux/netfilter_ipv4/ip_tables.h).
+/// IPT_SO_GET_INFO and IPT_SO_SET_REPLACE, IPT_SO_GET_ENTRIES and IPT_SO_SET_ADD_COUNTERS (linux/netfilter_ipv4/ip_tables.h); those
+/// of IPv6 have the same numbers (linux/netfilter_ipv6/ip6_tables.h).
 const INFO: i32 = 64;
 const REPLACE: i32 = 64;
 const ENTRIES: i32 = 65;
@@ -34,6 +36,7 @@ const BUSY: (Duration, usize) = (Duration::from_millis(10), 50);
 /// The door to the table of filters.
 #[derive(Debug)]
 pub(super) struct Legacy {
+    version: Version,
     socket: OwnedFd,
 }
 
@@ -45,12 +48,35 @@ fn refused(doing: &'static str) -> impl Fn(Errno) -> Error {
 }
 
 impl Legacy {
-    /// Opens it, in the network namespace of the calling thread. Any socket of IPv4 does.
-    pub(super) fn open() -> Result<Self, Error> {
-        let (family, kind) = (AddressFamily::INET, SocketType::DGRAM);
-        let socket = socket_with(family, kind, SocketFlags::CLOEXEC, None);
-        let socket = socket.map_err(refused("open a socket to"))?;
-        Ok(Self { socket })
+    /// Opens both, in the network namespace of the calling thread; of a version that the kernel has not there is none. Any
+    /// socket of the version does.
+    pub(super) fn open() -> Result<Vec<Self>, Error> {
+        let mut all = Vec::new();
+        for version in Version::ALL {
+            let family = match version {
+                Version::V4 => AddressFamily::INET,
+                Version::V6 => AddressFamily::INET6,
+            };
+            match socket_with(family, SocketType::DGRAM, SocketFlags::CLOEXEC, None) {
+                Ok(socket) => all.push(Self { version, socket }),
+                Err(Errno::AFNOSUPPORT) => {}
+                Err(errno) => return Err(refused("open a socket to")(errno)),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Whose packets it is for.
+    pub(super) fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Whose options its are.
+    fn level(&self) -> i32 {
+        match self.version {
+            Version::V4 => libc::IPPROTO_IP,
+            Version::V6 => libc::IPPROTO_IPV6,
+        }
     }
 
     /// How our rule stands; nothing: there is no chain for it.
@@ -81,7 +107,10 @@ impl Legacy {
 
     /// What the kernel says of the table; nothing: nobody has used it. Who asks for it would make it.
     pub(super) fn info(&self) -> Result<Option<Info>, Error> {
-        let tables = std::fs::read_to_string("/proc/thread-self/net/ip_tables_names");
+        let tables = std::fs::read_to_string(match self.version {
+            Version::V4 => "/proc/thread-self/net/ip_tables_names",
+            Version::V6 => "/proc/thread-self/net/ip6_tables_names",
+        });
         if !tables.is_ok_and(|tables| tables.lines().any(|table| table == "filter")) {
             return Ok(None);
         }
@@ -100,7 +129,7 @@ impl Legacy {
             let mut bytes = info.listing();
             match self.get(ENTRIES, &mut bytes) {
                 Ok(()) => {
-                    let table = Table::parse(info, &bytes).ok_or(Errno::BADMSG);
+                    let table = Table::parse(self.version, info, &bytes).ok_or(Errno::BADMSG);
                     return table.map(Some).map_err(refused("understand"));
                 }
                 // It has another size by now.
@@ -128,7 +157,7 @@ impl Legacy {
         let mut length = bytes.len() as libc::socklen_t;
         let (socket, room) = (self.socket.as_raw_fd(), bytes.as_mut_ptr().cast());
         // SAFETY: the kernel writes at most `length` bytes to `room`, which has as many.
-        let done = unsafe { libc::getsockopt(socket, libc::IPPROTO_IP, option, room, &mut length) };
+        let done = unsafe { libc::getsockopt(socket, self.level(), option, room, &mut length) };
         outcome(done)
     }
 
@@ -139,7 +168,7 @@ impl Legacy {
         let (socket, value) = (self.socket.as_raw_fd(), bytes.as_ptr().cast());
         // SAFETY: the kernel reads `length` bytes of `value`, which has as many. What REPLACE has it write elsewhere is as long
         // as the room that `replace` gives the address of, and keeps until after the call.
-        let done = unsafe { libc::setsockopt(socket, libc::IPPROTO_IP, option, value, length) };
+        let done = unsafe { libc::setsockopt(socket, self.level(), option, value, length) };
         outcome(done)
     }
 }

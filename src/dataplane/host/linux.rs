@@ -26,7 +26,7 @@ use std::path::Path;
 pub struct Linux {
     route: Socket,
     filter: Socket,
-    legacy: Legacy,
+    legacy: Vec<Legacy>,
     /// The indexes of links as they were seen last.
     indexes: BTreeMap<String, u32>,
 }
@@ -347,7 +347,11 @@ impl Host for Linux {
         kernel.has_ipv6 = file("net/ipv6").is_dir();
         read_settings(&mut kernel);
         kernel.tables = self.list_tables()?;
-        kernel.legacy = self.legacy.look()?;
+        for legacy in &self.legacy {
+            let standing = legacy.look()?;
+            let standing = standing.map(|standing| (legacy.version(), standing));
+            kernel.legacy.extend(standing);
+        }
         kernel.listeners = listeners::read();
         Ok(kernel)
     }
@@ -378,7 +382,11 @@ impl Host for Linux {
                     source,
                 });
             }
-            Operation::Legacy(is_wanted) => return self.legacy.mend(*is_wanted),
+            Operation::Legacy(version, is_wanted) => {
+                let mut all = self.legacy.iter();
+                let legacy = all.find(|legacy| legacy.version() == *version);
+                return legacy.map_or(Ok(()), |legacy| legacy.mend(*is_wanted));
+            }
             Operation::DeleteLink(name) => ("delete a link", route::delete_link(self.index(name)?)),
             Operation::AddAddress(link, address) => (
                 "add an address",

@@ -110,11 +110,13 @@ impl Host for Memory {
             Operation::Set(path, value) => {
                 kernel.settings.insert(path.clone(), value.clone());
             }
-            Operation::Legacy(is_wanted) => {
-                kernel.legacy = kernel.legacy.map(|_| match is_wanted {
-                    true => Standing::InPlace,
-                    false => Standing::Missing,
-                });
+            Operation::Legacy(version, is_wanted) => {
+                if let Some(standing) = kernel.legacy.get_mut(version) {
+                    *standing = match is_wanted {
+                        true => Standing::InPlace,
+                        false => Standing::Missing,
+                    };
+                }
             }
             Operation::SetHairpin(port) => {
                 kernel.hairpins.insert(port.clone(), true);

@@ -1,4 +1,4 @@
-//! iptables-legacy: our one rule in Docker's chain, where an engine has its rules there. No `iptables` program is needed. Pure: the
+//! iptables-legacy, and ip6tables-legacy: our one rule in Docker's chain, where an engine has its rules there. No `iptables` program is needed. Pure: the
 //! door exchanges tables with the kernel.
 //!
 //! nf_tables shows nothing of it, and it has no way to change a rule: the kernel lists a table whole and takes another one for
@@ -15,9 +15,10 @@ mod tests;
 
 pub(super) use table::{COUNTERS_AT, Info, Table};
 
+use super::address::Version;
 use super::constants::{MARK, MARK_MASK};
 use super::nftables::guest::DOCKER_USER;
-use table::{ACCEPT, ADDRESSES, ENTRY, EXTENSION, Entry, FORWARD, STANDARD, extension};
+use table::{ACCEPT, EXTENSION, Entry, FORWARD, STANDARD, addresses, entry, extension};
 
 /// The match of connection marks, the mark and the mask that it looks for, and that it is not inverted: `struct
 /// xt_connmark_mtinfo1`, with what pads it.
@@ -77,7 +78,7 @@ pub(super) fn mend(table: &mut Table, is_wanted: bool) {
         return;
     }
     if chain.is_empty() || !is_ours(table, chain.start) {
-        table.insert(chain.start, rule());
+        table.insert(chain.start, rule(table.version()));
     }
     if is_in_order(table) {
         return;
@@ -132,18 +133,19 @@ fn looked_for() -> Vec<u8> {
 }
 
 /// Our rule, as iptables makes it.
-fn rule() -> Entry {
-    let target = ENTRY + EXTENSION + INFO;
+fn rule(version: Version) -> Entry {
+    let (addresses, entry) = (addresses(version), entry(version));
+    let target = entry + EXTENSION + INFO;
     let mut bytes = vec![0; target + STANDARD];
     let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
     let size = |size: usize| (size as u16).to_ne_bytes();
-    put(ADDRESSES + 4, &size(target));
-    put(ADDRESSES + 6, &size(target + STANDARD));
-    put(ENTRY, &size(EXTENSION + INFO));
-    put(ENTRY + 2, CONNMARK.as_bytes());
-    put(ENTRY + EXTENSION - 1, &[REVISION]);
-    put(ENTRY + EXTENSION, &looked_for());
+    put(addresses + 4, &size(target));
+    put(addresses + 6, &size(target + STANDARD));
+    put(entry, &size(EXTENSION + INFO));
+    put(entry + 2, CONNMARK.as_bytes());
+    put(entry + EXTENSION - 1, &[REVISION]);
+    put(entry + EXTENSION, &looked_for());
     put(target, &size(STANDARD));
     put(target + EXTENSION, &ACCEPT.to_ne_bytes());
-    Entry::new(bytes)
+    Entry::new(version, bytes)
 }

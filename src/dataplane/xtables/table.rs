@@ -1,20 +1,34 @@
 //! A table of iptables-legacy as the kernel lists it and takes it back whole (linux/netfilter_ipv4/ip_tables.h), as a list of
-//! rules that can be edited. Pure.
+//! rules that can be edited. Pure. That of ip6tables-legacy is the same but for what a rule says of addresses
+//! (linux/netfilter_ipv6/ip6_tables.h).
 //!
 //! In the kernel's form chains, jumps and hooks are offsets into one block of entries, so that every insertion moves all that
 //! is behind it. Here they are places in the list, and become offsets again when it is written. What matches and targets
 //! hold is carried over as it is.
 
+use crate::dataplane::address::Version;
 use crate::dataplane::netlink::message::{text, u16_at, u32_at};
 
 /// How many hooks there are: NF_INET_NUMHOOKS.
 const HOOKS: usize = 5;
 /// The hook of what is forwarded: NF_INET_FORWARD.
 pub(super) const FORWARD: usize = 2;
-/// What a packet is matched by without extensions: the size of `struct ipt_ip`.
-pub(super) const ADDRESSES: usize = 84;
-/// The size of `struct ipt_entry`.
-pub(super) const ENTRY: usize = 112;
+/// What a packet is matched by without extensions: the size of `struct ipt_ip` or `ip6t_ip6`.
+pub(super) const fn addresses(version: Version) -> usize {
+    match version {
+        Version::V4 => 84,
+        Version::V6 => 136,
+    }
+}
+
+/// The size of `struct ipt_entry` or `ip6t_entry`.
+pub(super) const fn entry(version: Version) -> usize {
+    match version {
+        Version::V4 => 112,
+        Version::V6 => 168,
+    }
+}
+
 /// The size of `struct xt_entry_match` and `xt_entry_target` before what they hold.
 pub(super) const EXTENSION: usize = 32;
 /// The size of `struct xt_standard_target`.
@@ -90,6 +104,7 @@ const ENTRIES_AT: usize = 40;
 /// A rule, the head of a chain, or the end of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
+    version: Version,
     /// As the kernel has it; where it jumps to is wrong in here.
     pub(super) bytes: Vec<u8>,
     /// The place of the entry that it jumps to.
@@ -100,20 +115,23 @@ pub(super) struct Entry {
 
 impl Entry {
     /// Reads the one that `bytes` begin with.
-    fn parse(bytes: &[u8], listed: usize) -> Option<Self> {
-        let size = usize::from(u16_at(bytes, ADDRESSES + 6)?);
-        let entry = Self {
+    fn parse(version: Version, bytes: &[u8], listed: usize) -> Option<Self> {
+        let size = usize::from(u16_at(bytes, addresses(version) + 6)?);
+        let found = Self {
+            version,
             bytes: bytes.get(..size)?.to_vec(),
             jump: None,
             listed: Some(listed),
         };
-        let target = entry.target_at();
-        (target >= ENTRY && entry.bytes.len() >= target + EXTENSION).then_some(entry)
+        let target = found.target_at();
+        let is_whole = target >= entry(version) && found.bytes.len() >= target + EXTENSION;
+        is_whole.then_some(found)
     }
 
     /// A new one.
-    pub(super) fn new(bytes: Vec<u8>) -> Self {
+    pub(super) fn new(version: Version, bytes: Vec<u8>) -> Self {
         Self {
+            version,
             bytes,
             jump: None,
             listed: None,
@@ -121,19 +139,19 @@ impl Entry {
     }
 
     fn target_at(&self) -> usize {
-        u16_at(&self.bytes, ADDRESSES + 4)
+        u16_at(&self.bytes, addresses(self.version) + 4)
             .unwrap_or_default()
             .into()
     }
 
     /// Its addresses, interfaces and protocol.
     pub(super) fn addresses(&self) -> &[u8] {
-        &self.bytes[..ADDRESSES]
+        &self.bytes[..addresses(self.version)]
     }
 
     /// Its matches, one behind another.
     pub(super) fn matches(&self) -> &[u8] {
-        &self.bytes[ENTRY..self.target_at()]
+        &self.bytes[entry(self.version)..self.target_at()]
     }
 
     /// Its target.
@@ -167,6 +185,7 @@ pub(super) fn extension(bytes: &[u8]) -> String {
 /// A table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::dataplane) struct Table {
+    version: Version,
     info: Info,
     entries: Vec<Entry>,
     /// The hooks with the places where their chains begin and where their policies are.
@@ -175,12 +194,16 @@ pub(in crate::dataplane) struct Table {
 
 impl Table {
     /// Reads what the kernel answered to [`Info::listing`]; nothing: it is not as it should be.
-    pub(in crate::dataplane) fn parse(info: Info, listing: &[u8]) -> Option<Self> {
+    pub(in crate::dataplane) fn parse(
+        version: Version,
+        info: Info,
+        listing: &[u8],
+    ) -> Option<Self> {
         let mut rest = listing.get(ENTRIES_AT..ENTRIES_AT + info.size as usize)?;
         let (mut entries, mut offsets) = (Vec::new(), Vec::new());
         let mut offset = 0;
         while !rest.is_empty() {
-            let entry = Entry::parse(rest, entries.len())?;
+            let entry = Entry::parse(version, rest, entries.len())?;
             offsets.push(offset);
             offset += u32::try_from(entry.bytes.len()).ok()?;
             rest = &rest[entry.bytes.len()..];
@@ -198,10 +221,16 @@ impl Table {
         let hooks: Option<_> = hooks.collect();
         let hooks = hooks.filter(|_| entries.len() == info.entries as usize)?;
         Some(Self {
+            version,
             info,
             entries,
             hooks,
         })
+    }
+
+    /// Whose packets it is for.
+    pub(super) fn version(&self) -> Version {
+        self.version
     }
 
     /// The entry at a place.

@@ -127,7 +127,7 @@ fn table(words: &str) -> Table {
         };
         listing[start + 144..start + 148].copy_from_slice(&target.to_ne_bytes());
     }
-    Table::parse(info, &listing).expect("it is whole")
+    Table::parse(Version::V4, info, &listing).expect("it is whole")
 }
 
 /// What is asked of the kernel, in the same words, and the offsets checked on the way.
@@ -279,7 +279,7 @@ fn a_table_without_the_chain_is_left_alone() {
 fn what_is_put_into_an_empty_chain_of_a_hook_stands_before_its_policy() {
     let mut table = table("INPUT:; FORWARD:; OUTPUT:; A: >DOCKER-USER; DOCKER-USER:");
     let forward = table.hook(FORWARD).unwrap();
-    table.insert(forward.start, rule());
+    table.insert(forward.start, rule(Version::V4));
     let expected = "INPUT:; FORWARD: ours; OUTPUT:; A: >DOCKER-USER; DOCKER-USER:";
     assert_eq!(show(&table), expected);
 }
@@ -307,15 +307,18 @@ fn what_is_cut_off_or_leads_nowhere_is_not_taken_for_a_table() {
     let whole = captured();
     let (info, listing) = whole.split_at(84);
     let info = Info::parse(info).unwrap();
-    assert!(Table::parse(info, listing).is_some());
+    assert!(Table::parse(Version::V4, info, listing).is_some());
     for length in 0..listing.len() {
-        assert!(Table::parse(info, &listing[..length]).is_none(), "{length}");
+        assert!(
+            Table::parse(Version::V4, info, &listing[..length]).is_none(),
+            "{length}"
+        );
     }
     for at in 40..listing.len() {
         let mut damaged = listing.to_vec();
         damaged[at] ^= 0xff;
         // Whatever it says, reading it ends.
-        if let Some(mut table) = Table::parse(info, &damaged) {
+        if let Some(mut table) = Table::parse(Version::V4, info, &damaged) {
             let _ = find(&table);
             mend(&mut table, true);
             let _ = table.replacement();
@@ -333,7 +336,7 @@ fn captured() -> &'static [u8] {
 fn a_kernels_own_table_is_changed_in_one_place_and_back() {
     let (info, listing) = captured().split_at(84);
     let info = Info::parse(info).unwrap();
-    let mut table = Table::parse(info, listing).unwrap();
+    let mut table = Table::parse(Version::V4, info, listing).unwrap();
     assert_eq!(table.replacement()[96..], listing[40..]);
     assert_eq!(find(&table), Some(Standing::Missing));
     mend(&mut table, true);
