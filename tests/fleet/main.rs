@@ -11,6 +11,7 @@ mod fields;
 mod helper;
 mod history;
 mod ingress;
+mod ipv6;
 mod kernel;
 mod managers;
 mod misuse;

@@ -120,6 +120,12 @@ impl World {
 
     /// Waits until a name has exactly these addresses for a task.
     pub(crate) async fn finds(&self, from: &Place, name: &str, addresses: &[Ipv4Addr]) {
+        let addresses: Vec<IpAddr> = addresses.iter().copied().map(IpAddr::V4).collect();
+        self.finds_both(from, name, &addresses).await;
+    }
+
+    /// The same of both versions.
+    pub(crate) async fn finds_both(&self, from: &Place, name: &str, addresses: &[IpAddr]) {
         let what = format!("{name} is {addresses:?} on {}", from.node);
         let expected: BTreeSet<String> = addresses.iter().map(ToString::to_string).collect();
         let mut last = None;
