@@ -13,7 +13,7 @@ use super::xtables::Standing;
 use crate::api::service::Protocol;
 use crate::api::unit::Port;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// The kernel of a node, as far as it is ours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub struct Listener {
     /// The port.
     pub port: Port,
     /// The only address; `None`: all.
-    pub address: Option<Ipv4Addr>,
+    pub address: Option<IpAddr>,
 }
 
 /// A subnet of a link that is not ours.
