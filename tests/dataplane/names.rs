@@ -273,10 +273,10 @@ fn the_node_itself_tries_connections_and_names_and_says_what_came_of_it() {
     let (cluster, _site) = shop();
     let node = cluster.node(1);
     let probes = vec![
-        Probe::Connect(at(inside(BLUE, 11), 80)),
-        Probe::Connect(at(inside(BLUE, 21), 80)),
-        Probe::Connect(at(inside(BLUE, 21), 81)),
-        Probe::Connect(at(inside(BLUE, 77), 80)),
+        Probe::Connect(at(inside(BLUE, 11), 80).into()),
+        Probe::Connect(at(inside(BLUE, 21), 80).into()),
+        Probe::Connect(at(inside(BLUE, 21), 81).into()),
+        Probe::Connect(at(inside(BLUE, 77), 80).into()),
         Probe::Resolve(inside(BLUE, 1), "tasks.web.shop".into()),
         Probe::Resolve(inside(BLUE, 1), "db".into()),
         Probe::Resolve(inside(GREEN, 1), "db".into()),
@@ -286,7 +286,8 @@ fn the_node_itself_tries_connections_and_names_and_says_what_came_of_it() {
         probes,
     };
     let outcomes = node.probe(&asked);
-    let addresses = |all: &[Ipv4Addr]| Outcome::Addresses(all.iter().copied().collect());
+    let addresses =
+        |all: &[Ipv4Addr]| Outcome::Addresses(all.iter().map(|one| (*one).into()).collect());
     assert_eq!(
         outcomes[..3],
         [Outcome::Connected, Outcome::Connected, Outcome::Refused]
