@@ -1,6 +1,6 @@
 //! `skep agent --probe`: tries from this network namespace what standard input asks for, and says what came of it.
 
-use crate::dataplane::probe::{Asked, Outcome, Probe, answered, question};
+use crate::dataplane::probe::{Asked, Outcome, Probe, Version, answered, question};
 use futures::StreamExt;
 use std::io::ErrorKind;
 use std::net::Ipv4Addr;
@@ -46,7 +46,12 @@ async fn tried(probe: Probe, patience: Duration) -> Outcome {
         Probe::Connect(to) => timeout(patience, TcpStream::connect(to))
             .await
             .map(|done| done.map_or_else(refused, |_| Outcome::Connected)),
-        Probe::Resolve(server, name) => timeout(patience, resolve(server, &name, patience)).await,
+        Probe::Resolve(server, name) => {
+            timeout(patience, resolve(server, &name, Version::V4, patience)).await
+        }
+        Probe::Resolve6(server, name) => {
+            timeout(patience, resolve(server, &name, Version::V6, patience)).await
+        }
     };
     outcome.unwrap_or(Outcome::Silent)
 }
@@ -58,9 +63,9 @@ fn refused(error: std::io::Error) -> Outcome {
     }
 }
 
-async fn resolve(server: Ipv4Addr, name: &str, patience: Duration) -> Outcome {
+async fn resolve(server: Ipv4Addr, name: &str, version: Version, patience: Duration) -> Outcome {
     for id in 1..=ASKED {
-        match timeout(patience / u32::from(ASKED), ask(server, name, id)).await {
+        match timeout(patience / u32::from(ASKED), ask(server, name, version, id)).await {
             Ok(Ok(outcome)) => return outcome,
             Ok(Err(why)) => return Outcome::Failed(why),
             Err(_) => {}
@@ -69,8 +74,8 @@ async fn resolve(server: Ipv4Addr, name: &str, patience: Duration) -> Outcome {
     Outcome::Silent
 }
 
-async fn ask(server: Ipv4Addr, name: &str, id: u16) -> Result<Outcome, String> {
-    let question = question(name, id)?;
+async fn ask(server: Ipv4Addr, name: &str, version: Version, id: u16) -> Result<Outcome, String> {
+    let question = question(name, version, id)?;
     let answer = async {
         // From the loopback, as nobody but the node itself can: it is told what the network's tasks are. From the gateway's
         // own address engines' rules would translate it to any of the node's.

@@ -62,7 +62,7 @@ pub struct Listener {
     /// The port.
     pub port: Port,
     /// The only address; `None`: all.
-    pub address: Option<Ipv4Addr>,
+    pub address: Option<IpAddr>,
 }
 
 /// A subnet of a link that is not ours.

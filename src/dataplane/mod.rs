@@ -59,6 +59,8 @@ pub mod dns;
 pub mod health;
 pub mod host;
 pub mod kernel;
+#[cfg(test)]
+mod listeners_tests;
 mod netlink;
 pub mod nftables;
 pub mod plan;

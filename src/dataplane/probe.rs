@@ -5,16 +5,27 @@ use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// One thing to try.
+/// Which addresses something is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Version {
+    /// Those of IPv4.
+    V4,
+    /// Those of IPv6.
+    V6,
+}
+
+/// One thing to try. An agent that does not know one of them says so, and tries none.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Probe {
     /// A connection of TCP, closed at once.
-    Connect(SocketAddrV4),
-    /// The addresses of a name, asked from the resolver at a network's gateway.
+    Connect(SocketAddr),
+    /// The addresses of IPv4 of a name, asked from the resolver at a network's gateway.
     Resolve(Ipv4Addr, String),
+    /// Its addresses of IPv6, asked from the same one.
+    Resolve6(Ipv4Addr, String),
 }
 
 /// All that is to be tried.
@@ -38,7 +49,7 @@ pub enum Outcome {
     /// Nobody answered in time.
     Silent,
     /// The name has these addresses.
-    Addresses(BTreeSet<Ipv4Addr>),
+    Addresses(BTreeSet<IpAddr>),
     /// It could not be tried, or was answered with an error.
     Failed(String),
 }
@@ -53,15 +64,29 @@ impl Outcome {
     }
 }
 
+impl Version {
+    /// That of an address.
+    pub fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+}
+
 /// The datagram that asks for the addresses of a name.
 ///
 /// # Errors
 /// It is no name.
-pub fn question(name: &str, id: u16) -> Result<Vec<u8>, String> {
+pub fn question(name: &str, version: Version, id: u16) -> Result<Vec<u8>, String> {
     let name = Name::from_utf8(format!("{name}.")).map_err(|error| error.to_string())?;
     let mut message = Message::new(id, MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;
-    message.add_query(Query::query(name, RecordType::A));
+    let kind = match version {
+        Version::V4 => RecordType::A,
+        Version::V6 => RecordType::AAAA,
+    };
+    message.add_query(Query::query(name, kind));
     message.to_vec().map_err(|error| error.to_string())
 }
 
@@ -75,7 +100,8 @@ pub fn answered(bytes: &[u8], id: u16) -> Option<Outcome> {
         .answers
         .iter()
         .filter_map(|record| match record.data {
-            RData::A(address) => Some(address.0),
+            RData::A(address) => Some(IpAddr::from(address.0)),
+            RData::AAAA(address) => Some(address.0.into()),
             _ => None,
         });
     Some(match message.metadata.response_code {
@@ -88,26 +114,64 @@ pub fn answered(bytes: &[u8], id: u16) -> Option<Outcome> {
 mod tests {
     use super::*;
     use hickory_proto::rr::Record;
-    use hickory_proto::rr::rdata::A;
+    use hickory_proto::rr::rdata::{A, AAAA};
 
     #[test]
     fn an_answer_is_read_if_it_is_to_the_question() {
-        let bytes = question("web.default", 7).unwrap();
+        let bytes = question("web.default", Version::V4, 7).unwrap();
         let mut message = Message::from_vec(&bytes).unwrap();
         assert_eq!(answered(&bytes, 7), None, "that is the question");
         let name = message.queries[0].name.clone();
+        assert_eq!(message.queries[0].query_type, RecordType::A);
         assert_eq!(name.to_string(), "web.default.");
         message.metadata.message_type = MessageType::Response;
         let address = Ipv4Addr::new(10, 0, 0, 7);
-        message.add_answer(Record::from_rdata(name, 5, RData::A(A(address))));
+        message.add_answer(Record::from_rdata(name.clone(), 5, RData::A(A(address))));
         let bytes = message.to_vec().unwrap();
+        let own = IpAddr::from(address);
+        assert_eq!(answered(&bytes, 7), Some(Outcome::Addresses([own].into())));
+        let other = address.to_ipv6_mapped();
+        message.add_answer(Record::from_rdata(name, 5, RData::AAAA(AAAA(other))));
+        let both = [own, other.into()].into();
         assert_eq!(
-            answered(&bytes, 7),
-            Some(Outcome::Addresses([address].into()))
+            answered(&message.to_vec().unwrap(), 7),
+            Some(Outcome::Addresses(both))
         );
         assert_eq!(answered(&bytes, 8), None);
         message.metadata.response_code = ResponseCode::Refused;
         let refused = answered(&message.to_vec().unwrap(), 7);
         assert!(matches!(refused, Some(Outcome::Failed(_))), "{refused:?}");
+        let asked = Message::from_vec(&question("web", Version::V6, 7).unwrap()).unwrap();
+        assert_eq!(asked.queries[0].query_type, RecordType::AAAA);
+    }
+
+    #[test]
+    fn what_an_agent_may_not_know_stands_apart_from_what_each_knows() {
+        let asked = |probe: &Probe| serde_json::to_string(probe).unwrap();
+        let connect = |to: &str| Probe::Connect(to.parse().unwrap());
+        let gateway = Ipv4Addr::new(10, 1, 0, 1);
+        for (probe, expected) in [
+            (connect("10.1.0.7:80"), r#"{"connect":"10.1.0.7:80"}"#),
+            (connect("[fd00::7]:80"), r#"{"connect":"[fd00::7]:80"}"#),
+            (
+                Probe::Resolve(gateway, "web".into()),
+                r#"{"resolve":["10.1.0.1","web"]}"#,
+            ),
+            (
+                Probe::Resolve6(gateway, "web".into()),
+                r#"{"resolve6":["10.1.0.1","web"]}"#,
+            ),
+        ] {
+            assert_eq!(asked(&probe), expected);
+            assert_eq!(serde_json::from_str::<Probe>(expected).unwrap(), probe);
+        }
+        let said = Outcome::Addresses(["10.1.0.7".parse().unwrap()].into());
+        let text = serde_json::to_string(&said).unwrap();
+        assert_eq!(text, r#"{"addresses":["10.1.0.7"]}"#);
+        let later = r#"{"patienceMs":1,"probes":[{"resolve6":["10.1.0.1","web"]},{"later":1}]}"#;
+        let error = serde_json::from_str::<Asked>(later)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("unknown variant `later`"), "{error}");
     }
 }

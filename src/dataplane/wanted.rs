@@ -79,7 +79,13 @@ pub fn wanted(state: &State, found: &Kernel, originals: &BTreeMap<String, String
 /// What programs of the node listen on stays theirs: a published port would take it from them without a word.
 fn occupied(state: &State, found: &Kernel) -> BTreeSet<PublishedKey> {
     // Where the agent itself answers for names, at addresses that published ports leave alone, and tells of health.
-    let gateways: BTreeSet<_> = state.networks.values().map(|one| one.gateway).collect();
+    let both = |one: &Network| {
+        let version6 = one.version6(one.gateway).map(IpAddr::from);
+        [Some(one.gateway.into()), version6]
+    };
+    let networks = state.networks.values();
+    let gateways = networks.flat_map(|one| both(one)).flatten();
+    let gateways: BTreeSet<IpAddr> = gateways.collect();
     let is_own = |listener: &&Listener| {
         let is_name = listener.address.is_some_and(|at| gateways.contains(&at));
         let is_health = state.health.contains_key(&listener.port);
@@ -90,18 +96,40 @@ fn occupied(state: &State, found: &Kernel) -> BTreeSet<PublishedKey> {
         let own = PublishedKey {
             protocol: listener.protocol,
             port: listener.port,
-            address: listener.address.map(IpAddr::V4),
+            address: listener.address,
         };
-        if CHOSEN.contains(&own.port.0) {
-            occupied.insert(PublishedKey {
-                address: None,
-                ..own
-            });
+        let is_met = |key: &PublishedKey| key.meets(&own) && is_served(state, *key, own.address);
+        let chosen = PublishedKey {
+            address: None,
+            ..own
+        };
+        if CHOSEN.contains(&own.port.0) && is_met(&chosen) {
+            occupied.insert(chosen);
         }
         let published = state.ports.range(own.anywhere()).map(|(key, _)| *key);
-        occupied.extend(published.filter(|key| key.meets(&own)));
+        occupied.extend(published.filter(is_met));
     }
     occupied
+}
+
+/// Whether a port may be served at an address, so that who listens there loses it. At one of IPv6 it is where its network carries
+/// that, and never on the loopback, on addresses of one link, and on those of groups.
+fn is_served(state: &State, key: PublishedKey, at: Option<IpAddr>) -> bool {
+    let Some(IpAddr::V6(at)) = at else {
+        return true;
+    };
+    if at.is_loopback() || at.is_unicast_link_local() || at.is_multicast() {
+        return false;
+    }
+    let port = state.ports.get(&key);
+    match port.and_then(|port| port.backends.first()) {
+        Some(task) => state.version6(*task).is_some(),
+        // Nobody knows which network it will lead to.
+        None => {
+            let mut networks = state.networks.values();
+            networks.any(|network| network.subnet6.is_some())
+        }
+    }
 }
 
 /// The largest packet of the link that has the node's address; none: no link has it.

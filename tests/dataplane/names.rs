@@ -10,7 +10,6 @@ use skep::dataplane::dns::names::{Names, ServiceNames, TaskName};
 use skep::dataplane::probe::{Asked, Outcome, Probe};
 use skep::dataplane::state::Vni;
 use std::io::{self, Read, Write};
-use std::net::SocketAddrV4;
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::Duration;
@@ -274,10 +273,10 @@ fn the_node_itself_tries_connections_and_names_and_says_what_came_of_it() {
     let (cluster, _site) = shop();
     let node = cluster.node(1);
     let probes = vec![
-        Probe::Connect(SocketAddrV4::new(inside(BLUE, 11), 80)),
-        Probe::Connect(SocketAddrV4::new(inside(BLUE, 21), 80)),
-        Probe::Connect(SocketAddrV4::new(inside(BLUE, 21), 81)),
-        Probe::Connect(SocketAddrV4::new(inside(BLUE, 77), 80)),
+        Probe::Connect(at(inside(BLUE, 11), 80)),
+        Probe::Connect(at(inside(BLUE, 21), 80)),
+        Probe::Connect(at(inside(BLUE, 21), 81)),
+        Probe::Connect(at(inside(BLUE, 77), 80)),
         Probe::Resolve(inside(BLUE, 1), "tasks.web.shop".into()),
         Probe::Resolve(inside(BLUE, 1), "db".into()),
         Probe::Resolve(inside(GREEN, 1), "db".into()),
@@ -287,7 +286,8 @@ fn the_node_itself_tries_connections_and_names_and_says_what_came_of_it() {
         probes,
     };
     let outcomes = node.probe(&asked);
-    let addresses = |all: &[Ipv4Addr]| Outcome::Addresses(all.iter().copied().collect());
+    let addresses =
+        |all: &[Ipv4Addr]| Outcome::Addresses(all.iter().map(|one| (*one).into()).collect());
     assert_eq!(
         outcomes[..3],
         [Outcome::Connected, Outcome::Connected, Outcome::Refused]

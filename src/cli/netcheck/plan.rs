@@ -8,12 +8,12 @@ use crate::api::status::NodeState;
 use crate::api::unit::Port;
 use crate::controllers::network::state::Overlays;
 use crate::dataplane::dns::names::ServiceNames;
-use crate::dataplane::probe::Probe;
-use crate::dataplane::state::{State, Vni};
+use crate::dataplane::probe::{Probe, Version};
+use crate::dataplane::state::{Network, State, Vni};
 use crate::runtime::cache::Cache;
 use crate::runtime::{joins, view};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// The port of a task where no other is known. Nobody has to listen: that a kernel refuses is an answer as well.
 const DISCARD: Port = Port(9);
@@ -32,11 +32,11 @@ pub(super) enum Subject {
     /// Whether another node is there at all, outside of any overlay.
     Node(NodeName),
     /// A task on a node, in an overlay.
-    Task(NodeName, Ipv4Addr),
+    Task(NodeName, IpAddr),
     /// The virtual address of a service.
-    Virtual(String, Ipv4Addr),
-    /// The name of a service.
-    Name(String),
+    Virtual(String, IpAddr),
+    /// The name of a service, asked for addresses of one version.
+    Name(String, Version),
     /// A published port of a service, asked at a node.
     Port(String, PublishedKey, NodeName),
 }
@@ -49,7 +49,18 @@ pub(super) enum Expected {
     /// A refusal: there is nobody.
     Refusal,
     /// These addresses.
-    Addresses(BTreeSet<Ipv4Addr>),
+    Addresses(BTreeSet<IpAddr>),
+}
+
+impl Subject {
+    /// Which addresses it is about; what is said between the nodes themselves is said over IPv4.
+    pub(super) fn version(&self) -> Version {
+        match self {
+            Self::Task(_, address) | Self::Virtual(_, address) => Version::of(*address),
+            Self::Name(_, version) => *version,
+            Self::Node(_) | Self::Port(..) => Version::V4,
+        }
+    }
 }
 
 /// One thing to try from one node.
@@ -70,7 +81,7 @@ pub(super) struct Check {
 pub(super) struct Plan {
     pub(super) members: Vec<Member>,
     pub(super) checks: Vec<Check>,
-    /// Published ports of UDP, which nobody has to answer.
+    /// Published ports of UDP, which nobody has to answer, and those of one address of IPv6: which node has it is not known.
     pub(super) left_out: BTreeSet<PublishedKey>,
 }
 
@@ -182,7 +193,7 @@ impl Viewer<'_> {
                 continue;
             };
             // Nobody listens there for TCP: where nothing drops it, the kernel itself refuses.
-            let probe = connect(address, self.state.vxlan_port);
+            let probe = connect(address.into(), self.state.vxlan_port);
             let subject = Subject::Node(other.name.clone());
             plan.checks
                 .push(self.check(subject, probe, Expected::Answer));
@@ -202,13 +213,15 @@ impl Viewer<'_> {
                     let Some(node) = self.node(*index).filter(|_| seen.insert(*index)) else {
                         continue;
                     };
-                    let subject = Subject::Task(node.clone(), *address);
-                    let probe = connect(*address, self.port(service));
-                    plan.checks.push(Check {
-                        network: self.network(*vni),
-                        through: [node].into(),
-                        ..self.check(subject, probe, Expected::Answer)
-                    });
+                    for address in both(network, *address) {
+                        let subject = Subject::Task(node.clone(), address);
+                        let probe = connect(address, self.port(service));
+                        plan.checks.push(Check {
+                            network: self.network(*vni),
+                            through: [node.clone()].into(),
+                            ..self.check(subject, probe, Expected::Answer)
+                        });
+                    }
                 }
             }
         }
@@ -218,41 +231,79 @@ impl Viewer<'_> {
     fn add_services(&self, plan: &mut Plan) {
         for (service, names) in &self.state.names.services {
             for (vni, virtual_address) in &names.networks {
-                if let Some(address) = virtual_address {
-                    plan.checks.push(self.of_virtual(service, *vni, *address));
-                }
                 let Some(network) = self.state.networks.get(vni) else {
                     continue;
                 };
+                if let Some(address) = virtual_address {
+                    let checks = self.of_virtual(service, *vni, network, *address);
+                    plan.checks.extend(checks);
+                }
                 let expected = addresses(names, *vni, *virtual_address);
-                let probe = Probe::Resolve(network.gateway, service.clone());
-                let subject = Subject::Name(service.clone());
-                plan.checks.push(Check {
-                    network: self.network(*vni),
-                    ..self.check(subject, probe, Expected::Addresses(expected))
-                });
+                let checks = self.of_name(service, *vni, network, &expected);
+                plan.checks.extend(checks);
             }
         }
     }
 
-    fn of_virtual(&self, service: &str, vni: Vni, address: Ipv4Addr) -> Check {
+    fn of_virtual(
+        &self,
+        service: &str,
+        vni: Vni,
+        network: &Network,
+        address: Ipv4Addr,
+    ) -> impl Iterator<Item = Check> {
         let behind = self.state.virtual_addresses.get(&address);
         let backends = behind
             .map(|behind| behind.backends.clone())
             .unwrap_or_default();
-        let subject = Subject::Virtual(service.to_owned(), address);
-        let probe = connect(address, self.port(service));
-        Check {
-            network: self.network(vni),
-            through: self.places(&backends),
-            ..self.check(subject, probe, somebody(&backends))
-        }
+        both(network, address).map(move |address| {
+            let subject = Subject::Virtual(service.to_owned(), address);
+            let probe = connect(address, self.port(service));
+            Check {
+                network: self.network(vni),
+                through: self.places(&backends),
+                ..self.check(subject, probe, somebody(&backends))
+            }
+        })
+    }
+
+    /// The resolver has one address, of IPv4, and tells of both versions.
+    fn of_name(
+        &self,
+        service: &str,
+        vni: Vni,
+        network: &Network,
+        expected: &BTreeSet<Ipv4Addr>,
+    ) -> impl Iterator<Item = Check> {
+        let (own, name) = (expected.iter().copied(), service.to_owned());
+        let version4 = (
+            Probe::Resolve(network.gateway, name.clone()),
+            Version::V4,
+            own.clone().map(IpAddr::from).collect(),
+        );
+        let version6 = network.dual().map(|_| {
+            let expected = own.filter_map(|address| network.version6(address));
+            (
+                Probe::Resolve6(network.gateway, name),
+                Version::V6,
+                expected.map(IpAddr::from).collect(),
+            )
+        });
+        let asked = [Some(version4), version6].into_iter().flatten();
+        asked.map(move |(probe, version, expected)| {
+            let subject = Subject::Name(service.to_owned(), version);
+            Check {
+                network: self.network(vni),
+                ..self.check(subject, probe, Expected::Addresses(expected))
+            }
+        })
     }
 
     /// Published ports at this node and at the one after it.
     fn add_ports(&self, plan: &mut Plan) {
         for (key, port) in &self.state.ports {
-            if key.protocol != Protocol::Tcp {
+            let is_of_version6 = key.address.is_some_and(|address| address.is_ipv6());
+            if key.protocol != Protocol::Tcp || is_of_version6 {
                 plan.left_out.insert(*key);
                 continue;
             }
@@ -276,7 +327,11 @@ impl Viewer<'_> {
                 through.insert(at.name.clone());
                 plan.checks.push(Check {
                     through,
-                    ..self.check(subject, connect(address, key.port), somebody(&backends))
+                    ..self.check(
+                        subject,
+                        connect(address.into(), key.port),
+                        somebody(&backends),
+                    )
                 });
             }
         }
@@ -310,8 +365,14 @@ fn called(service: &Scoped) -> String {
     format!("{}.{}", service.name, service.namespace)
 }
 
-fn connect(address: Ipv4Addr, port: Port) -> Probe {
-    Probe::Connect(SocketAddrV4::new(address, port.0))
+fn connect(address: IpAddr, port: Port) -> Probe {
+    Probe::Connect(SocketAddr::new(address, port.0))
+}
+
+/// An address with the one of IPv6 of who has it, where the network carries that.
+fn both(network: &Network, address: Ipv4Addr) -> impl Iterator<Item = IpAddr> {
+    let version6 = network.version6(address).map(IpAddr::from);
+    [Some(address.into()), version6].into_iter().flatten()
 }
 
 fn somebody(backends: &BTreeSet<Ipv4Addr>) -> Expected {

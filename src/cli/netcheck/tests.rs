@@ -1,7 +1,8 @@
 //! Two nodes with a service on both: what is tried, and what is said when something does not come back.
 
-use super::plan::{Expected, Plan, Subject, plan};
+use super::plan::{Check, Expected, Plan, Subject, plan};
 use super::verdict::Verdict;
+use crate::api::allocation::{Allocation, Item, Owner};
 use crate::api::key::Key;
 use crate::api::name::{NodeName, ObjectKey, Scoped};
 use crate::api::status::NodeState;
@@ -9,9 +10,10 @@ use crate::api::task::TaskState;
 use crate::controllers::fixture::World;
 use crate::controllers::network::{Network, Settings};
 use crate::controllers::service::Service;
-use crate::dataplane::probe::{Outcome, Probe};
+use crate::dataplane::probe::{Outcome, Probe, Version};
 use crate::runtime::view;
 use serde_json::json;
+use std::net::IpAddr;
 
 /// `web` runs on n1 and n2, is published, and `idle` has no task that serves.
 fn world() -> World {
@@ -40,6 +42,21 @@ fn world() -> World {
         world.bind(&task.id, ["n1", "n2"][at]);
         world.observe(&task.id, TaskState::Running);
     }
+    world
+}
+
+/// The same where the network carries IPv6.
+fn dual_world() -> World {
+    let mut world = world();
+    let name = Scoped::new("default", "front");
+    let uid = world.cache.networks[&name].uid.clone();
+    let subnet6 = Item::Subnet6("fd00:1::/64".parse().unwrap());
+    let allocation = Allocation {
+        owner: Owner::Network { name, uid },
+        released: false,
+        target: None,
+    };
+    world.put(&Key::Allocation(subnet6), &allocation);
     world
 }
 
@@ -97,7 +114,7 @@ fn every_node_tries_every_node_task_name_address_and_port() {
             Subject::Node(node) => format!("node {node}"),
             Subject::Task(node, _) => format!("task on {node}"),
             Subject::Virtual(service, _) => format!("address of {service}"),
-            Subject::Name(service) => format!("name {service}"),
+            Subject::Name(service, _) => format!("name {service}"),
             Subject::Port(service, key, at) => format!("{service} {key} at {at}"),
         });
         told.collect::<Vec<_>>()
@@ -129,7 +146,7 @@ fn every_node_tries_every_node_task_name_address_and_port() {
     assert!(virtuals.all(|check| match (&check.probe, &check.expected) {
         (Probe::Connect(to), Expected::Answer) => to.port() == 80,
         (Probe::Connect(to), expected) => to.port() == 9 && *expected == Expected::Refusal,
-        (Probe::Resolve(..), _) => false,
+        (Probe::Resolve(..) | Probe::Resolve6(..), _) => false,
     }));
     let left_out: Vec<String> = plan.left_out.iter().map(ToString::to_string).collect();
     assert_eq!(left_out, ["udp/53"]);
@@ -187,7 +204,7 @@ fn the_broken_hop_is_named() {
     );
     // All ways are there, and the resolver says something else.
     let wrong = verdict(plan(&world.cache), |from, subject| match subject {
-        Subject::Name(service) if from == "n2" && service == "web.default" => {
+        Subject::Name(service, _) if from == "n2" && service == "web.default" => {
             Some(Outcome::Addresses(["192.0.2.9".parse().unwrap()].into()))
         }
         _ => None,
@@ -202,6 +219,170 @@ fn the_broken_hop_is_named() {
         _ => None,
     });
     assert!(closed.is_good(), "{}", closed.text());
+}
+
+#[test]
+fn in_networks_that_carry_it_tasks_virtual_addresses_and_names_are_tried_over_ipv6_too() {
+    let (single, dual) = (plan(&world().cache), plan(&dual_world().cache));
+    let is_version6 = |check: &&Check| check.subject.version() == Version::V6;
+    assert_eq!(single.checks.iter().filter(is_version6).count(), 0);
+    let others = dual.checks.iter().filter(|check| !is_version6(check));
+    let others: Vec<_> = others.map(|check| &check.subject).collect();
+    let before: Vec<_> = single.checks.iter().map(|check| &check.subject).collect();
+    assert_eq!(others, before, "what is tried over IPv4 is the same");
+    // Each of them has its counterpart but nodes and ports, whose addresses of IPv6 nobody knows.
+    let goes_with = |address: &IpAddr| match address {
+        IpAddr::V4(address) => {
+            let [.., last] = address.octets();
+            format!("fd00:1::{last:x}")
+        }
+        IpAddr::V6(address) => address.to_string(),
+    };
+    let told = |check: &Check| {
+        let subject = match &check.subject {
+            Subject::Task(node, address) => format!("task on {node} at {}", goes_with(address)),
+            Subject::Virtual(service, address) => format!("{service} at {}", goes_with(address)),
+            Subject::Name(service, _) => format!("name {service}"),
+            Subject::Node(_) | Subject::Port(..) => return None,
+        };
+        let (asked, port) = match &check.probe {
+            Probe::Connect(to) => (goes_with(&to.ip()), to.port()),
+            Probe::Resolve(gateway, name) | Probe::Resolve6(gateway, name) => {
+                (format!("{name} at {gateway}"), 53)
+            }
+        };
+        let expected = match &check.expected {
+            Expected::Answer => "an answer".into(),
+            Expected::Refusal => "a refusal".into(),
+            Expected::Addresses(all) => all.iter().map(goes_with).collect::<Vec<_>>().join(" "),
+        };
+        let from = &check.from;
+        Some(format!(
+            "{from}: {subject}: {asked}:{port} {expected} {:?} {:?}",
+            check.network, check.through
+        ))
+    };
+    let version6: Vec<_> = dual.checks.iter().filter(is_version6).collect();
+    assert!(version6.iter().all(|check| match &check.probe {
+        Probe::Connect(to) => to.is_ipv6(),
+        Probe::Resolve6(..) => true,
+        Probe::Resolve(..) => false,
+    }));
+    assert_eq!(version6.len(), 12);
+    let version6: Vec<_> = version6.into_iter().filter_map(told).collect();
+    let version4: Vec<_> = single.checks.iter().filter_map(told).collect();
+    assert_eq!(version6, version4);
+    let text = verdict(dual, |_, _| None).text();
+    assert!(
+        text.contains("30 checks from 2 nodes: nothing is broken"),
+        "{text}"
+    );
+    let lines: Vec<String> = text
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    let matrix = [
+        "FROM VERSION n1 n2",
+        "n1 IPv4 ok ok",
+        "n1 IPv6 ok ok",
+        "n2 IPv4 ok ok",
+        "n2 IPv6 ok ok",
+    ];
+    assert_eq!(lines[..5], matrix);
+    assert!(
+        lines
+            .iter()
+            .any(|line| line == "web.default name, IPv6 in front ok ok"),
+        "{text}"
+    );
+    let text = verdict(single, |_, _| None).text();
+    let first: Vec<_> = text
+        .lines()
+        .take(2)
+        .flat_map(str::split_whitespace)
+        .collect();
+    assert_eq!(first, ["FROM", "n1", "n2", "n1", "ok", "ok"]);
+    assert!(
+        !text.contains("IPv6") && !text.contains("VERSION"),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_hop_that_is_broken_for_ipv6_alone_is_named() {
+    let cache = dual_world().cache;
+    let silent = Some(Outcome::Silent);
+    let is_lost = |from: &str, subject: &Subject| match subject {
+        Subject::Task(to, _) => from == "n1" && to.as_str() == "n2",
+        Subject::Virtual(service, _) => from == "n1" && service == "web.default",
+        _ => false,
+    };
+    let lost = verdict(plan(&cache), |from, subject| {
+        let is_lost = is_lost(from, subject) && subject.version() == Version::V6;
+        silent.clone().filter(|_| is_lost)
+    });
+    assert_eq!(
+        broken(&lost),
+        [
+            "n1: task fd00:1::e9 | n1 reaches tasks on n2 at 192.0.2.2 over IPv4, and over IPv6 it is lost: rules of IPv6 on either of them, or IPv6 is switched off",
+            "n1: web.default at | the way of IPv6 from n1 to n2 is broken, on which it has tasks",
+        ]
+    );
+    let text = lost.text();
+    let rows = text.lines().filter(|line| line.contains(" IPv"));
+    let rows: Vec<Vec<_>> = rows.map(|row| row.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["n1", "IPv4", "ok", "ok"]);
+    assert_eq!(rows[1], ["n1", "IPv6", "ok", "BROKEN"]);
+    // Where both are lost the way under them is to blame, and each is said of its own.
+    let both = verdict(plan(&cache), |from, subject| {
+        silent.clone().filter(|_| is_lost(from, subject))
+    });
+    let vxlan = "n1 reaches n2 at 192.0.2.2, and VXLAN between them is lost (UDP 4789, either way): a firewall, or n2's own rules";
+    let expected = [
+        format!("n1: task 10.64.0.233 | {vxlan}"),
+        format!("n1: task fd00:1::e9 | {vxlan}"),
+        "n1: web.default at | the way from n1 to n2 is broken, on which it has tasks".into(),
+        "n1: web.default at | the way of IPv6 from n1 to n2 is broken, on which it has tasks"
+            .into(),
+    ];
+    assert_eq!(broken(&both), expected);
+    // A resolver that does not tell of IPv6.
+    let wrong = verdict(plan(&cache), |from, subject| match subject {
+        Subject::Name(service, Version::V6) if from == "n2" && service == "web.default" => {
+            Some(Outcome::Addresses([].into()))
+        }
+        _ => None,
+    });
+    assert_eq!(
+        broken(&wrong),
+        ["n2: name web.default | the resolver of n2 in network default/front"]
+    );
+}
+
+#[test]
+fn a_port_of_one_address_of_ipv6_is_not_tried() {
+    let mut world = world();
+    let web = Scoped::new("default", "web");
+    let uid = world.cache.services[&web].uid.clone();
+    let owner = Owner::Service {
+        name: web.clone(),
+        uid,
+    };
+    let value = "{replicas: 2, template: {container: nginx, networks: [front]}, ports: [\"8080:80\", {target: 80, published: 81, hostIP: '2001:db8::1'}]}";
+    world.raw(&Key::User(ObjectKey::service(&web)), value.as_bytes());
+    let network = Network(Settings {
+        addresses: true,
+        ..Settings::default()
+    });
+    world.settle_both(&Service, &network);
+    let key = "tcp/[2001:db8::1]:81".parse().unwrap();
+    let given = world.cache.allocations.get(&Item::Port(key));
+    assert_eq!(given.map(|given| &given.owner), Some(&owner));
+    let plan = plan(&world.cache);
+    let left_out: Vec<String> = plan.left_out.iter().map(ToString::to_string).collect();
+    assert_eq!(left_out, ["tcp/[2001:db8::1]:81"]);
+    let mut subjects = plan.checks.iter().map(|check| &check.subject);
+    assert!(subjects.all(|subject| !matches!(subject, Subject::Port(_, to, _) if *to == key)));
 }
 
 #[test]

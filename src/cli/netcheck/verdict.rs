@@ -3,7 +3,7 @@
 use super::plan::{Check, Expected, Member, Plan, Subject};
 use crate::api::name::NodeName;
 use crate::cli::print;
-use crate::dataplane::probe::Outcome;
+use crate::dataplane::probe::{Outcome, Version};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,10 +17,12 @@ pub(super) struct Result {
 pub(super) struct Verdict {
     members: Vec<Member>,
     results: Vec<Result>,
-    /// How the way from one node to another is, where something of it was tried.
-    ways: BTreeMap<(NodeName, NodeName), Way>,
+    ways: Ways,
     left_out: Vec<String>,
 }
+
+/// How the way from one node to another is for addresses of a version, where something of it was tried.
+type Ways = BTreeMap<(NodeName, NodeName, Version), Way>;
 
 /// How one way is, the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,7 +73,7 @@ impl Result {
             (Outcome::Silent, _) => "no answer".into(),
             (Outcome::Failed(why), _) => why.clone(),
             (Outcome::Addresses(found), Expected::Addresses(wanted)) => {
-                let list = |all: &BTreeSet<std::net::Ipv4Addr>| {
+                let list = |all: &BTreeSet<std::net::IpAddr>| {
                     let all: Vec<_> = all.iter().map(ToString::to_string).collect();
                     print::or_none(all.join(","))
                 };
@@ -106,8 +108,8 @@ impl Verdict {
     }
 
     /// How the way from one node to another is.
-    fn between(&self, from: &NodeName, to: &NodeName) -> Way {
-        let way = self.ways.get(&(from.clone(), to.clone()));
+    fn between(&self, from: &NodeName, to: &NodeName, version: Version) -> Way {
+        let way = self.ways.get(&(from.clone(), to.clone(), version));
         way.copied().unwrap_or(Way::Unknown)
     }
 
@@ -119,15 +121,20 @@ impl Verdict {
             Some(name) => format!(" in network {name}"),
             None => String::new(),
         };
+        let version = check.subject.version();
         if let Subject::Task(to, address) = &check.subject {
-            return self.pair(from, to, &format!("task {address}{network}"));
+            return self.pair(from, to, version, &format!("task {address}{network}"));
         }
         let mut beyond = check.through.iter().filter(|to| *to != from);
-        if let Some(to) = beyond.find(|to| self.between(from, to) == Way::Broken) {
-            return format!("the way from {from} to {to} is broken, on which it has tasks");
+        if let Some(to) = beyond.find(|to| self.between(from, to, version) == Way::Broken) {
+            let way = match version {
+                Version::V4 => "the way",
+                Version::V6 => "the way of IPv6",
+            };
+            return format!("{way} from {from} to {to} is broken, on which it has tasks");
         }
         match &check.subject {
-            Subject::Name(_) => format!("the resolver of {from}{network}"),
+            Subject::Name(..) => format!("the resolver of {from}{network}"),
             Subject::Virtual(..) => format!("what {from} does with virtual addresses{network}"),
             Subject::Port(_, key, at) if at == from => format!("what {at} does with port {key}"),
             Subject::Port(_, key, at) => {
@@ -137,7 +144,7 @@ impl Verdict {
         }
     }
 
-    fn pair(&self, from: &NodeName, to: &NodeName, what: &str) -> String {
+    fn pair(&self, from: &NodeName, to: &NodeName, version: Version, what: &str) -> String {
         let member = self.members.iter().find(|member| member.name == *to);
         let trouble = member.and_then(|member| member.trouble.as_ref());
         if let Some(why) = trouble {
@@ -148,6 +155,11 @@ impl Verdict {
         }
         let address = member.and_then(|member| member.address);
         let address = address.map_or_else(String::new, |address| format!(" at {address}"));
+        if version == Version::V6 && self.between(from, to, Version::V4) == Way::Good {
+            return format!(
+                "{from} reaches tasks on {to}{address} over IPv4, and over IPv6 it is lost: rules of IPv6 on either of them, or IPv6 is switched off"
+            );
+        }
         let under = self
             .results
             .iter()
@@ -165,24 +177,50 @@ impl Verdict {
     /// For people: who reaches whom, then what each node reaches, then what is broken and where.
     pub(super) fn text(&self) -> String {
         let names: Vec<&NodeName> = self.members.iter().map(|member| &member.name).collect();
-        let mut header = vec!["FROM"];
-        header.extend(names.iter().map(|name| name.as_str()));
-        let rows = self.members.iter().map(|from| {
-            let ways = names.iter().map(|to| match &from.trouble {
-                Some(_) => Way::Unknown,
-                None => self.between(&from.name, to),
-            });
-            let ways = ways.map(|way| way.as_str().to_owned());
-            std::iter::once(from.name.to_string()).chain(ways).collect()
-        });
-        let mut parts = vec![print::table(&header, &rows.collect::<Vec<_>>())];
-        header[0] = "SERVICE";
-        header.insert(1, "WHAT");
+        let with = |first: &[&'static str]| {
+            let columns = names.iter().map(|name| name.as_str());
+            first.iter().copied().chain(columns).collect::<Vec<_>>()
+        };
+        let mut parts = vec![match self.is_dual() {
+            true => print::table(&with(&["FROM", "VERSION"]), &self.matrix(&names)),
+            false => print::table(&with(&["FROM"]), &self.matrix(&names)),
+        }];
+        let header = with(&["SERVICE", "WHAT"]);
         parts.push(print::table(&header, &self.services(&names)));
         parts.push(self.troubles());
         parts.push(self.summary());
         parts.retain(|part| !part.is_empty());
         parts.join("\n\n")
+    }
+
+    /// Whether something was tried over IPv6: a network carries it.
+    fn is_dual(&self) -> bool {
+        let mut results = self.results.iter();
+        results.any(|one| one.check.subject.version() == Version::V6)
+    }
+
+    /// Who reaches whom, of each version that is tried.
+    fn matrix(&self, names: &[&NodeName]) -> Vec<Vec<String>> {
+        let row = |from: &Member, version: Option<Version>| {
+            let ways = names.iter().map(|to| match &from.trouble {
+                Some(_) => Way::Unknown,
+                None => self.between(&from.name, to, version.unwrap_or(Version::V4)),
+            });
+            let ways = ways.map(|way| way.as_str().to_owned());
+            let version = version.map(|version| match version {
+                Version::V4 => "IPv4".to_owned(),
+                Version::V6 => "IPv6".to_owned(),
+            });
+            let first = [from.name.to_string()].into_iter().chain(version);
+            first.chain(ways).collect()
+        };
+        let versions: &[Option<Version>] = match self.is_dual() {
+            true => &[Some(Version::V4), Some(Version::V6)],
+            false => &[None],
+        };
+        let members = self.members.iter();
+        let rows = members.flat_map(|from| versions.iter().map(move |version| (from, *version)));
+        rows.map(|(from, version)| row(from, version)).collect()
     }
 
     /// What each node reaches of each service.
@@ -195,7 +233,8 @@ impl Verdict {
             };
             let (service, what) = match &result.check.subject {
                 Subject::Virtual(service, address) => (service, format!("{address}{place}")),
-                Subject::Name(service) => (service, format!("name{place}")),
+                Subject::Name(service, Version::V4) => (service, format!("name{place}")),
+                Subject::Name(service, Version::V6) => (service, format!("name, IPv6{place}")),
                 Subject::Port(service, key, _) => (service, format!("port {key}")),
                 Subject::Node(_) | Subject::Task(..) => continue,
             };
@@ -289,28 +328,31 @@ fn title(check: &Check) -> String {
         Subject::Node(to) => format!("node {to}"),
         Subject::Task(to, address) => format!("task {address} on {to}"),
         Subject::Virtual(service, address) => format!("{service} at {address}"),
-        Subject::Name(service) => format!("name {service}"),
+        Subject::Name(service, Version::V4) => format!("name {service}"),
+        Subject::Name(service, Version::V6) => format!("name {service} over IPv6"),
         Subject::Port(service, key, at) => format!("{service} at port {key} of {at}"),
     }
 }
 
 /// How the ways between nodes are: what tasks on them say, the worst of it; without one, what the nodes themselves say.
-fn ways(results: &[Result]) -> BTreeMap<(NodeName, NodeName), Way> {
-    let mut ways: BTreeMap<(NodeName, NodeName), Way> = BTreeMap::new();
-    let mut by_nodes: BTreeMap<(NodeName, NodeName), Way> = BTreeMap::new();
+fn ways(results: &[Result]) -> Ways {
+    let (mut ways, mut by_nodes) = (Ways::new(), Ways::new());
     for result in results {
         let from = &result.check.from;
         match &result.check.subject {
             Subject::Task(to, _) => {
-                let way = ways.entry((from.clone(), to.clone())).or_insert(Way::Good);
+                let key = (from.clone(), to.clone(), result.check.subject.version());
+                let way = ways.entry(key).or_insert(Way::Good);
                 if !result.is_good() {
                     *way = Way::Broken;
                 }
             }
             Subject::Node(to) if result.is_good() => {
-                by_nodes.insert((from.clone(), to.clone()), Way::Reached);
+                for version in [Version::V4, Version::V6] {
+                    by_nodes.insert((from.clone(), to.clone(), version), Way::Reached);
+                }
             }
-            Subject::Node(_) | Subject::Virtual(..) | Subject::Name(_) | Subject::Port(..) => {}
+            Subject::Node(_) | Subject::Virtual(..) | Subject::Name(..) | Subject::Port(..) => {}
         }
     }
     by_nodes.append(&mut ways);

@@ -289,7 +289,7 @@ fn a_container_of_others_is_reached_and_named_on_every_node_as_tasks_are() {
         assert_eq!(look("c0ffeedb0000"), Some(vec![one]));
         assert_eq!(look("db.default"), Some(vec![one, other]));
         assert_eq!(look("wrong"), None);
-        assert!(book.name_of(&view, one).is_some());
+        assert!(book.name_of(&view, one.into()).is_some());
     }
     report(&mut world, "n1", Vec::new());
     let state = Overlays::of(&world.cache).state(&"n3".into()).unwrap();

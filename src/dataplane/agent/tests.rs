@@ -381,7 +381,7 @@ fn a_port_on_which_a_program_listens_is_the_programs_until_it_ends() {
     let listener = |port: u16, address: Option<Ipv4Addr>| Listener {
         protocol: key.protocol,
         port: Port(port),
-        address,
+        address: address.map(Into::into),
     };
     let gateway = state.networks.values().next().map(|one| one.gateway);
     let program = listener(key.port.0, None);

@@ -1,7 +1,7 @@
 //! What is answered to whom: from the names, the question, and the address that it comes from. Pure.
 
-use super::book::{Book, View};
-use std::net::Ipv4Addr;
+use super::book::{Book, Entry, View};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The most addresses in one answer: what a client tries in turn has an end, and a message of 64 KiB holds them.
 const MOST: usize = 1_000;
@@ -41,11 +41,11 @@ pub struct Question {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
     /// An address of the name that was asked for.
-    Address(Ipv4Addr),
+    Address(IpAddr),
     /// The name of the address that was asked for.
     Name(String),
-    /// A port at a name, with the address of that name.
-    Port(u16, String, Ipv4Addr),
+    /// A port at a name, with the addresses of that name.
+    Port(u16, String, Ipv4Addr, Option<Ipv6Addr>),
 }
 
 /// What is answered.
@@ -92,11 +92,7 @@ fn own(book: &Book, view: &View, name: &str, kind: Kind) -> Option<Answer> {
         return of_address(book, view, address, kind);
     }
     if let Some(entry) = book.find(view, name) {
-        let addresses = entry.addresses(view).into_iter();
-        return Some(Answer::Records(match kind {
-            Kind::A | Kind::Any => addresses.map(Record::Address).collect(),
-            Kind::Aaaa | Kind::Ptr | Kind::Srv | Kind::Transfer | Kind::Other => Vec::new(),
-        }));
+        return Some(Answer::Records(addresses(book, view, entry, kind)));
     }
     if name.starts_with('_') {
         return of_port(book, view, name, kind);
@@ -109,14 +105,38 @@ fn own(book: &Book, view: &View, name: &str, kind: Kind) -> Option<Answer> {
     (is_slot && entry.has_tasks()).then_some(Answer::NoName)
 }
 
-/// The address of `4.3.2.1.in-addr.arpa`.
-fn reversed(name: &str) -> Option<Ipv4Addr> {
-    let digits = name.strip_suffix(".in-addr.arpa")?;
-    let [a, b, c, d] = digits.parse::<Ipv4Addr>().ok()?.octets();
-    Some(Ipv4Addr::new(d, c, b, a))
+/// The addresses of a name. Those of IPv6 are the ones that go with those of IPv4, so both are of one network.
+fn addresses(book: &Book, view: &View, entry: &Entry, kind: Kind) -> Vec<Record> {
+    let own = entry.addresses(view);
+    let network = book.network(view, entry);
+    let version6 = || own.iter().filter_map(|own| network?.version6(*own));
+    let version6 = || version6().map(|address| Record::Address(address.into()));
+    let version4 = || own.iter().map(|own| Record::Address((*own).into()));
+    match kind {
+        Kind::A => version4().collect(),
+        Kind::Aaaa => version6().collect(),
+        Kind::Any => version4().chain(version6()).collect(),
+        Kind::Ptr | Kind::Srv | Kind::Transfer | Kind::Other => Vec::new(),
+    }
 }
 
-fn of_address(book: &Book, view: &View, address: Ipv4Addr, kind: Kind) -> Option<Answer> {
+/// The address of `4.3.2.1.in-addr.arpa`, or of an address of IPv6 as `1.0.0.0.` and so on to `.d.f.ip6.arpa` (RFC 3596, 2.5).
+fn reversed(name: &str) -> Option<IpAddr> {
+    if let Some(digits) = name.strip_suffix(".in-addr.arpa") {
+        let [a, b, c, d] = digits.parse::<Ipv4Addr>().ok()?.octets();
+        return Some(Ipv4Addr::new(d, c, b, a).into());
+    }
+    let mut labels = name.strip_suffix(".ip6.arpa")?.split('.');
+    let number = (0..32).try_fold(0, |number, place| {
+        let label = labels.next().filter(|label| label.len() == 1)?;
+        let digit = u128::from_str_radix(label, 16).ok()?;
+        Some(number | digit << (place * 4))
+    })?;
+    let is_whole = labels.next().is_none();
+    is_whole.then(|| Ipv6Addr::from(number).into())
+}
+
+fn of_address(book: &Book, view: &View, address: IpAddr, kind: Kind) -> Option<Answer> {
     match book.name_of(view, address) {
         Some(name) => Some(Answer::Records(match kind {
             Kind::Ptr | Kind::Any => vec![Record::Name(name.to_owned())],
@@ -139,9 +159,11 @@ fn of_port(book: &Book, view: &View, name: &str, kind: Kind) -> Option<Answer> {
     let Some(port) = entry.port(&format!("{port}.{protocol}")) else {
         return Some(Answer::NoName);
     };
-    let at = |address| {
-        let name = book.name_of(view, address)?;
-        Some(Record::Port(port.0, name.to_owned(), address))
+    let network = book.network(view, entry);
+    let at = |address: Ipv4Addr| {
+        let name = book.name_of(view, address.into())?.to_owned();
+        let version6 = network.and_then(|network| network.version6(address));
+        Some(Record::Port(port.0, name, address, version6))
     };
     Some(Answer::Records(match kind {
         Kind::Srv | Kind::Any => entry.addresses(view).into_iter().filter_map(at).collect(),

@@ -3,10 +3,10 @@
 use super::names::{Names, ServiceNames};
 use crate::api::allocation::Vni;
 use crate::api::unit::Port;
-use crate::dataplane::address::Cidr;
-use crate::dataplane::state::State;
+use crate::dataplane::shared::Shared;
+use crate::dataplane::state::{Network, State};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// What a name leads to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,11 +30,12 @@ pub struct View {
     pub has_way_out: bool,
 }
 
-/// All names by name and by address, in lower case.
+/// All names by name and by address, in lower case. Addresses are those of IPv4; those of IPv6 are found from them, and they from
+/// those, when somebody asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Book {
-    subnets: Vec<(Cidr, Vni)>,
-    internal: BTreeSet<Vni>,
+    /// As the state has them, but for their tasks: those may be others by now.
+    networks: BTreeMap<Vni, Shared<Network>>,
     gateways: BTreeSet<Ipv4Addr>,
     namespaces: BTreeMap<Vni, String>,
     askers: BTreeMap<Ipv4Addr, BTreeSet<Vni>>,
@@ -50,15 +51,10 @@ impl Book {
             askers,
             services,
         } = &state.names;
-        let networks = state.networks.iter();
-        let internal = networks.clone().filter(|(_, network)| network.internal);
+        let networks = state.networks.values();
         let mut book = Self {
-            subnets: networks
-                .clone()
-                .map(|(vni, network)| (network.subnet, *vni))
-                .collect(),
-            internal: internal.map(|(vni, _)| *vni).collect(),
-            gateways: networks.map(|(_, network)| network.gateway).collect(),
+            gateways: networks.map(|network| network.gateway).collect(),
+            networks: state.networks.clone(),
             namespaces: namespaces.clone(),
             askers: askers.clone(),
             ..Self::default()
@@ -133,14 +129,18 @@ impl Book {
 
     /// What who asks from an address may see; `None`: nobody of ours asks from there.
     pub fn view(&self, asker: Ipv4Addr) -> Option<View> {
-        let mut subnets = self.subnets.iter();
-        let (_, own) = subnets.find(|(subnet, _)| subnet.holds(asker))?;
+        let mut subnets = self.networks.iter();
+        let (own, _) = subnets.find(|(_, network)| network.subnet.holds(asker))?;
         let others = self.askers.get(&asker).into_iter().flatten();
         let others = others.filter(|vni| *vni != own);
         let networks: Vec<Vni> = [own].into_iter().chain(others).copied().collect();
         let namespace = self.namespaces.get(own).map(|name| name.to_lowercase());
+        let is_internal = |vni: &Vni| {
+            let network = self.networks.get(vni);
+            network.is_some_and(|network| network.internal)
+        };
         Some(View {
-            has_way_out: networks.iter().any(|vni| !self.internal.contains(vni)),
+            has_way_out: networks.iter().any(|vni| !is_internal(vni)),
             namespace: namespace.unwrap_or_default(),
             networks,
         })
@@ -160,15 +160,30 @@ impl Book {
         visible(&full).or_else(|| visible(name))
     }
 
-    /// The name that an address has for somebody.
-    pub fn name_of(&self, view: &View, address: Ipv4Addr) -> Option<&str> {
+    /// The network whose addresses an entry has for somebody.
+    pub fn network(&self, view: &View, entry: &Entry) -> Option<&Network> {
+        let (vni, _) = entry.seen_by(view)?;
+        self.networks.get(&vni).map(|network| &**network)
+    }
+
+    /// The name that an address of either version has for somebody.
+    pub fn name_of(&self, view: &View, address: IpAddr) -> Option<&str> {
+        let address = match address {
+            IpAddr::V4(address) => address,
+            IpAddr::V6(_) => {
+                let mut networks = self.networks.values();
+                let network = networks.find(|network| holds(network, address))?;
+                network.version4(address)?
+            }
+        };
         let (vni, name) = self.reverse.get(&address)?;
         view.networks.contains(vni).then_some(name)
     }
 
     /// Whether an address is one of an overlay of this node.
-    pub fn holds(&self, address: Ipv4Addr) -> bool {
-        self.subnets.iter().any(|(subnet, _)| subnet.holds(address))
+    pub fn holds(&self, address: IpAddr) -> bool {
+        let mut networks = self.networks.values();
+        networks.any(|network| holds(network, address))
     }
 
     /// Where names are asked for.
@@ -184,9 +199,16 @@ impl Entry {
 
     /// The addresses for somebody: those of one network that both are on, the one that is asked from if it has some.
     pub fn addresses(&self, view: &View) -> Vec<Ipv4Addr> {
-        let places = view.networks.iter().filter_map(|vni| self.places.get(vni));
-        let mut places = places.filter(|addresses| !addresses.is_empty());
-        places.next().into_iter().flatten().copied().collect()
+        let seen = self.seen_by(view);
+        let addresses = seen.map(|(_, addresses)| addresses);
+        addresses.into_iter().flatten().copied().collect()
+    }
+
+    /// The addresses for somebody, with the network that they are of; `None`: nobody answers to the name.
+    fn seen_by(&self, view: &View) -> Option<(Vni, &BTreeSet<Ipv4Addr>)> {
+        let networks = view.networks.iter();
+        let mut places = networks.filter_map(|vni| Some((*vni, self.places.get(vni)?)));
+        places.find(|(_, addresses)| !addresses.is_empty())
     }
 
     /// The port called `_<name>._<protocol>`.
@@ -197,6 +219,13 @@ impl Entry {
     /// Whether names below it are its own.
     pub fn has_tasks(&self) -> bool {
         self.has_tasks
+    }
+}
+
+fn holds(network: &Network, address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => network.subnet.holds(address),
+        IpAddr::V6(address) => network.subnet6.is_some_and(|own| own.holds(address)),
     }
 }
 

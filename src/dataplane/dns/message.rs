@@ -4,9 +4,9 @@ use super::answer::{Answer, Kind, Question, Record};
 #[cfg(test)]
 use hickory_proto::op::MessageType;
 use hickory_proto::op::{Edns, Message, OpCode, Query, ResponseCode};
-use hickory_proto::rr::rdata::{A, PTR, SRV};
+use hickory_proto::rr::rdata::{A, AAAA, PTR, SRV};
 use hickory_proto::rr::{DNSClass, Name, RData, Record as Resource, RecordType};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// How long an answer about ours may be kept, in seconds: what left is asked for no longer than connections take to end.
 const TTL: u32 = 5;
@@ -166,17 +166,21 @@ impl Request {
                     reply.add_answer(resource(asked, RData::PTR(PTR(name))));
                 }
             }
-            Record::Port(port, name, address) => {
+            Record::Port(port, name, version4, version6) => {
                 if let Some(name) = full(name) {
                     let data = RData::SRV(SRV::new(0, 1, *port, name.clone()));
                     reply.add_answer(resource(asked, data));
-                    reply.add_additional(resource(name, address_data(*address)));
+                    let addresses = [Some((*version4).into()), version6.map(IpAddr::from)];
+                    for address in addresses.into_iter().flatten() {
+                        reply.add_additional(resource(name.clone(), address_data(address)));
+                    }
                 }
             }
         }
     }
 
-    /// The bytes of a reply, cut where it does not fit.
+    /// The bytes of a reply. Where it does not fit it is told without addresses that nobody asked for, and where that does not
+    /// either it is cut: only what was asked for says that there is more (RFC 2181, 9).
     fn fitting(&self, reply: &Message, transport: Transport) -> Option<Vec<u8>> {
         let (least, most) = DATAGRAM;
         let limit = match (transport, &self.message.edns) {
@@ -184,13 +188,25 @@ impl Request {
             (Transport::Udp, None) => least,
             (Transport::Udp, Some(edns)) => edns.max_payload().clamp(least, most),
         };
-        let bytes = bytes_of(reply).filter(|bytes| bytes.len() <= usize::from(limit));
+        let fits = |reply: &Message| {
+            let bytes = bytes_of(reply);
+            bytes.filter(|bytes| bytes.len() <= usize::from(limit))
+        };
+        let asked_for = || {
+            let mut reply = reply.clone();
+            reply.additionals.clear();
+            fits(&reply)
+        };
+        let bytes = fits(reply).or_else(asked_for);
         bytes.or_else(|| bytes_of(&reply.truncate()))
     }
 }
 
-fn address_data(address: Ipv4Addr) -> RData {
-    RData::A(A(address))
+fn address_data(address: IpAddr) -> RData {
+    match address {
+        IpAddr::V4(address) => RData::A(A(address)),
+        IpAddr::V6(address) => RData::AAAA(AAAA(address)),
+    }
 }
 
 fn full(name: &str) -> Option<Name> {

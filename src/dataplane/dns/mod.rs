@@ -19,6 +19,10 @@
 //! its short id. All with the namespace behind them, too. Addresses lead back to names (PTR), and
 //! `_<port's name>._<protocol>.web` to ports (SRV).
 //!
+//! In networks that carry IPv6 each of these addresses has one of IPv6 beside it, which is told to who asks for it (AAAA, and PTR
+//! below `ip6.arpa`): the one that goes with it, or what the network says otherwise. The book has addresses of IPv4 alone. Both are
+//! always of the same network, and where that carries no IPv6 a name has no such address.
+//!
 //! # Invariants
 //!
 //! - Only tasks that serve are named. Who asks from an address of an overlay sees what is on the networks of the task that has
@@ -34,7 +38,8 @@
 //!
 //! What the agent needs for it: NET_BIND_SERVICE, as ports below 1024 are the host's, and the host's `/etc/resolv.conf`.
 //!
-//! Deliberately absent: a cache, IPv6, and answers to the node's own programs.
+//! Deliberately absent: a cache, sockets on the gateways' addresses of IPv6 (whoever is on an overlay has an address of IPv4 to ask
+//! from), and answers to the node's own programs.
 
 pub mod answer;
 pub mod book;

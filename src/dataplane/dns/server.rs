@@ -7,11 +7,12 @@ use super::forward::{self, Reply, forward};
 use super::message::{Read, Request, Transport, read};
 use super::names::Names;
 use super::resolvers::resolvers;
-use crate::dataplane::address::Cidr;
-use crate::dataplane::state::{State, Vni};
+use crate::dataplane::address::{Cidr, Cidr6};
+use crate::dataplane::shared::Shared as Held;
+use crate::dataplane::state::{Network, State, Vni};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -56,8 +57,8 @@ pub struct Server {
 /// state that was written by hand may change one under the same.
 struct Source {
     names: Names,
-    /// Of each network its subnet, its gateway, and whether it has no way out.
-    networks: Vec<(Vni, Cidr, Ipv4Addr, bool)>,
+    /// The networks; only [`Named`] of them counts.
+    networks: Networks,
     /// The text of the file of resolvers.
     resolv_conf: String,
 }
@@ -66,7 +67,7 @@ impl Source {
     fn new(state: &State, resolv_conf: String) -> Self {
         Self {
             names: state.names.clone(),
-            networks: networks(state).collect(),
+            networks: state.networks.clone(),
             resolv_conf,
         }
     }
@@ -74,14 +75,33 @@ impl Source {
     /// Whether another one would be the same.
     fn is_of(&self, state: &State, resolv_conf: &str) -> bool {
         self.resolv_conf == resolv_conf
-            && self.networks.iter().copied().eq(networks(state))
+            && named(&self.networks).eq(named(&state.networks))
             && self.names == state.names
     }
 }
 
-fn networks(state: &State) -> impl Iterator<Item = (Vni, Cidr, Ipv4Addr, bool)> {
-    let all = state.networks.iter();
-    all.map(|(vni, network)| (*vni, network.subnet, network.gateway, network.internal))
+type Networks = BTreeMap<Vni, Held<Network>>;
+
+/// What a book has of a network.
+#[derive(PartialEq, Eq)]
+struct Named<'a> {
+    vni: Vni,
+    subnet: Cidr,
+    gateway: Ipv4Addr,
+    subnet6: Option<Cidr6>,
+    addresses6: &'a BTreeMap<Ipv4Addr, Ipv6Addr>,
+    is_internal: bool,
+}
+
+fn named(networks: &Networks) -> impl Iterator<Item = Named<'_>> {
+    networks.iter().map(|(vni, network)| Named {
+        vni: *vni,
+        subnet: network.subnet,
+        gateway: network.gateway,
+        subnet6: network.subnet6,
+        addresses6: &network.addresses6,
+        is_internal: network.internal,
+    })
 }
 
 /// What all sockets need.

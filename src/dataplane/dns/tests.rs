@@ -8,19 +8,22 @@ use crate::dataplane::state::State;
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
 use proptest::prelude::*;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Three networks of two namespaces. `web` is on blue and green with three tasks, of which one is on both; `db` on green only,
-/// without a virtual address; `cache` on red, which is internal; `idle` on blue without a task.
+/// Three networks of two namespaces; green and red carry IPv6. `web` is on blue and green with three tasks, of which one is on
+/// both; `db` on green only, without a virtual address; `cache` on red, which is internal; `idle` on blue without a task; `guest`,
+/// a container of others, on green, and there it has another address of IPv6 than goes with that of IPv4.
 fn state() -> State {
     let text = r#"{
         "revision": 7, "node": 1, "members": {"1": "172.31.0.11"},
         "networks": {
             "1": {"subnet": "10.1.1.0/24", "gateway": "10.1.1.1", "mtu": 1450, "nodes": [1],
                 "tasks": {"10.1.1.11": 1, "10.1.1.12": 1, "10.1.1.13": 1, "10.1.1.14": 1}},
-            "2": {"subnet": "10.1.2.0/24", "gateway": "10.1.2.1", "mtu": 1450, "nodes": [1],
-                "tasks": {"10.1.2.13": 1, "10.1.2.21": 1, "10.1.2.22": 1}},
-            "3": {"subnet": "10.1.3.0/24", "gateway": "10.1.3.1", "mtu": 1450, "internal": true, "nodes": [1],
+            "2": {"subnet": "10.1.2.0/24", "gateway": "10.1.2.1", "subnet6": "fd00:2::/64", "mtu": 1450, "nodes": [1],
+                "tasks": {"10.1.2.13": 1, "10.1.2.21": 1, "10.1.2.22": 1, "10.1.2.23": 1},
+                "addresses6": {"10.1.2.23": "fd00:2::8:1"}},
+            "3": {"subnet": "10.1.3.0/24", "gateway": "10.1.3.1", "subnet6": "fd00:3::/64", "mtu": 1450,
+                "internal": true, "nodes": [1],
                 "tasks": {"10.1.3.31": 1}}
         },
         "names": {
@@ -45,6 +48,11 @@ fn state() -> State {
                         "shop_db.n1.d": {"slot": "n1", "addresses": {"2": "10.1.2.21"}},
                         "shop_db.n2.example.com.e": {"slot": "n2.example.com", "addresses": {"2": "10.1.2.22"}}
                     }
+                },
+                "c0ffee.shop": {
+                    "networks": {"2": null}, "isRoundRobin": true,
+                    "aliases": {"2": ["guest"]},
+                    "tasks": {"c0ffee": {"slot": "n1", "addresses": {"2": "10.1.2.23"}}}
                 },
                 "idle.shop": {"networks": {"1": "10.1.1.101"}, "aliases": {"1": ["www"]}},
                 "late.shop": {"networks": {"1": null}},
@@ -76,7 +84,10 @@ fn said(answer: &Answer) -> String {
             let words = records.iter().map(|record| match record {
                 Record::Address(address) => address.to_string(),
                 Record::Name(name) => name.clone(),
-                Record::Port(port, name, address) => format!("{name}:{port}={address}"),
+                Record::Port(port, name, address, None) => format!("{name}:{port}={address}"),
+                Record::Port(port, name, address, Some(other)) => {
+                    format!("{name}:{port}={address}+{other}")
+                }
             });
             words.collect::<Vec<_>>().join(" ")
         }
@@ -213,8 +224,107 @@ fn addresses_have_names_and_ports_have_places() {
     );
     let tasks = "shop_web.1.a.shop:80=10.1.1.11 shop_web.2.b.shop:80=10.1.1.12 shop_web.3.c.shop:80=10.1.1.13";
     check("10.1.1.11", &[("SRV _http._tcp.tasks.web", tasks)]);
-    let tasks = "shop_db.n1.d.shop:5432=10.1.2.21 shop_db.n2.example.com.e.shop:5432=10.1.2.22";
+    let tasks = "shop_db.n1.d.shop:5432=10.1.2.21+fd00:2::15 shop_db.n2.example.com.e.shop:5432=10.1.2.22+fd00:2::16";
     check("10.1.2.21", &[("SRV _sql._tcp.db", tasks)]);
+}
+
+/// The name below which an address of IPv6 has its name.
+fn nibbles(address: &str) -> String {
+    let address: Ipv6Addr = address.parse().expect("an address");
+    let digits: String = address
+        .segments()
+        .map(|word| format!("{word:04x}"))
+        .concat();
+    let labels: Vec<String> = digits.chars().rev().map(String::from).collect();
+    format!("{}.ip6.arpa", labels.join("."))
+}
+
+#[test]
+fn addresses_of_version_6_go_with_those_of_version_4_in_the_networks_that_carry_it() {
+    check(
+        "10.1.2.21",
+        &[
+            ("AAAA web", "fd00:2::64"),
+            ("AAAA web.shop", "fd00:2::64"),
+            ("AAAA tasks.web", "fd00:2::d"),
+            ("AAAA 3.web", "fd00:2::d"),
+            ("AAAA store", "fd00:2::15 fd00:2::16"),
+            ("AAAA shop_db.n1.d", "fd00:2::15"),
+            ("ANY db", "10.1.2.21 10.1.2.22 fd00:2::15 fd00:2::16"),
+            ("ANY web", "10.1.2.100 fd00:2::64"),
+            // What engines gave a container of others.
+            ("A guest", "10.1.2.23"),
+            ("AAAA guest", "fd00:2::8:1"),
+            ("AAAA c0ffee", "fd00:2::8:1"),
+            ("AAAA n3.db", "forward"),
+            ("AAAA 9.web", "no such name"),
+            ("AAAA tasks.cache", "forward"),
+            ("SRV _http._tcp.web", "web.shop:80=10.1.2.100+fd00:2::64"),
+            ("AAAA _http._tcp.web", ""),
+        ],
+    );
+    // On both, asked from blue: of the network that the name's addresses are of.
+    check(
+        "10.1.1.13",
+        &[
+            ("AAAA web", ""),
+            ("AAAA 3.web", ""),
+            ("ANY web", "10.1.1.100"),
+            ("SRV _http._tcp.web", "web.shop:80=10.1.1.100"),
+            ("AAAA db", "fd00:2::15 fd00:2::16"),
+            ("AAAA idle", ""),
+        ],
+    );
+    check(
+        "10.1.2.13",
+        &[("AAAA web", "fd00:2::64"), ("AAAA idle", "")],
+    );
+    check("10.1.3.31", &[("AAAA cache", "fd00:3::64")]);
+    // They ask from their addresses of IPv4.
+    let asked = |name: &str, turn| ask("10.1.2.21", &format!("AAAA {name}"), turn);
+    assert_eq!(asked("db", 1), "fd00:2::16 fd00:2::15");
+}
+
+#[test]
+fn addresses_of_version_6_have_names() {
+    for (address, expected) in [
+        ("fd00:2::64", "web.shop"),
+        ("fd00:2::15", "shop_db.n1.d.shop"),
+        ("fd00:2::8:1", "c0ffee.shop"),
+        // Which would go with the stranger's of IPv4; one beyond those, the gateway's, one of a network that it is not on.
+        ("fd00:2::17", "no such name"),
+        ("fd00:2::1:0:0:d", "no such name"),
+        ("fd00:2::1", "no such name"),
+        ("fd00:3::1f", "no such name"),
+        ("fd00:1::64", "forward"),
+        ("2001:db8::1", "forward"),
+    ] {
+        let said = |kind: &str| ask("10.1.2.21", &format!("{kind} {}", nibbles(address)), 0);
+        assert_eq!(said("PTR"), expected, "{address}");
+        assert_eq!(said("ANY"), expected, "{address}");
+        let other = match expected {
+            "no such name" | "forward" => expected,
+            _ => "",
+        };
+        assert_eq!(said("AAAA"), other, "{address}");
+    }
+    let whole = nibbles("fd00:2::64");
+    for other in [
+        // A part of the subnet, a label too many, and labels that are no digits.
+        whole[2..].to_owned(),
+        format!("0.{whole}"),
+        format!("+{}", &whole[1..]),
+        format!("04{}", &whole[1..]),
+        whole.replacen("4.6.", "46.", 1),
+        whole.replacen("ip6", "ip7", 1),
+        "ip6.arpa".to_owned(),
+    ] {
+        assert_eq!(
+            ask("10.1.2.21", &format!("PTR {other}"), 0),
+            "forward",
+            "{other}"
+        );
+    }
 }
 
 #[test]
@@ -262,9 +372,21 @@ fn reply(bytes: &[u8], asker: Ipv4Addr, transport: Transport) -> Option<Vec<u8>>
 
 const ASKER: Ipv4Addr = Ipv4Addr::new(10, 1, 1, 11);
 
+/// One on green, which carries IPv6.
+const ASKER6: Ipv4Addr = Ipv4Addr::new(10, 1, 2, 21);
+
 fn message(name: &str, kind: RecordType, payload: Option<u16>) -> (Vec<u8>, Message) {
+    message_to(ASKER, name, kind, payload)
+}
+
+fn message_to(
+    asker: Ipv4Addr,
+    name: &str,
+    kind: RecordType,
+    payload: Option<u16>,
+) -> (Vec<u8>, Message) {
     let bytes = query(name, kind, payload);
-    let said = reply(&bytes, ASKER, Transport::Udp).expect("it is answered");
+    let said = reply(&bytes, asker, Transport::Udp).expect("it is answered");
     assert!(is_answer(&bytes, &said));
     let message = Message::from_vec(&said).expect("it reads");
     (said, message)
@@ -295,6 +417,60 @@ fn an_answer_repeats_the_question_as_it_was_written() {
         srv.additionals[0].to_string(),
         "web.shop. 5 IN A 10.1.1.100"
     );
+}
+
+#[test]
+fn addresses_of_version_6_are_told_in_records_of_their_own() {
+    let shown = |records: &[hickory_proto::rr::Record]| {
+        let shown = records.iter().map(ToString::to_string);
+        shown.collect::<Vec<_>>()
+    };
+    let ask = |name: &str, kind| message_to(ASKER6, name, kind, None).1;
+    let said = ask("Web.shop.", RecordType::AAAA);
+    assert_eq!(shown(&said.answers), ["Web.shop. 5 IN AAAA fd00:2::64"]);
+    let said = ask("web.", RecordType::ANY);
+    let both = ["web. 5 IN A 10.1.2.100", "web. 5 IN AAAA fd00:2::64"];
+    assert_eq!(shown(&said.answers), both);
+    let said = ask("_http._tcp.web.", RecordType::SRV);
+    let both = [
+        "web.shop. 5 IN A 10.1.2.100",
+        "web.shop. 5 IN AAAA fd00:2::64",
+    ];
+    assert_eq!(shown(&said.additionals), both);
+    let name = format!("{}.", nibbles("fd00:2::64").to_uppercase());
+    let said = ask(&name, RecordType::PTR);
+    assert_eq!(said.answers[0].data.to_string(), "web.shop.");
+    let said = ask(&format!("{}.", nibbles("fd00:2::ffff")), RecordType::PTR);
+    assert_eq!(said.metadata.response_code, ResponseCode::NXDomain);
+}
+
+#[test]
+fn addresses_that_nobody_asked_for_give_way_to_what_was_asked_for() {
+    let records = (0..12).map(|number| {
+        let name = format!("shop_web.{number}.abcdefghijkl.shop");
+        let last = Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, number);
+        Record::Port(80, name, Ipv4Addr::new(10, 1, 2, 21), Some(last))
+    });
+    let answer = Answer::Records(records.collect());
+    let said = |payload| {
+        let bytes = query("_http._tcp.tasks.web.", RecordType::SRV, payload);
+        let Read::Request(request) = read(&bytes) else {
+            panic!("it is a request");
+        };
+        let said = request
+            .answer(&answer, Transport::Udp)
+            .expect("it is answered");
+        assert!(said.len() <= usize::from(payload.unwrap_or(512)));
+        let message = Message::from_vec(&said).expect("it reads");
+        (
+            message.answers.len(),
+            message.additionals.len(),
+            is_cut(&said),
+        )
+    };
+    assert_eq!(said(Some(1_232)), (12, 24, false));
+    assert_eq!(said(Some(700)), (12, 0, false));
+    assert_eq!(said(None), (0, 0, true));
 }
 
 #[test]
@@ -401,7 +577,7 @@ proptest! {
 
     #[test]
     fn whatever_arrives_nothing_panics_and_nobody_is_told_more_than_fits(
-        base in 0..4usize,
+        base in 0..6usize,
         changes in prop::collection::vec((0..90usize, any::<u8>()), 0..12),
         length in 0..120usize,
         tail in prop::collection::vec(any::<u8>(), 0..60),
@@ -412,6 +588,8 @@ proptest! {
             0 => query("tasks.web.shop.", RecordType::A, Some(1_232)),
             1 => query("100.1.1.10.in-addr.arpa.", RecordType::PTR, None),
             2 => query("_http._tcp.web.", RecordType::SRV, Some(600)),
+            3 => query("tasks.web.shop.", RecordType::AAAA, None),
+            4 => query(&format!("{}.", nibbles("fd00:2::64")), RecordType::PTR, None),
             _ => Vec::new(),
         };
         for (at, byte) in changes {
@@ -436,9 +614,9 @@ proptest! {
     #[test]
     fn nobody_hears_an_address_of_a_network_that_it_is_not_on(
         asker in askers(),
-        first in "(web|db|idle|cache|www|store|tasks.web|1.web|3.web|tasks.db|tasks.cache|_http._tcp.web|_sql._tcp.db)",
+        first in "(web|db|idle|cache|www|store|guest|tasks.web|1.web|3.web|tasks.db|tasks.cache|_http._tcp.web|_sql._tcp.db)",
         rest in "(|.shop|.lab)",
-        kind in prop::sample::select(vec![Kind::A, Kind::Any, Kind::Srv]),
+        kind in prop::sample::select(vec![Kind::A, Kind::Aaaa, Kind::Any, Kind::Srv]),
     ) {
         let book = Book::new(&state());
         let name = Some(format!("{first}{rest}"));
@@ -448,13 +626,57 @@ proptest! {
         };
         let [_, _, own, last] = asker.octets();
         for record in records {
-            let address = match record {
-                Record::Address(address) | Record::Port(_, _, address) => address,
+            let addresses: Vec<IpAddr> = match record {
+                Record::Address(address) => vec![address],
+                Record::Port(_, _, address, other) => {
+                    [address.into()].into_iter().chain(other.map(IpAddr::from)).collect()
+                }
                 Record::Name(_) => continue,
             };
-            let third = address.octets()[2];
-            let is_on_both = last == 13 && own < 3 && third < 3;
-            prop_assert!(third == own || is_on_both, "{asker} hears {address}");
+            for address in addresses {
+                let third = match address {
+                    IpAddr::V4(address) => u16::from(address.octets()[2]),
+                    IpAddr::V6(address) => address.segments()[1],
+                };
+                let own = u16::from(own);
+                let is_on_both = last == 13 && own < 3 && third < 3;
+                prop_assert!(third == own || is_on_both, "{asker} hears {address}");
+            }
+        }
+    }
+
+    #[test]
+    fn addresses_of_version_6_are_those_that_go_with_those_of_version_4_and_lead_back_to_the_same_names(
+        asker in askers(),
+        first in "(web|db|idle|late|cache|www|store|guest|c0ffee|tasks.web|1.web|3.web|9.web|tasks.db|tasks.cache|com)",
+        rest in "(|.shop|.lab)",
+        turn in 0..5usize,
+    ) {
+        let state = state();
+        let book = Book::new(&state);
+        let told = |name: String, kind| {
+            let question = Question { name: Some(name), kind, is_internet: true };
+            answer(&book, asker, &question, turn)
+        };
+        let (one, other) = (told(format!("{first}{rest}"), Kind::A), told(format!("{first}{rest}"), Kind::Aaaa));
+        let (Answer::Records(own), Answer::Records(others)) = (&one, &other) else {
+            prop_assert_eq!(one, other, "whether there is such a name does not depend on what of it is asked for");
+            return Ok(());
+        };
+        let expected = own.iter().filter_map(|record| match record {
+            Record::Address(IpAddr::V4(address)) => state.version6(*address),
+            _ => None,
+        });
+        let expected: Vec<Record> = expected.map(|address| Record::Address(address.into())).collect();
+        prop_assert_eq!(others, &expected);
+        for (own, other) in own.iter().zip(others) {
+            let (Record::Address(IpAddr::V4(own)), Record::Address(IpAddr::V6(other))) = (own, other) else {
+                panic!("{own:?} {other:?}");
+            };
+            let [a, b, c, d] = own.octets();
+            let of_own = told(format!("{d}.{c}.{b}.{a}.in-addr.arpa"), Kind::Ptr);
+            prop_assert!(matches!(&of_own, Answer::Records(names) if names.len() == 1));
+            prop_assert_eq!(of_own, told(nibbles(&other.to_string()), Kind::Ptr));
         }
     }
 }

@@ -1,4 +1,7 @@
 //! The sockets on which health is told: HTTP, one answer for each connection, whatever is asked for.
+//!
+//! Each port has one for IPv4 and one for IPv6, so that neither is missing where the other is not to be had: a kernel may have no IPv6,
+//! and a program of the node may listen on one of the two.
 
 use super::Answer;
 use crate::api::service::Protocol;
@@ -6,11 +9,11 @@ use crate::api::unit::Port;
 use crate::dataplane::state::PublishedKey;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
@@ -27,6 +30,15 @@ const QUESTION: u64 = 8 << 10;
 /// How long nobody is accepted after the kernel refused to accept one (too many files are open).
 const REST: Duration = Duration::from_millis(100);
 
+/// Where each port is served.
+const EVERYWHERE: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+    IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+];
+
+/// Connections that wait for being accepted, of each socket: as many as are accepted at once.
+const WAITING: u32 = 128;
+
 /// What is said, by the last call of [`Server::serve`].
 type Answers = Arc<RwLock<Arc<BTreeMap<Port, Answer>>>>;
 
@@ -34,11 +46,11 @@ type Answers = Arc<RwLock<Arc<BTreeMap<Port, Answer>>>>;
 pub struct Server {
     answers: Answers,
     streams: Arc<Semaphore>,
-    listeners: BTreeMap<Port, Listener>,
+    listeners: BTreeMap<SocketAddr, Listener>,
     closed: BTreeSet<Port>,
 }
 
-/// The task that serves a port; it ends with it.
+/// The task that serves a socket; it ends with it.
 struct Listener(AbortHandle);
 
 impl Drop for Listener {
@@ -66,15 +78,17 @@ impl Server {
         *said = Arc::new(answers);
         drop(said);
         self.listeners
-            .retain(|port, listener| ports.contains(port) && !listener.0.is_finished());
+            .retain(|at, listener| ports.contains(&Port(at.port())) && !listener.0.is_finished());
         self.closed.clear();
-        for port in ports {
-            if self.listeners.contains_key(&port) {
+        let everywhere = |port: Port| EVERYWHERE.map(|address| SocketAddr::new(address, port.0));
+        for at in ports.into_iter().flat_map(everywhere) {
+            if self.listeners.contains_key(&at) {
                 continue;
             }
-            match listen(port, self.answers.clone(), self.streams.clone()) {
-                Ok(listener) => drop(self.listeners.insert(port, listener)),
-                Err(_) => drop(self.closed.insert(port)),
+            match listen(at, self.answers.clone(), self.streams.clone()) {
+                Ok(listener) => drop(self.listeners.insert(at, listener)),
+                Err(error) if is_missed(at, &error) => drop(self.closed.insert(Port(at.port()))),
+                Err(_) => {}
             }
         }
     }
@@ -90,12 +104,26 @@ impl Server {
     }
 }
 
+/// Whether a socket that cannot be had is missed. One of IPv6 is if somebody else has it: there are nodes without IPv6.
+fn is_missed(at: SocketAddr, error: &io::Error) -> bool {
+    at.is_ipv4() || error.kind() == io::ErrorKind::AddrInUse
+}
+
 /// Binds at once, so that it is known whether a port is served.
-fn listen(port: Port, answers: Answers, streams: Arc<Semaphore>) -> io::Result<Listener> {
-    let socket = std::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, port.0))?;
-    socket.set_nonblocking(true)?;
-    let socket = TcpListener::from_std(socket)?;
-    let task = tokio::spawn(accept(socket, port, answers, streams));
+fn listen(at: SocketAddr, answers: Answers, streams: Arc<Semaphore>) -> io::Result<Listener> {
+    let socket = match at {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => {
+            let socket = TcpSocket::new_v6()?;
+            rustix::net::sockopt::set_ipv6_v6only(&socket, true)?;
+            socket
+        }
+    };
+    // Connections that ended a moment ago hold no port.
+    socket.set_reuseaddr(true)?;
+    socket.bind(at)?;
+    let socket = socket.listen(WAITING)?;
+    let task = tokio::spawn(accept(socket, Port(at.port()), answers, streams));
     Ok(Listener(task.abort_handle()))
 }
 
@@ -164,10 +192,9 @@ mod tests {
         }
     }
 
-    async fn ask(port: Port) -> String {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port.0))
-            .await
-            .unwrap();
+    async fn ask(address: impl Into<IpAddr>, port: Port) -> String {
+        let at = SocketAddr::new(address.into(), port.0);
+        let mut stream = TcpStream::connect(at).await.unwrap();
         stream
             .write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
             .await
@@ -188,11 +215,71 @@ mod tests {
         drop(other);
         server.serve([(port, told(true))].into());
         assert!(server.closed().is_empty());
-        let said = ask(port).await;
+        let said = ask(Ipv4Addr::LOCALHOST, port).await;
         assert!(said.starts_with("HTTP/1.1 200 OK\r\n"), "{said}");
         let body = r#"{"service":"default/web","serves":true,"tasks":1,"localTasks":0}"#;
         assert!(said.ends_with(&format!("\r\n\r\n{body}\n")), "{said}");
         server.serve([(port, told(false))].into());
-        assert!(ask(port).await.starts_with("HTTP/1.1 503 "));
+        let said = ask(Ipv4Addr::LOCALHOST, port).await;
+        assert!(said.starts_with("HTTP/1.1 503 "));
+    }
+
+    /// Whether this kernel has IPv6; a test that needs it says why it does nothing.
+    fn has_version6() -> bool {
+        let has = std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
+        if !has {
+            eprintln!("skipped: this kernel has no IPv6");
+        }
+        has
+    }
+
+    #[tokio::test]
+    async fn it_is_told_over_ipv6_too_and_over_ipv4_alone_where_somebody_else_has_that() {
+        if !has_version6() {
+            return;
+        }
+        let other = std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).unwrap();
+        let port = Port(other.local_addr().unwrap().port());
+        let mut server = Server::default();
+        server.serve([(port, told(true))].into());
+        let closed: Vec<Port> = server.closed().iter().map(|key| key.port).collect();
+        assert_eq!(closed, [port]);
+        let said = ask(Ipv4Addr::LOCALHOST, port).await;
+        assert!(said.starts_with("HTTP/1.1 200 "), "{said}");
+        drop(other);
+        server.serve([(port, told(false))].into());
+        assert!(server.closed().is_empty());
+        for address in [
+            IpAddr::from(Ipv4Addr::LOCALHOST),
+            Ipv6Addr::LOCALHOST.into(),
+        ] {
+            let said = ask(address, port).await;
+            assert!(said.starts_with("HTTP/1.1 503 "), "{address}: {said}");
+        }
+        server.serve(BTreeMap::new());
+        let again = |address: IpAddr| async move {
+            // The task that has the socket ends a moment later.
+            for _ in 0..200 {
+                if TcpListener::bind((address, port.0)).await.is_ok() {
+                    return true;
+                }
+                sleep(Duration::from_millis(10)).await;
+            }
+            false
+        };
+        for address in EVERYWHERE {
+            assert!(again(address).await, "{address} is still served");
+        }
+    }
+
+    #[test]
+    fn a_kernel_without_ipv6_misses_no_socket() {
+        let error = io::Error::from_raw_os_error;
+        let [version4, version6] = EVERYWHERE.map(|address| SocketAddr::new(address, 80));
+        for absent in [libc::EAFNOSUPPORT, libc::EADDRNOTAVAIL] {
+            assert!(!is_missed(version6, &error(absent)));
+            assert!(is_missed(version4, &error(absent)));
+        }
+        assert!(is_missed(version6, &error(libc::EADDRINUSE)));
     }
 }

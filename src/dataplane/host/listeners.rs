@@ -1,7 +1,7 @@
 //! Where programs listen, as `/proc/net` lists it: TCP sockets that take connections, UDP sockets that anybody may send to.
 //!
-//! What listens on IPv6's unspecified address takes IPv4 as well, unless it says otherwise, which the list does not show; other
-//! addresses of IPv6 are nobody's here.
+//! What listens on IPv6's unspecified address takes IPv4 as well, unless it says otherwise, which the list does not show: it counts
+//! for all addresses.
 
 use crate::api::service::Protocol;
 use crate::api::unit::Port;
@@ -9,7 +9,7 @@ use crate::dataplane::kernel::Listener;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The lists, as files of the thread's network namespace, with the state of what listens: TCP_LISTEN, and TCP_CLOSE for UDP
 /// sockets that are not connected (net/tcp_states.h).
@@ -57,18 +57,16 @@ fn listener(line: &str, protocol: Protocol) -> Option<Listener> {
     let words: Option<Vec<u32>> = (0..address.len() / 8)
         .map(|word| u32::from_str_radix(address.get(word * 8..word * 8 + 8)?, 16).ok())
         .collect();
-    let own = |word: u32| Ipv4Addr::from(word.to_ne_bytes());
-    let address = match words?.as_slice() {
-        [0] | [0, 0, 0, 0] => None,
-        [word] => Some(own(*word)),
-        // An address of IPv4 written as one of IPv6.
-        [0, 0, mapped, word] if *mapped == 0xffff_u32.to_be() => Some(own(*word)),
-        _ => return None,
+    let bytes: Vec<u8> = words?.into_iter().flat_map(u32::to_ne_bytes).collect();
+    let address = match <[u8; 4]>::try_from(bytes.as_slice()) {
+        Ok(bytes) => IpAddr::from(Ipv4Addr::from(bytes)),
+        // One of IPv4 may be written as one of IPv6.
+        Err(_) => Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?).to_canonical(),
     };
     Some(Listener {
         protocol,
         port: Port(u16::from_str_radix(port, 16).ok()?),
-        address: address.filter(|address| !address.is_unspecified()),
+        address: (!address.is_unspecified()).then_some(address),
     })
 }
 
@@ -80,7 +78,7 @@ mod tests {
         let lines = ["  sl  local_address rem_address   st"].iter().chain(lines);
         let found = listening(lines.map(|line| (*line).to_owned()), protocol, state);
         let shown = found.iter().map(|one| match one.address {
-            Some(address) => format!("{address}:{}", one.port),
+            Some(address) => std::net::SocketAddr::new(address, one.port.0).to_string(),
             None => one.port.to_string(),
         });
         assert_eq!(shown.collect::<Vec<_>>(), expected);
@@ -100,8 +98,20 @@ mod tests {
             "   0: 00000000000000000000000000000000:0016 00000000000000000000000000000000:0000 0A",
             "   1: 00000000000000000000000001000000:0019 00000000000000000000000000000000:0000 0A",
             "   2: 0000000000000000FFFF00000B00A8C0:0050 00000000000000000000000000000000:0000 0A",
+            "   3: 000080FE00000000FF005450B6CEADFE:0222 00000000000000000000000000000000:0000 0A",
+            "   4: B80D0120000000000000000001000000:01BB 00000000000000000000000000000000:0000 0A",
+            "   5: B80D01200000000000000000:01BB 00000000000000000000000000000000:0000 0A",
+            "   6: 0000000000000000FFFF000000000000:0051 00000000000000000000000000000000:0000 0A",
         ];
-        check(Protocol::Tcp, "0A", &tcp6, &["22", "192.168.0.11:80"]);
+        let expected = [
+            "22",
+            "[::1]:25",
+            "192.168.0.11:80",
+            "[fe80::5054:ff:fead:ceb6]:546",
+            "[2001:db8::1]:443",
+            "81",
+        ];
+        check(Protocol::Tcp, "0A", &tcp6, &expected);
         let udp = [
             "  10: 3500007F:0035 00000000:0000 07 00000000:00000000 00:00000000",
             "  11: 0B00A8C0:B38E 0100A8C0:0035 01 00000000:00000000 00:00000000",
@@ -112,13 +122,24 @@ mod tests {
 
     #[test]
     fn a_program_that_listens_is_found() {
-        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = Port(socket.local_addr().unwrap().port());
-        let listener = Listener {
-            protocol: Protocol::Tcp,
-            port,
-            address: Some(Ipv4Addr::LOCALHOST),
-        };
-        assert!(read().contains(&listener));
+        for address in [
+            IpAddr::from(Ipv4Addr::LOCALHOST),
+            Ipv6Addr::LOCALHOST.into(),
+        ] {
+            let socket = match std::net::TcpListener::bind((address, 0)) {
+                Ok(socket) => socket,
+                Err(error) => {
+                    assert!(address.is_ipv6(), "{error}");
+                    eprintln!("skipped: this kernel has no {address}: {error}");
+                    continue;
+                }
+            };
+            let listener = Listener {
+                protocol: Protocol::Tcp,
+                port: Port(socket.local_addr().unwrap().port()),
+                address: Some(address),
+            };
+            assert!(read().contains(&listener), "{listener:?}");
+        }
     }
 }
