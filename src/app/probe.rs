@@ -1,6 +1,7 @@
 //! `skep agent --probe`: tries from this network namespace what standard input asks for, and says what came of it.
 
-use crate::dataplane::probe::{Asked, Outcome, Probe, Version, answered, question};
+use crate::dataplane::address::Version;
+use crate::dataplane::probe::{Asked, Outcome, Probe, answered, question};
 use futures::StreamExt;
 use std::io::ErrorKind;
 use std::net::Ipv4Addr;

@@ -1,20 +1,12 @@
 //! What a node is asked to try, to find out whether its data plane leads where it should: the questions and answers of
 //! `skep agent --probe`, a line of JSON each. Pure.
 
+use super::address::Version;
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-
-/// Which addresses something is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Version {
-    /// Those of IPv4.
-    V4,
-    /// Those of IPv6.
-    V6,
-}
 
 /// One thing to try. An agent that does not know one of them says so, and tries none.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -60,16 +52,6 @@ impl Outcome {
         match self {
             Self::Connected | Self::Refused => true,
             Self::Silent | Self::Addresses(_) | Self::Failed(_) => false,
-        }
-    }
-}
-
-impl Version {
-    /// That of an address.
-    pub fn of(address: IpAddr) -> Self {
-        match address {
-            IpAddr::V4(_) => Self::V4,
-            IpAddr::V6(_) => Self::V6,
         }
     }
 }

@@ -3,7 +3,8 @@
 use super::plan::{Check, Expected, Member, Plan, Subject};
 use crate::api::name::NodeName;
 use crate::cli::print;
-use crate::dataplane::probe::{Outcome, Version};
+use crate::dataplane::address::Version;
+use crate::dataplane::probe::Outcome;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -172,7 +172,7 @@ impl Book {
             IpAddr::V4(address) => address,
             IpAddr::V6(_) => {
                 let mut networks = self.networks.values();
-                let network = networks.find(|network| holds(network, address))?;
+                let network = networks.find(|network| network.holds(address))?;
                 network.version4(address)?
             }
         };
@@ -183,7 +183,7 @@ impl Book {
     /// Whether an address is one of an overlay of this node.
     pub fn holds(&self, address: IpAddr) -> bool {
         let mut networks = self.networks.values();
-        networks.any(|network| holds(network, address))
+        networks.any(|network| network.holds(address))
     }
 
     /// Where names are asked for.
@@ -219,13 +219,6 @@ impl Entry {
     /// Whether names below it are its own.
     pub fn has_tasks(&self) -> bool {
         self.has_tasks
-    }
-}
-
-fn holds(network: &Network, address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => network.subnet.holds(address),
-        IpAddr::V6(address) => network.subnet6.is_some_and(|own| own.holds(address)),
     }
 }
 
