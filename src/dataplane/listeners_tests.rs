@@ -44,6 +44,7 @@ fn occupied(state: &State, address: Option<&str>, port: u16) -> Vec<String> {
     };
     let found = Kernel {
         listeners: [listener].into(),
+        has_ipv6: true,
         ..Kernel::default()
     };
     let wanted = wanted(state, &found, &BTreeMap::new());
