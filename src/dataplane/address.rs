@@ -2,7 +2,18 @@
 
 pub use crate::api::subnet::{Cidr, Cidr6, Dual};
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// The subnet of IPv6 that holds an address of each node's own, from which it speaks in overlays: no network can have it.
+pub const NODES6: Cidr6 = Cidr6 {
+    address: Ipv6Addr::new(0xfd73, 0x6b65, 0x7000, 0, 0, 0, 0, 0),
+    length: 48,
+};
+
+/// The address of IPv6 that the node at `node` speaks from in overlays: that of [`NODES6`] with the node's in the last bits.
+pub fn node6(node: Ipv4Addr) -> Ipv6Addr {
+    Ipv6Addr::from(u128::from(NODES6.address) | u128::from(u32::from(node)))
+}
 
 /// A hardware address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +68,13 @@ mod tests {
     fn a_container_has_the_hardware_address_that_engines_make_of_its_own() {
         let mac = Mac::of_container(Ipv4Addr::new(10, 100, 1, 21));
         assert_eq!(mac.to_string(), "02:42:0a:64:01:15");
+    }
+
+    #[test]
+    fn a_node_speaks_from_an_address_of_ipv6_that_holds_its_own() {
+        let address = node6(Ipv4Addr::new(172, 31, 0, 11));
+        assert_eq!(address.to_string(), "fd73:6b65:7000::ac1f:b");
+        assert!(NODES6.is_subnet() && NODES6.holds(address));
     }
 
     #[test]
