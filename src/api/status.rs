@@ -6,14 +6,14 @@ use super::allocation::Vni;
 use super::key::Key;
 use super::name::Scoped;
 use super::published::PublishedKey;
-use super::subnet::Cidr;
+use super::subnet::{Cidr, Cidr6};
 use super::task::{Slot, Stamp};
 use super::time::Timestamp;
 use super::uid::{ContainerId, TaskId, Uid, is_identifier};
 use super::unit::{Bytes, Generation, Incarnation, NanoCpus, Revision, RevisionNumber};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// True, False or not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -179,6 +179,9 @@ pub struct FoundNetwork {
     pub vni: Vni,
     /// Its subnet.
     pub subnet: Cidr,
+    /// Its subnet of IPv6, if it was made with one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subnet6: Option<Cidr6>,
     /// The part of it that the engine gives out by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block: Option<Cidr>,
@@ -192,6 +195,9 @@ pub struct Stranger {
     pub network: Vni,
     /// Its address there.
     pub address: Ipv4Addr,
+    /// Its address of IPv6 there, where that is not the one that goes with the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address6: Option<Ipv6Addr>,
     /// Its name.
     pub name: String,
     /// The container.
