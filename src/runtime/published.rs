@@ -48,7 +48,7 @@ pub fn health(spec: &ServiceSpec) -> Option<PublishedKey> {
 pub fn asked(port: &ServicePort) -> Asked {
     let address = port.host_ip.filter(|address| !address.is_unspecified());
     if address == Some(Ipv6Addr::LOCALHOST.into()) {
-        // Of the loopback nothing is led on: kernels take no address of it for that of a packet on another link.
+        // Kernels let no packet with that address onto another link, and have no switch for it as for 127.0.0.0/8.
         return Asked::NotProvided("the loopback's address of IPv6");
     }
     match (port.protocol, port.published) {

@@ -445,12 +445,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..40)
 }
 
-const PORTS: [&str; 9] = [
+const PORTS: [&str; 10] = [
     "",
     "\"80:80\"",
     "\"80:80\", \"81:80\", \"80:80/udp\"",
     "{target: 80, published: 80, hostIP: 192.0.2.1}",
     "{target: 80, published: 80, hostIP: 192.0.2.2}, \"81:1\"",
+    "{target: 80, published: 80, hostIP: \"2001:db8::1\"}",
     "\"80\", \"80\", \"81\"",
     "\"80\", \"30100:80\"",
     "\"host:80:80\", \"host:30200:80\"",
