@@ -89,6 +89,32 @@ impl Item {
         (item.is_valid() && item.to_string() == parts.join("/")).then_some(item)
     }
 
+    /// The subnet that it is.
+    pub fn subnet(&self) -> Option<Cidr> {
+        match self {
+            Self::Subnet(subnet) => Some(*subnet),
+            Self::Subnet6(_)
+            | Self::Node(_)
+            | Self::Vni(_)
+            | Self::Port(_)
+            | Self::Address(..)
+            | Self::Block(..) => None,
+        }
+    }
+
+    /// The subnet of IPv6 that it is.
+    pub fn subnet6(&self) -> Option<Cidr6> {
+        match self {
+            Self::Subnet6(subnet) => Some(*subnet),
+            Self::Subnet(_)
+            | Self::Node(_)
+            | Self::Vni(_)
+            | Self::Port(_)
+            | Self::Address(..)
+            | Self::Block(..) => None,
+        }
+    }
+
     fn is_valid(&self) -> bool {
         match self {
             Self::Node(index) => (1..=NodeIndex::MOST).contains(&index.0),

@@ -8,6 +8,7 @@ use super::service::ServicePort;
 use super::unit::Port;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use std::fmt;
+use std::net::IpAddr;
 
 /// How many ports the ranges of a service may be: each is a key in the ledger, and on every node an element of a map for each
 /// task; and a few characters must not become a record that no store takes.
@@ -105,6 +106,15 @@ pub fn each(written: ServicePort<PortRange>) -> Result<Vec<ServicePort>, String>
     };
     // One more than may be says as much as all of them.
     Ok((0..count.min(MOST + 1)).map(port).collect())
+}
+
+/// How an address stands before a port: `192.0.2.1:`, `[2001:db8::1]:`; nothing where it is all addresses.
+pub fn before_port(address: Option<IpAddr>) -> String {
+    match address {
+        Some(IpAddr::V4(address)) => format!("{address}:"),
+        Some(IpAddr::V6(address)) => format!("[{address}]:"),
+        None => String::new(),
+    }
 }
 
 /// A port as it is shown.

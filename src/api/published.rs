@@ -1,6 +1,6 @@
 //! What a published port is known by: in the ledger below `allocations/ports/`, and in the data plane of each node.
 
-use super::port_range::Shown;
+use super::port_range::{Shown, before_port};
 use super::service::Protocol;
 use super::unit::Port;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -39,13 +39,8 @@ impl PublishedKey {
 
     /// How it is shown: `8080/tcp`, `192.0.2.1:53/udp`.
     pub fn to_show(&self) -> Shown {
-        let before = match self.address {
-            Some(IpAddr::V4(address)) => format!("{address}:"),
-            Some(IpAddr::V6(address)) => format!("[{address}]:"),
-            None => String::new(),
-        };
         Shown {
-            before,
+            before: before_port(self.address),
             published: Some(self.port),
             target: None,
             behind: format!("/{}", self.protocol.as_str()),

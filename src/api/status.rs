@@ -6,7 +6,7 @@ use super::allocation::Vni;
 use super::key::Key;
 use super::name::Scoped;
 use super::published::PublishedKey;
-use super::subnet::Cidr;
+use super::subnet::{Cidr, Cidr6};
 use super::task::{Slot, Stamp};
 use super::time::Timestamp;
 use super::uid::{ContainerId, TaskId, Uid, is_identifier};
@@ -182,6 +182,9 @@ pub struct FoundNetwork {
     pub vni: Vni,
     /// Its subnet.
     pub subnet: Cidr,
+    /// Its subnet of IPv6, if it was made with one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subnet6: Option<Cidr6>,
     /// The part of it that the engine gives out by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block: Option<Cidr>,
@@ -195,6 +198,9 @@ pub struct Stranger {
     pub network: Vni,
     /// Its address there.
     pub address: Ipv4Addr,
+    /// Its address of IPv6 there, where that is not the one that goes with the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address6: Option<Ipv6Addr>,
     /// Its name.
     pub name: String,
     /// The container.

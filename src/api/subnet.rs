@@ -62,6 +62,12 @@ pub type Cidr = Subnet<Ipv4Addr>;
 /// A subnet of IPv6.
 pub type Cidr6 = Subnet<Ipv6Addr>;
 
+/// The subnet of IPv6 that holds an address of each node's own, from which it speaks in overlays: no network can have it.
+pub const NODES6: Cidr6 = Cidr6 {
+    address: Ipv6Addr::new(0xfd73, 0x6b65, 0x7000, 0, 0, 0, 0, 0),
+    length: 48,
+};
+
 impl<A: Address> Subnet<A> {
     /// One address.
     pub fn of(address: A) -> Self {

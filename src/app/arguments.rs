@@ -98,7 +98,7 @@ pub struct ManagerArgs {
     /// How long an engine may fail to answer before its tasks are replaced
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = period)]
     pub node_grace: Period,
-    /// Where networks without a subnet of their own get one, as a /24; the same for all managers
+    /// Where networks without a subnet of IPv4 of their own get one, as a /24; the same for all managers
     #[arg(long, value_name = "SUBNET", default_value_t = DEFAULT_POOL, value_parser = network_pool)]
     pub network_pool: Cidr,
     /// Realise overlay networks, names, virtual addresses and ingress ports: an agent on every node programs its kernel; the

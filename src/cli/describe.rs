@@ -222,6 +222,10 @@ fn network(cache: &Cache, key: &ObjectKey) -> String {
         ("MTU", mtu(cache, key)),
         ("Addresses", free),
     ];
+    let record = cache.networks.get(&key.scoped());
+    if record.is_some_and(|record| record.spec.carries_ipv6()) {
+        fields.insert(2, ("IPv6 subnet", numbers.subnet6));
+    }
     fields.extend(attached(cache, &key.scoped()).map(|attached| ("Attached", attached)));
     list(&fields)
 }

@@ -8,12 +8,13 @@ use crate::api::allocation::{Item, Owner};
 use crate::api::name::{NodeName, ObjectKey, Scoped};
 use crate::api::published::PublishedKey;
 use crate::api::service::ServicePort;
+use crate::api::subnet::Dual;
 use crate::api::task::{Health, HostPort, Task};
 use crate::api::time::Timestamp;
 use crate::runtime::cache::{Cache, Facets, Stored};
 use crate::runtime::{joins, published, view};
 use serde_json::{Value, json};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// How many addresses a narrow table shows of a service, as kubectl does.
 const SHOWN: usize = 3;
@@ -31,6 +32,8 @@ pub(super) struct Endpoints<'a> {
 struct Place {
     network: String,
     address: Ipv4Addr,
+    /// That of IPv6, where the network carries it.
+    address6: Option<Ipv6Addr>,
 }
 
 /// A task, with where it is reached.
@@ -82,7 +85,7 @@ impl<'a> Endpoints<'a> {
         if shape.namespaces {
             row.push(self.name.namespace.to_string());
         }
-        let virtuals = self.virtuals.iter().map(|place| place.address.to_string());
+        let virtuals = self.virtuals.iter().flat_map(Place::texts);
         let serving = self.tasks.iter().filter(|task| task.idle.is_none());
         let reached: Vec<String> = serving
             .flat_map(|task| task.reached(&self.service.spec.ports))
@@ -211,7 +214,19 @@ impl<'a> Endpoint<'a> {
 
 impl Place {
     fn value(&self) -> Value {
-        json!({"network": self.network, "address": self.address})
+        let mut value = json!({"network": self.network, "address": self.address});
+        if let Some(address) = self.address6 {
+            value["address6"] = json!(address);
+        }
+        value
+    }
+
+    fn texts(&self) -> Vec<String> {
+        let address6 = self.address6.map(|address| address.to_string());
+        [self.address.to_string()]
+            .into_iter()
+            .chain(address6)
+            .collect()
     }
 }
 
@@ -220,9 +235,14 @@ fn places(cache: &Cache, owner: &Owner) -> Vec<Place> {
     let items = cache.allocations.of(owner).filter_map(|item| match item {
         Item::Address(uid, address) => {
             let network = cache.allocations.network(uid)?;
+            let its = joins::network_owner(network, uid);
+            let (_, subnet) = cache.allocations.numbers_of(&its);
+            let subnets = subnet.zip(cache.allocations.subnet6_of(&its));
+            let dual = subnets.map(|(subnet, subnet6)| Dual { subnet, subnet6 });
             Some(Place {
                 network: network.name.to_string(),
                 address: *address,
+                address6: dual.and_then(|dual| dual.version6(*address)),
             })
         }
         Item::Node(_)

@@ -6,7 +6,7 @@ use super::tasks::{self, Named};
 use crate::api::allocation::Owner;
 use crate::api::cluster::Event;
 use crate::api::name::{Kind, NodeName, ObjectKey};
-use crate::api::port_range::{Shown, compact};
+use crate::api::port_range::{Shown, before_port, compact};
 use crate::api::published::PublishedKey;
 use crate::api::service::{Mode, PortMode, ServicePort, ServiceSpec};
 use crate::api::status::{ReplicaCounts, Truth, UpdateState};
@@ -16,7 +16,6 @@ use crate::runtime::cache::Cache;
 use crate::runtime::published;
 use crate::runtime::view;
 use serde::Deserialize;
-use std::net::IpAddr;
 
 /// How much is shown.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,7 +41,7 @@ pub(super) fn header(kind: Kind, shape: Shape) -> Vec<&'static str> {
         ),
         Kind::Network => (
             &["NAME", "DRIVER", "SUBNET", "STATUS", "AGE"],
-            &["VNI", "GATEWAY", "FREE", "MESSAGE"],
+            &["VNI", "GATEWAY", "FREE", "IPV6 SUBNET", "MESSAGE"],
         ),
     };
     with_namespace(kind.is_namespaced(), narrow, wide, shape)
@@ -164,7 +163,13 @@ fn network(cache: &Cache, key: &ObjectKey, now: Timestamp) -> Cells {
             status,
             created(cache, key, now),
         ],
-        vec![numbers.vni, numbers.gateway, numbers.free, message],
+        vec![
+            numbers.vni,
+            numbers.gateway,
+            numbers.free,
+            numbers.subnet6,
+            message,
+        ],
     )
 }
 
@@ -172,6 +177,7 @@ fn network(cache: &Cache, key: &ObjectKey, now: Timestamp) -> Cells {
 pub(super) struct Numbers {
     pub(super) vni: String,
     pub(super) subnet: String,
+    pub(super) subnet6: String,
     pub(super) gateway: String,
     /// Addresses that are left for tasks and services.
     pub(super) free: String,
@@ -185,6 +191,9 @@ impl Numbers {
             name: key.scoped(),
             uid,
         });
+        let subnet6 = owner
+            .as_ref()
+            .and_then(|owner| cache.allocations.subnet6_of(owner));
         let has = owner.map(|owner| cache.allocations.numbers_of(&owner));
         let (vni, subnet) = has.unwrap_or_default();
         let free = uid
@@ -194,6 +203,7 @@ impl Numbers {
         Self {
             vni: text(vni.map(|vni| vni.0.to_string())),
             subnet: text(subnet.map(|subnet| subnet.to_string())),
+            subnet6: text(subnet6.map(|subnet| subnet.to_string())),
             gateway: text(subnet.map(|subnet| subnet.gateway().to_string())),
             free: text(free.map(|free| free.to_string())),
         }
@@ -384,17 +394,12 @@ pub(super) fn published(given: &[(&ServicePort, Option<PublishedKey>)]) -> Strin
 
 /// `8080->80/tcp`, with `(host)` for ports of the task's node, and the address where it is one only.
 fn port(port: &ServicePort, published: Option<Port>) -> Shown {
-    let address = match port.host_ip {
-        Some(IpAddr::V4(address)) => format!("{address}:"),
-        Some(IpAddr::V6(address)) => format!("[{address}]:"),
-        None => String::new(),
-    };
     let mode = match port.mode {
         PortMode::Host => " (host)",
         PortMode::Ingress => "",
     };
     Shown {
-        before: address,
+        before: before_port(port.host_ip),
         published,
         target: Some(port.target),
         behind: format!("/{}{mode}", port.protocol.as_str()),

@@ -2,7 +2,7 @@
 
 use super::error::Error;
 use crate::api::name::{Kind, Scoped};
-use crate::api::port_range::{Shown, compact};
+use crate::api::port_range::{Shown, before_port, compact};
 use crate::api::task::{Desired, Health, HostPort, Task, TaskState};
 use crate::runtime::cache::{Cache, Stored};
 use crate::runtime::view::{self, TaskView};
@@ -172,7 +172,7 @@ pub(super) fn named<'a>(
 /// `8080->80/tcp`, those that follow each other in one.
 pub(super) fn ports(ports: &[HostPort]) -> Vec<String> {
     let shown = ports.iter().map(|port| Shown {
-        before: port.host_ip.map(|ip| format!("{ip}:")).unwrap_or_default(),
+        before: before_port(port.host_ip),
         published: Some(port.published),
         target: Some(port.target),
         behind: format!("/{}", port.protocol.as_str()),

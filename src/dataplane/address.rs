@@ -1,14 +1,8 @@
 //! The addresses that a data plane speaks of: hardware addresses and subnets. Pure.
 
-pub use crate::api::subnet::{Cidr, Cidr6, Dual};
+pub use crate::api::subnet::{Cidr, Cidr6, Dual, NODES6};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
-/// The subnet of IPv6 that holds an address of each node's own, from which it speaks in overlays: no network can have it.
-pub const NODES6: Cidr6 = Cidr6 {
-    address: Ipv6Addr::new(0xfd73, 0x6b65, 0x7000, 0, 0, 0, 0, 0),
-    length: 48,
-};
 
 /// The address of IPv6 that the node at `node` speaks from in overlays: that of [`NODES6`] with the node's in the last bits.
 pub fn node6(node: Ipv4Addr) -> Ipv6Addr {

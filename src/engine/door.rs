@@ -8,7 +8,7 @@ use crate::api::uid::ContainerId;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -99,6 +99,8 @@ pub struct Attached {
     pub labels: BTreeMap<String, String>,
     /// Its address in the network.
     pub address: Ipv4Addr,
+    /// Its address of IPv6 there, if it has one.
+    pub address6: Option<Ipv6Addr>,
     /// The hardware address of that, as the engine writes it.
     pub hardware: String,
 }

@@ -64,6 +64,8 @@ struct Place {
     network: String,
     #[serde(default, rename = "IPAddress", deserialize_with = "nullable")]
     address: String,
+    #[serde(default, rename = "GlobalIPv6Address", deserialize_with = "nullable")]
+    address6: String,
     #[serde(default, rename = "MacAddress", deserialize_with = "nullable")]
     hardware: String,
 }
@@ -96,6 +98,7 @@ fn places(member: Member, networks: &[&str]) -> Vec<Attached> {
             labels: member.labels.clone(),
             // Empty until it is there.
             address: place.address.parse().ok()?,
+            address6: place.address6.parse().ok(),
             hardware: place.hardware.clone(),
         })
     });
@@ -180,7 +183,7 @@ mod tests {
         let member: Member = serde_json::from_value(json!({
             "Id": "c1", "Names": ["/other/db", "/db"], "Labels": {"a": "b"}, "State": "running",
             "NetworkSettings": {"Networks": {
-                "front": {"NetworkID": "n1", "IPAddress": "10.9.0.130", "MacAddress": "9a:00:00:00:00:01"},
+                "front": {"NetworkID": "n1", "IPAddress": "10.9.0.130", "GlobalIPv6Address": "fd00:9::82", "MacAddress": "9a:00:00:00:00:01"},
                 "bridge": {"NetworkID": "n0", "IPAddress": "172.17.0.2"},
                 "soon": {"NetworkID": "n2", "IPAddress": "", "MacAddress": null},
             }},
@@ -190,6 +193,7 @@ mod tests {
         assert_eq!(places.len(), 1, "{places:?}");
         assert_eq!((&*places[0].name, &*places[0].network), ("db", "n1"));
         assert_eq!(places[0].address.to_string(), "10.9.0.130");
+        assert_eq!(places[0].address6, "fd00:9::82".parse().ok());
         let bare: Member =
             serde_json::from_value(json!({"Id": "c1", "NetworkSettings": null})).unwrap();
         assert_eq!(super::places(bare, &["n1"]), []);

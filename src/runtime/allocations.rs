@@ -6,6 +6,7 @@ use super::cache::Stored;
 use super::runs::Runs;
 use crate::api::allocation::{Allocation, Item, Owner, Vni};
 use crate::api::name::Scoped;
+use crate::api::network::NetworkSpec;
 use crate::api::published::PublishedKey;
 use crate::api::service::Protocol;
 use crate::api::subnet::{Cidr, Cidr6};
@@ -27,6 +28,17 @@ pub enum Space {
     Ports(Protocol),
     /// The addresses of the network with this uid, given out singly and in blocks.
     Addresses(Uid),
+}
+
+/// The numbers of a network that lacks none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Numbers {
+    /// That on the wire.
+    pub vni: Vni,
+    /// Its subnet.
+    pub subnet: Cidr,
+    /// Its subnet of IPv6, where it carries that.
+    pub subnet6: Option<Cidr6>,
 }
 
 /// All allocations.
@@ -164,22 +176,38 @@ impl Allocations {
 
     /// The subnet of IPv6 of a network, the lowest if somebody gave it several by hand.
     pub fn subnet6_of(&self, network: &Owner) -> Option<Cidr6> {
-        self.of(network).find_map(|item| match item {
-            Item::Subnet6(subnet) => Some(*subnet),
-            _ => None,
+        self.of(network).find_map(Item::subnet6)
+    }
+
+    /// What a network has that is to be what `spec` says; none: it lacks something of it.
+    pub fn all_of(&self, network: &Owner, spec: &NetworkSpec) -> Option<Numbers> {
+        let (Some(vni), Some(subnet)) = self.numbers_of(network) else {
+            return None;
+        };
+        let subnet6 = match spec.carries_ipv6() {
+            true => Some(self.subnet6_of(network)?),
+            false => None,
+        };
+        Some(Numbers {
+            vni,
+            subnet,
+            subnet6,
         })
     }
 
-    /// A subnet of IPv6 that is given out and shares an address with `subnet`, its own key apart.
-    pub fn overlapping6(&self, subnet: Cidr6) -> Option<Cidr6> {
-        let readable = self.numbers().map(|(item, _)| item);
-        let mut all = readable
-            .chain(&self.unreadable)
-            .filter_map(|item| match item {
-                Item::Subnet6(other) => Some(*other),
-                _ => None,
-            });
-        all.find(|other| other.overlaps(subnet))
+    /// The subnets of IPv6 given out that share an address with `subnet`.
+    pub fn overlapping6(&self, subnet: Cidr6) -> impl Iterator<Item = Cidr6> {
+        let end = |address: u128, length| {
+            Item::Subnet6(Cidr6 {
+                address: address.into(),
+                length,
+            })
+        };
+        let all = end(0, 0)..=end(u128::MAX, 128);
+        let readable = self.items.range(all.clone()).map(|(item, _)| item);
+        let all = readable.chain(self.unreadable.range(all));
+        all.filter_map(Item::subnet6)
+            .filter(move |other| other.overlaps(subnet))
     }
 
     /// How many addresses of a network are free for tasks and services.
@@ -220,16 +248,7 @@ impl Allocations {
             .unreadable
             .range(at(first, subnet.length)..=at(last, 32));
         let all = around.chain(within.cloned()).chain(unreadable.cloned());
-        all.filter_map(|item| match item {
-            Item::Subnet(subnet) => Some(subnet),
-            Item::Subnet6(_)
-            | Item::Node(_)
-            | Item::Vni(_)
-            | Item::Port(_)
-            | Item::Address(..)
-            | Item::Block(..) => None,
-        })
-        .collect()
+        all.filter_map(|item| item.subnet()).collect()
     }
 
     /// The published ports given out that would be open at one place with `key`, itself too.

@@ -12,11 +12,11 @@ use crate::api::allocation::{Item, Owner, Vni};
 use crate::api::name::{NodeName, Scoped};
 use crate::api::service::{Attachment, EndpointMode};
 use crate::api::status::Stranger;
-use crate::api::subnet::Cidr;
+use crate::api::subnet::{Cidr, Dual};
 use crate::api::task::{Desired, Task, TaskState};
 use crate::api::uid::{TaskId, Uid};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::LazyLock;
 
 /// The network of a namespace that services join which leave networks out. It is made when it is first needed, unless
@@ -246,6 +246,22 @@ pub fn strangers<'a>(
         block.is_some_and(|block| block.holds(stranger.address)) && record.is_some_and(is_nobodys)
     });
     reached.map(|(node, stranger)| (node.name, stranger))
+}
+
+/// The address of IPv6 of a container of others, where it is not the one that goes with its other address: one of its node's
+/// part of the network, from which its engine gives them. Any other may be somebody else's elsewhere.
+pub fn address6(
+    cache: &Cache,
+    network: &Scoped,
+    node: &NodeName,
+    stranger: &Stranger,
+    dual: Dual,
+) -> Option<Ipv6Addr> {
+    let address = stranger.address6?;
+    let owner = node_owner(node, &cache.nodes.get(node)?.uid);
+    let part = dual.part(block(cache, network, &owner)?)?;
+    let is_other = dual.version6(stranger.address) != Some(address);
+    (is_other && part.holds(address)).then_some(address)
 }
 
 /// The accepted networks that have a number on the wire, by it.

@@ -11,7 +11,7 @@ use crate::api::name::Scoped;
 use crate::api::published::PublishedKey;
 use crate::api::service::{PortMode, Protocol, ServicePort, ServiceSpec};
 use crate::api::unit::Port;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// What a port of mode ingress asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,10 @@ pub fn health(spec: &ServiceSpec) -> Option<PublishedKey> {
 /// What a port of mode ingress asks for. An address that is given is never widened: one that cannot be had opens nothing.
 pub fn asked(port: &ServicePort) -> Asked {
     let address = port.host_ip.filter(|address| !address.is_unspecified());
+    if address == Some(Ipv6Addr::LOCALHOST.into()) {
+        // Kernels let no packet with that address onto another link, and have no switch for it as for 127.0.0.0/8.
+        return Asked::NotProvided("the loopback's address of IPv6");
+    }
     match (port.protocol, port.published) {
         (Protocol::Sctp, _) => Asked::NotProvided("SCTP"),
         (protocol, Some(port)) => Asked::Number(PublishedKey {

@@ -1,6 +1,7 @@
 //! One simulated container: made from the body of a create call, moved by starts, stops and the test's hand.
 
 use crate::api::service::Protocol;
+use crate::api::subnet::Cidr6;
 use crate::api::task::{Health, HostPort};
 use crate::api::time::Timestamp;
 use crate::api::uid::ContainerId;
@@ -145,12 +146,19 @@ impl SimContainer {
     }
 
     /// Where it is in a network.
-    pub(super) fn attached(&self, network: &Network) -> Option<Attached> {
-        let mut places = self.endpoints.keys().zip(&self.seen.addresses);
+    pub(super) fn attached(&self, network: &Network, subnet6: Option<Cidr6>) -> Option<Attached> {
+        let addresses = self.seen.addresses.iter();
+        // Each network gives one of IPv4.
+        let of_ipv4 = addresses.clone().filter_map(|address| match address {
+            IpAddr::V4(address) => Some(*address),
+            IpAddr::V6(_) => None,
+        });
+        let mut places = self.endpoints.keys().zip(of_ipv4);
         let (_, address) = places.find(|(name, _)| **name == network.name)?;
-        let IpAddr::V4(address) = *address else {
-            return None;
-        };
+        let mut of_ipv6 = addresses.filter_map(|address| match address {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(address) => Some(*address),
+        });
         let hardware = self.seen.hardware.get(&IpAddr::V4(address));
         Some(Attached {
             network: network.id.clone(),
@@ -158,6 +166,7 @@ impl SimContainer {
             name: self.seen.name.clone(),
             labels: self.seen.labels.as_ref().clone(),
             address,
+            address6: subnet6.and_then(|subnet| of_ipv6.find(|one| subnet.holds(*one))),
             hardware: hardware.cloned().unwrap_or_default(),
         })
     }

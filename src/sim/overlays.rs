@@ -5,7 +5,7 @@ use super::container::SimContainer;
 use super::engine::SimEngine;
 use super::fault::refused;
 use super::state::State;
-use crate::api::subnet::Cidr;
+use crate::api::subnet::{Cidr, Cidr6};
 use crate::api::uid::ContainerId;
 use crate::dataplane::agent::{Agent, Authority, Order, Report};
 use crate::dataplane::host::Memory;
@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -33,6 +33,8 @@ pub(super) struct Overlays {
     networks: BTreeMap<String, Network>,
     /// From which addresses each gives, by id.
     ranges: BTreeMap<String, Cidr>,
+    /// The addresses of IPv6 of those that have some, by id.
+    pools6: BTreeMap<String, Pool6>,
     made: u64,
     /// What it is while no agent runs.
     kernel: Memory,
@@ -40,6 +42,17 @@ pub(super) struct Overlays {
     callers: u64,
     /// Agents here take every state for programmed, and hold none: how many orders they took.
     light: Option<u64>,
+}
+
+/// A network's addresses of IPv6.
+#[derive(Clone, Copy)]
+struct Pool6 {
+    /// All.
+    subnet: Cidr6,
+    /// The engine's own.
+    gateway: Ipv6Addr,
+    /// From which it gives.
+    range: Cidr6,
 }
 
 /// An agent that runs.
@@ -94,7 +107,7 @@ impl Overlays {
     }
 
     /// Whether the agent has programmed the way to an address.
-    fn knows(&self, address: Ipv4Addr) -> bool {
+    fn knows(&self, address: IpAddr) -> bool {
         if self.light.is_some() {
             return true;
         }
@@ -113,6 +126,16 @@ impl Overlays {
         };
         self.light.is_some() || kernel.kernel.links.contains_key(bridge)
     }
+}
+
+/// What the body of a network says of IPv6.
+fn pool6(config: &Value) -> Option<Pool6> {
+    let text = |field: &str| config[field].as_str();
+    Some(Pool6 {
+        subnet: text("Subnet")?.parse().ok()?,
+        gateway: text("Gateway")?.parse().ok()?,
+        range: text("IPRange")?.parse().ok()?,
+    })
 }
 
 /// The hardware addresses of a container that starts, by its addresses; as an engine of API 1.44, which does what it is asked.
@@ -141,6 +164,12 @@ impl State {
             let what = format!("{engine}: network {name} was made before its bridge {bridge}");
             self.violations.push(what);
         }
+        let pool = &body["IPAM"]["Config"][1];
+        let wrong = || refused("create_network", 400, &format!("invalid pool: {pool}"));
+        let pool = match body["EnableIPv6"] == true {
+            true => Some(pool6(pool).ok_or_else(wrong)?),
+            false => None,
+        };
         self.overlays.made += 1;
         let id = format!("network-{}", self.overlays.made);
         let labels = body["Labels"].as_object().into_iter().flatten();
@@ -155,7 +184,48 @@ impl State {
         if let Ok(range) = text(&body["IPAM"]["Config"][0]["IPRange"]).parse() {
             self.overlays.ranges.insert(id.clone(), range);
         }
+        if let Some(pool) = pool {
+            self.overlays.pools6.insert(id.clone(), pool);
+        }
         Ok(id)
+    }
+
+    /// The address of IPv6 that a container gets in a network: the one that it asks for, or one of the engine's choice, which
+    /// goes by nothing else.
+    fn address6(&self, network: &Network, endpoint: &Value) -> Result<Option<Ipv6Addr>, Error> {
+        let asked = endpoint["IPAMConfig"]["IPv6Address"].as_str();
+        let asked: Option<Ipv6Addr> = asked.and_then(|text| text.parse().ok());
+        let pool = self.overlays.pools6.get(&network.id);
+        let is_taken = |address: Ipv6Addr| {
+            let mut running = self.containers.values().filter(|one| one.is_running());
+            running.any(|one| one.seen.addresses.contains(&address.into()))
+        };
+        match (asked, pool) {
+            (None, None) => Ok(None),
+            (Some(asked), Some(pool)) if pool.subnet.holds(asked) && asked != pool.gateway => {
+                match is_taken(asked) {
+                    true => Err(refused("start", 403, "Address already in use")),
+                    false => Ok(Some(asked)),
+                }
+            }
+            (Some(asked), _) => {
+                let message =
+                    format!("no configured subnet or ip-range contain the IP address {asked}");
+                Err(refused("start", 400, &message))
+            }
+            (None, Some(pool)) => {
+                let (first, last) = pool.range.ends();
+                let mut all = (first.into()..=last.into())
+                    .rev()
+                    .map(|one: u128| one.into());
+                let found = all.find(|one| *one != pool.gateway && !is_taken(*one));
+                let none = || {
+                    let message = "no available IPv6 addresses on this network's address pools";
+                    refused("start", 500, message)
+                };
+                found.map(Some).ok_or_else(none)
+            }
+        }
     }
 
     /// Running containers in networks, by the ids of those.
@@ -166,7 +236,9 @@ impl State {
         let mut attached = Vec::new();
         for network in networks {
             let running = self.containers.values().filter(|one| one.is_running());
-            attached.extend(running.filter_map(|one| one.attached(network)));
+            let subnet6 = self.overlays.pools6.get(&network.id);
+            let subnet6 = subnet6.map(|pool| pool.subnet);
+            attached.extend(running.filter_map(|one| one.attached(network, subnet6)));
         }
         attached
     }
@@ -244,11 +316,17 @@ impl State {
                 return Err(refused("start", 403, "Address already in use"));
             }
             // Who gets one from the engine waits for no agent.
-            if is_asked && !self.overlays.knows(address) {
-                let what = format!("{name} starts before its agent knows {address} (C8)");
-                self.violations.push(format!("{}: {what}", self.name));
+            let is_asked6 = endpoint["IPAMConfig"]["IPv6Address"].is_string();
+            let address6 = self.address6(found, endpoint)?.map(IpAddr::V6);
+            let both = [(is_asked, Some(IpAddr::V4(address))), (is_asked6, address6)];
+            for (is_asked, address) in both {
+                let unknown = address.filter(|address| is_asked && !self.overlays.knows(*address));
+                if let Some(address) = unknown {
+                    let what = format!("{name} starts before its agent knows {address} (C8)");
+                    self.violations.push(format!("{}: {what}", self.name));
+                }
+                addresses.extend(address);
             }
-            addresses.push(IpAddr::V4(address));
         }
         Ok(addresses)
     }

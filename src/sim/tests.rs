@@ -14,6 +14,7 @@ use crate::spawn;
 use crate::store::{self, Kv, Op, Outcome, RangeRequest, Txn, WatchRequest};
 use futures::{FutureExt, StreamExt};
 use serde_json::json;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -34,6 +35,47 @@ async fn running(engine: &SimEngine, name: &str) -> ContainerId {
     let id = create(engine, name).await.unwrap();
     engine.start(&id).await.unwrap();
     id
+}
+
+#[tokio::test]
+async fn an_address_of_ipv6_is_given_where_the_network_has_it_and_it_is_nobodys() {
+    let engine = engine();
+    engine.lighten_agent();
+    let pool = json!({"Subnet": "10.9.0.0/24", "Gateway": "10.9.0.1", "IPRange": "10.9.0.128/28"});
+    let pool6 =
+        json!({"Subnet": "fd00:9::/64", "Gateway": "fd00:9::1", "IPRange": "fd00:9::80/124"});
+    let both = json!({
+        "Name": "both", "EnableIPv6": true, "IPAM": {"Config": [pool, pool6]},
+        "Labels": {"dev.skep.subnet": "10.9.0.0/24"},
+    });
+    let plain = json!({"Name": "plain", "EnableIPv6": false, "IPAM": {"Config": [pool]}});
+    engine.create_network(&both).await.unwrap();
+    engine.create_network(&plain).await.unwrap();
+    let start = async |name: &str, network: &str, address6: &str| {
+        let last = name.len();
+        let own = json!({"IPv4Address": format!("10.9.0.{last}"), "IPv6Address": address6});
+        let networks = json!({"EndpointsConfig": {network: {"IPAMConfig": own}}});
+        let body = json!({"Image": "web:1", "NetworkingConfig": networks});
+        let id = engine.create(name, &body.to_string()).await.unwrap();
+        engine.start(&id).await.map_err(|error| error.to_string())
+    };
+    assert_eq!(start("aa", "both", "fd00:9::2").await, Ok(()));
+    let seen = engine.inspect("aa").await.unwrap().addresses;
+    let expected: Vec<IpAddr> = vec!["10.9.0.2".parse().unwrap(), "fd00:9::2".parse().unwrap()];
+    assert_eq!(seen, expected);
+    for (name, network, address6, why) in [
+        ("aaa", "both", "fd00:9::2", "already in use"),
+        ("aaaa", "both", "fd00:9::1", "no configured subnet"),
+        ("aaaaa", "both", "fd00:8::2", "no configured subnet"),
+        ("aaaaaa", "plain", "fd00:9::6", "no configured subnet"),
+    ] {
+        let refused = start(name, network, address6).await.unwrap_err();
+        assert!(refused.contains(why), "{name}: {refused}");
+    }
+    engine.attach_by_hand("other", "both").unwrap();
+    let seen = engine.inspect("other").await.unwrap().addresses;
+    let expected: Vec<IpAddr> = vec!["10.9.0.128".parse().unwrap(), "fd00:9::8f".parse().unwrap()];
+    assert_eq!(seen, expected, "each from its range");
 }
 
 #[tokio::test]

@@ -61,12 +61,19 @@ fn network(world: &World) {
             condition(
                 "Allocated",
                 "True",
-                "VNI 70000, subnet 10.64.0.0/24, gateway 10.64.0.1",
+                "VNI 70000, subnet 10.64.0.0/24, gateway 10.64.0.1, IPv6 subnet fd00:1:2:3::/64",
             ),
         ),
     ] {
         let key = format!("networks/default/{name}");
-        world.put(&key, "{}");
+        world.put(
+            &key,
+            if name == "front" {
+                "{ipv6: true}"
+            } else {
+                "{}"
+            },
+        );
         world.accept(&key, 1);
         let status = json!({
             "uid": UID, "observedGeneration": 1,
@@ -76,7 +83,10 @@ fn network(world: &World) {
     }
     let owner = json!({"kind": "Network", "namespace": "default", "name": "front", "uid": UID});
     world.put_json("allocations/vnis/00070000", &json!({"owner": owner}));
-    world.put_json("allocations/subnets/10.64.0.0-24", &json!({"owner": owner}));
+    for subnet in ["10.64.0.0-24", "fd00:1:2:3::-64"] {
+        let key = format!("allocations/subnets/{subnet}");
+        world.put_json(&key, &json!({"owner": owner}));
+    }
     let owner = json!({"kind": "Service", "namespace": "default", "name": "web", "uid": UID});
     world.put_json(
         &format!("allocations/addresses/{UID}/10.64.0.7"),

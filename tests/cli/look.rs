@@ -138,6 +138,23 @@ async fn networked() -> World {
 }
 
 #[tokio::test]
+async fn endpoints_say_the_addresses_of_ipv6_that_go_with_the_others() {
+    let world = networked().await;
+    let owner = json!({"kind": "Network", "namespace": "default", "name": "front", "uid": UID});
+    for subnet in ["10.64.0.0-24", "fd00:1::-64"] {
+        let key = format!("allocations/subnets/{subnet}");
+        world.put_json(&key, &json!({"owner": owner}));
+    }
+    let shown = world.ok("get endpoints").await;
+    assert!(shown.contains(" 10.64.0.2,fd00:1::2 "), "{shown}");
+    let shown = world.ok("get endpoints web -o json").await;
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(shown["virtualAddresses"][0]["address6"], "fd00:1::2");
+    let places = &shown["endpoints"][0]["addresses"];
+    assert_eq!(places[0]["address6"], "fd00:1::3");
+}
+
+#[tokio::test]
 async fn endpoints_say_where_a_service_is_reached_and_who_gets_no_traffic() {
     let world = networked().await;
     let wide = world.ok("get endpoints -o wide").await;

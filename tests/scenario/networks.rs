@@ -3,13 +3,17 @@
 use crate::world::{World, in_state};
 use skep::api::allocation::{Item, Owner};
 use skep::api::name::{NodeName, ObjectKey, Scoped};
+use skep::api::subnet::Dual;
 use skep::api::task::TaskState;
 use skep::controllers::network::Settings;
 use skep::controllers::network::state::Overlays;
 use skep::controllers::task::agent::container::NAME;
-use skep::engine::Engine;
+use skep::engine::{Container, Engine};
+use skep::runtime::allocations::Numbers;
 use skep::runtime::cache::Cache;
 use skep::runtime::joins;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 fn front() -> Scoped {
@@ -355,6 +359,115 @@ async fn containers_of_others_join_attachable_networks_also_where_no_task_is() {
     assert_eq!(given(&world.cache()), "2 nodes 2 numbers 1+2 addresses");
     let networks = n2.networks("dev.skep.cluster").await;
     assert_eq!(networks, Ok(Vec::new()));
+}
+
+/// What the store gives a network, with its number.
+fn numbers(cache: &Cache) -> Option<Numbers> {
+    let record = cache.networks.get(&front())?;
+    let owner = joins::network_owner(&front(), &record.uid);
+    cache.allocations.all_of(&owner, &record.spec)
+}
+
+#[tokio::test(start_paused = true)]
+async fn s6_a_network_that_carries_ipv6_does_so_everywhere_and_keeps_its_subnets_when_the_store_is_wiped()
+ {
+    let world = with_overlays().await;
+    let put = |world: &World| {
+        address(world);
+        world.put("networks/default/front", "{ipv6: true, attachable: true}");
+        let spec = "{replicas: 2, template: {container: IMAGE, networks: [front]}}";
+        world.service("web", spec);
+    };
+    put(&world);
+    world.serving("web", 2).await;
+    world.settled().await;
+    let before = numbers(&world.cache()).expect("it has all");
+    let subnet6 = before.subnet6.expect("it carries IPv6");
+    let dual = Dual {
+        subnet: before.subnet,
+        subnet6,
+    };
+
+    // Engines' networks have both subnets, and tasks both addresses.
+    let (n1, n2) = (world.engine("n1"), world.engine("n2"));
+    for engine in [&n1, &n2] {
+        let networks = engine.networks("dev.skep.cluster").await.unwrap();
+        let labels: Vec<_> = networks
+            .iter()
+            .map(|network| &network.labels["dev.skep.subnet6"])
+            .collect();
+        assert_eq!(labels, [&subnet6.to_string()]);
+    }
+    let tasks = |world: &World| -> BTreeSet<(Ipv4Addr, Ipv6Addr)> {
+        let running = [world.engine("n1"), world.engine("n2")].map(|engine| engine.running());
+        let tasks = running.into_iter().flatten();
+        let tasks = tasks.filter(|one| one.labels.contains_key("dev.skep.task"));
+        let pair = |one: Container| match one.addresses[..] {
+            [IpAddr::V4(address), IpAddr::V6(address6)] => (address, address6),
+            _ => panic!("{} has {:?}", one.name, one.addresses),
+        };
+        tasks.map(pair).collect()
+    };
+    let all = tasks(&world);
+    assert_eq!(all.len(), 2);
+    for (address, address6) in &all {
+        assert_eq!(dual.version6(*address), Some(*address6));
+    }
+    // A container of others has what its engine gives it, and nodes know what does not go with the other.
+    n2.attach_by_hand("db", "front").expect("it joins");
+    let others = |cache: &Cache| -> BTreeMap<Ipv4Addr, Ipv6Addr> {
+        let state = Overlays::of(cache).state(&NodeName::from("n1"));
+        let networks = state.into_iter().flat_map(|state| {
+            assert_eq!(state.check(), Ok(()));
+            state.networks
+        });
+        let networks = networks.filter(|(_, network)| network.subnet6 == Some(subnet6));
+        networks
+            .flat_map(|(_, network)| network.addresses6.clone())
+            .collect()
+    };
+    world
+        .until("it is known", |cache| others(cache).len() == 1)
+        .await;
+    let db = n2.inspect("db").await.expect("it runs");
+    let (own, other) = others(&world.cache()).pop_first().expect("one");
+    assert_eq!(db.addresses, [IpAddr::V4(own), IpAddr::V6(other)]);
+
+    let made = (n1.count("create_network"), n2.count("create_network"));
+    world.store.wipe();
+    put(&world);
+    let is_back = |cache: &Cache| {
+        let is_adopting = skep::runtime::view::is_adopting(cache);
+        !is_adopting && numbers(cache) == Some(before) && others(cache).len() == 1
+    };
+    world.until("its numbers are taken over", is_back).await;
+    world.serving("web", 2).await;
+    world.settled().await;
+    assert_eq!(tasks(&world), all, "nobody was moved");
+    let now = (n1.count("create_network"), n2.count("create_network"));
+    assert_eq!(now, made, "the engines' networks are the same");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_network_that_was_made_anew_with_ipv6_is_made_anew_on_engines() {
+    let world = with_overlays().await;
+    address(&world);
+    world.put("networks/default/front", "{subnets: [10.9.0.0/24]}");
+    world.quiet().await;
+    world.store.delete("/skep/networks/default/front");
+    let both = "{subnets: [10.9.0.0/24, \"fd00:9::/64\"]}";
+    world.put("networks/default/front", both);
+    let spec = "{replicas: 2, template: {container: IMAGE, networks: [front]}}";
+    world.service("web", spec);
+    world.serving("web", 2).await;
+    world.settled().await;
+    for node in ["n1", "n2"] {
+        for task in world.engine(node).running() {
+            let is_task = task.labels.contains_key("dev.skep.task");
+            let has_both = task.addresses.iter().any(IpAddr::is_ipv6);
+            assert!(has_both || !is_task, "{} {:?}", task.name, task.addresses);
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

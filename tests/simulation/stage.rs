@@ -56,7 +56,7 @@ impl Stage {
     /// address wait, so in a full network no change comes to its end.
     pub(crate) fn put_networks(&mut self) {
         let networks = [
-            ("front", "{attachable: true}"),
+            ("front", "{attachable: true, ipv6: true}"),
             ("back", "{subnets: [\"10.1.0.0/26\"]}"),
         ];
         for (name, value) in networks.into_iter().filter(|_| self.has_networks) {

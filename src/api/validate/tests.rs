@@ -338,8 +338,17 @@ fn nodes() {
 fn networks() {
     let subnets =
         |subnets: Value, start: &str| check("network", json!({"subnets": subnets}), start);
-    subnets(json!(["10.1.0.0/16", "10.2.0.0/16", "fd00::/64"]), "");
-    subnets(json!(["10.1.0.0"]), "subnets[0]: `10.1.0.0` is no subnet");
+    for both in [
+        json!(["10.1.0.0/16", "fd00::/64"]),
+        json!(["fd00::/120", "10.1.0.0/24"]),
+    ] {
+        subnets(both, "");
+    }
+    subnets(
+        json!(["10.1.0.0"]),
+        "subnets[0]: `10.1.0.0` is no IPv4 subnet",
+    );
+    subnets(json!(["fd00::"]), "subnets[0]: `fd00::` is no IPv6 subnet");
     subnets(
         json!(["10.1.0.1/16"]),
         "subnets[0]: `10.1.0.1/16` has bits behind its length",
@@ -349,9 +358,32 @@ fn networks() {
         "subnets[0]: `10.1.0.0/31`: expected a length",
     );
     subnets(
-        json!(["10.1.0.0/16", "10.1.2.0/24"]),
-        "subnets[1]: overlaps subnets[0]",
+        json!(["10.1.0.0/16", "fd00::/64", "10.2.0.0/24"]),
+        "subnets[2]: a network has one subnet of IPv4, and subnets[0] is one",
     );
+    subnets(
+        json!(["fd00::/64", "fd01::/64"]),
+        "subnets[1]: a network has one subnet of IPv6",
+    );
+    subnets(
+        json!(["10.1.0.0/16", "fd00::/120"]),
+        "subnets[1]: fd00::/120 has fewer addresses than 10.1.0.0/16",
+    );
+    subnets(
+        json!(["fd00::/121"]),
+        "subnets[0]: `fd00::/121`: expected a length from /16 to /120",
+    );
+    for reserved in [
+        "::/64",
+        "::ffff:10.1.0.0/112",
+        "fe80:1::/64",
+        "ff02::/16",
+        "fd73:6b65:7000:7::/64",
+        "fd73::/16",
+    ] {
+        let expected = format!("subnets[0]: `{reserved}` overlaps");
+        subnets(json!([reserved]), &expected);
+    }
     check(
         "network",
         json!({"driver": "bridge"}),

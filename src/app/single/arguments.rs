@@ -58,7 +58,7 @@ pub struct UpArgs {
     /// Realise overlay networks, names, virtual addresses and ingress ports: an agent on every node programs its kernel
     #[arg(long)]
     pub networks: bool,
-    /// Where networks without a subnet of their own get one, as a /24
+    /// Where networks without a subnet of IPv4 of their own get one, as a /24
     #[arg(long, value_name = "SUBNET", default_value_t = DEFAULT_POOL, value_parser = network_pool)]
     pub network_pool: Cidr,
     /// Id of the cluster to serve where the store has lost it

@@ -4,11 +4,13 @@ use super::state::Overlays;
 use super::*;
 use crate::api::allocation::{NodeIndex, Vni};
 use crate::api::status::{Found, FoundNetwork, NodeState, Stranger, Truth};
+use crate::api::subnet::Dual;
 use crate::api::unit::Incarnation;
 use crate::controllers::fixture::World;
 use crate::controllers::service::Service;
 use crate::dataplane::dns::book::Book;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv6Addr;
 
 fn on() -> Network {
     Network(Settings {
@@ -85,6 +87,7 @@ fn stranger(world: &World, name: &str, address: Ipv4Addr) -> Stranger {
     Stranger {
         network: numbers(world).0,
         address,
+        address6: None,
         name: name.into(),
         container: format!("{:0<64}", format!("c0ffee{name}")).into(),
         bridged: true,
@@ -197,6 +200,7 @@ fn s6_blocks_that_a_wiped_store_lost_are_taken_over_from_engines() {
             incarnation: Incarnation(0),
             vni,
             subnet,
+            subnet6: None,
             block: Some(held),
         }],
         ..Found::default()
@@ -294,6 +298,42 @@ fn a_container_of_others_is_reached_and_named_on_every_node_as_tasks_are() {
     report(&mut world, "n1", Vec::new());
     let state = Overlays::of(&world.cache).state(&"n3".into()).unwrap();
     assert_eq!(state.networks[&vni].tasks.len(), 1);
+}
+
+#[test]
+fn an_address_of_ipv6_that_does_not_go_with_the_other_is_told_where_it_is_of_the_nodes_part() {
+    let mut world = world(
+        2,
+        "{attachable: true, subnets: [10.9.0.0/24, \"fd00:9::/64\"]}",
+    );
+    let blocks = given(&world);
+    let (vni, subnet) = numbers(&world);
+    let dual = Dual {
+        subnet,
+        subnet6: "fd00:9::/64".parse().unwrap(),
+    };
+    let first = first_of(blocks["n1"]);
+    let at = |number: u32| Ipv4Addr::from(u32::from(first) + number);
+    let six = |address: Ipv4Addr| dual.version6(address).expect("it is inside");
+    let with = |name: &str, own: Ipv4Addr, other: Option<Ipv6Addr>| Stranger {
+        address6: other,
+        ..stranger(&world, name, own)
+    };
+    let all = vec![
+        with("plain", at(0), None),
+        with("same", at(1), Some(six(at(1)))),
+        with("other", at(2), Some(six(at(3)))),
+        // What another node's engine gives, or none does.
+        with("far", at(4), Some(six(first_of(blocks["n2"])))),
+        with("outside", at(5), "fd00:9::1:1".parse().ok()),
+    ];
+    report(&mut world, "n1", all);
+    let state = Overlays::of(&world.cache).state(&"n2".into()).unwrap();
+    state.check().expect("it can be programmed");
+    let network = &state.networks[&vni];
+    assert_eq!(network.tasks.len(), 5, "by IPv4 all are reached");
+    assert_eq!(network.addresses6, [(at(2), six(at(3)))].into());
+    assert_eq!(network.version4(six(at(3)).into()), Some(at(2)));
 }
 
 #[test]

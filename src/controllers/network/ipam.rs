@@ -7,6 +7,8 @@
 //! *A VNI* is searched from a place that the network's uid gives. So what a deleted network had is not had again soon, while
 //! a node that was cut off may still send with it, and the same network gets the same number from a store that lost it.
 //! *A subnet* is the one asked for, or the lowest free one of the pool.
+//! *A subnet of IPv6*, of a network that carries it, is the one asked for, or a /64 of those that nobody routes to sites (RFC
+//! 4193), which a hash of the network's uid gives. So two clusters hardly ever have the same one, and no pool of it runs out.
 //! Where the store lost both, *engines still have them*: a network of that name, made in another life of the store, in which
 //! containers run. Its numbers are taken over, and are given to nobody else (rule S6).
 //! *A node's index* stands in packet marks, connection tracking and next hops of all other nodes for as long as connections
@@ -21,23 +23,28 @@ use crate::api::key::Key;
 use crate::api::name::ObjectKey;
 use crate::api::network::NetworkSpec;
 use crate::api::status::FoundNetwork;
-use crate::api::subnet::Cidr;
+use crate::api::subnet::{Address, Cidr, Cidr6, Dual, NODES6, Subnet};
 use crate::api::task::network_name;
 use crate::api::uid::Uid;
 use crate::planted::{Bug, planted};
-use crate::runtime::allocations::{Allocations, Space, place};
+use crate::runtime::allocations::{Allocations, Numbers, Space, place};
 use crate::runtime::cache::Cache;
 pub(super) use crate::runtime::joins::network_owner as owner;
 use crate::runtime::plan::{Plan, Step};
 use crate::runtime::runs::Runs;
 use crate::runtime::view;
+use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What the pool is carved into: room for 253 tasks and services, as Swarm's networks have.
 const POOL_LENGTH: u8 = 24;
 /// The same for attachable networks: half of it are blocks of 127 nodes (`blocks.rs`).
 const ATTACHABLE_LENGTH: u8 = 20;
+
+/// How many subnets of IPv6 a uid gives one after the other: of 2^56 no two are the same, and what makes one of them taken is a
+/// large subnet that somebody asked for.
+const TURNS: u32 = 256;
 
 /// Subnets that mean something else on every host: this host, loopback, link-local (next hops of ours), multicast and above.
 const RESERVED: [(Ipv4Addr, u8); 4] = [
@@ -66,7 +73,7 @@ impl Refused {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
     /// It has all that it needs; whether an address is left for a task.
-    Has(Vni, Cidr, bool),
+    Has(Numbers, bool),
     /// It will get what it lacks.
     Pending(&'static str),
     /// It has no number, and gets none as things are.
@@ -80,9 +87,9 @@ pub(super) struct Draft<'a> {
     allocations: &'a Allocations,
     pool: Cidr,
     /// Where engines are: an overlay around one of them would cut it off.
-    hosts: BTreeMap<u32, String>,
+    hosts: BTreeMap<IpAddr, String>,
     /// What networks have that were made in other lives of the store, by what engines call them.
-    held: BTreeMap<String, (Vni, Cidr)>,
+    held: BTreeMap<String, Numbers>,
     taken: BTreeMap<Space, Runs>,
     claims: BTreeMap<Item, Owner>,
 }
@@ -108,19 +115,30 @@ impl<'a> Draft<'a> {
         spec: &NetworkSpec,
     ) -> Result<Vec<Item>, Refused> {
         let (vni, subnet) = self.allocations.numbers_of(owner);
+        let lacks6 = spec.carries_ipv6() && self.allocations.subnet6_of(owner).is_none();
         let mut items = Vec::new();
-        if let (None, None, Some((vni, subnet))) = (vni, subnet, self.kept(owner, spec)) {
-            items.extend([Item::Subnet(subnet), Item::Vni(vni)]);
-            for item in &items {
-                self.claim(item, owner);
-            }
+        if vni.is_some() && subnet.is_some() && !lacks6 {
             return Ok(items);
         }
-        if subnet.is_none() {
-            items.push(Item::Subnet(self.subnet(spec)?));
+        // Of what engines hold the two are taken over together, or neither.
+        let kept = self.kept(owner, spec);
+        let held = kept.filter(|_| vni.is_none() && subnet.is_none());
+        let own = match (subnet, held) {
+            (Some(own), _) => own,
+            (None, held) => {
+                let new = held.map_or_else(|| self.subnet(spec), |held| Ok(held.subnet))?;
+                items.push(Item::Subnet(new));
+                new
+            }
+        };
+        if lacks6 {
+            let kept = kept.and_then(|kept| kept.subnet6);
+            let new = kept.map_or_else(|| self.subnet6(uid, spec, own), Ok)?;
+            items.push(Item::Subnet6(new));
         }
         if vni.is_none() {
-            items.push(Item::Vni(self.vni(uid)?));
+            let new = held.map_or_else(|| self.vni(uid), |held| Ok(held.vni))?;
+            items.push(Item::Vni(new));
         }
         for item in &items {
             self.claim(item, owner);
@@ -129,19 +147,27 @@ impl<'a> Draft<'a> {
     }
 
     /// The numbers that a network had before the store lost them, if nobody else has them by now and no other subnet is asked
-    /// for.
-    fn kept(&mut self, owner: &Owner, spec: &NetworkSpec) -> Option<(Vni, Cidr)> {
+    /// for. The subnet of IPv6 is looked at by itself: what runs is at home by the other.
+    fn kept(&mut self, owner: &Owner, spec: &NetworkSpec) -> Option<Numbers> {
         let Owner::Network { name, .. } = owner else {
             return None;
         };
-        let (vni, subnet) = *self.held.get(&network_name(name))?;
-        let asked = asked(spec).ok()?;
+        let held = *self.held.get(&network_name(name))?;
+        let Numbers { vni, subnet, .. } = held;
         let (first, last) = subnet.range();
         let (own_vni, own_subnet) = self.allocations.numbers_of(owner);
-        let is_free = asked.is_none_or(|asked| asked == subnet)
+        let is_free = spec.subnet().is_none_or(|asked| asked == subnet)
             && (own_subnet == Some(subnet) || self.runs(&Space::Subnets).is_free(first, last))
             && (own_vni == Some(vni) || self.runs(&Space::Vnis).is_free(vni.0, vni.0));
-        is_free.then_some((vni, subnet))
+        let own_subnet6 = self.allocations.subnet6_of(owner);
+        let subnet6 = held.subnet6.filter(|subnet6| {
+            let subnet6 = *subnet6;
+            spec.carries_ipv6()
+                && spec.subnet6().is_none_or(|asked| asked == subnet6)
+                && Dual { subnet, subnet6 }.fits()
+                && (own_subnet6 == Some(subnet6) || self.is_free6(subnet6))
+        });
+        is_free.then_some(Numbers { subnet6, ..held })
     }
 
     /// What a network has to get in place of numbers that an older backup brought back, and which: its engines have a younger
@@ -150,14 +176,17 @@ impl<'a> Draft<'a> {
         let (Some(vni), Some(subnet)) = self.allocations.numbers_of(owner) else {
             return Vec::new();
         };
-        let Some((kept_vni, kept_subnet)) = self.kept(owner, spec) else {
+        let Some(kept) = self.kept(owner, spec) else {
             return Vec::new();
         };
+        let pair6 = self.allocations.subnet6_of(owner).zip(kept.subnet6);
+        let pair6 = pair6.map(|(old, new)| (Item::Subnet6(old), Item::Subnet6(new)));
         let pairs = [
-            (Item::Vni(vni), Item::Vni(kept_vni)),
-            (Item::Subnet(subnet), Item::Subnet(kept_subnet)),
+            (Item::Vni(vni), Item::Vni(kept.vni)),
+            (Item::Subnet(subnet), Item::Subnet(kept.subnet)),
         ];
-        let changed: Vec<_> = pairs.into_iter().filter(|(old, new)| old != new).collect();
+        let pairs = pairs.into_iter().chain(pair6);
+        let changed: Vec<_> = pairs.filter(|(old, new)| old != new).collect();
         for (_, new) in &changed {
             self.claim(new, owner);
         }
@@ -179,7 +208,7 @@ impl<'a> Draft<'a> {
 
     fn vni(&mut self, uid: &Uid) -> Result<Vni, Refused> {
         let start = Vni::FIRST + spread(uid.as_str()) % (Vni::MOST - Vni::FIRST + 1);
-        let held: BTreeSet<u32> = self.held.values().map(|(vni, _)| vni.0).collect();
+        let held: BTreeSet<u32> = self.held.values().map(|held| held.vni.0).collect();
         let runs = self.runs(&Space::Vnis);
         let find = |mut from: u32, to: u32| {
             loop {
@@ -198,7 +227,7 @@ impl<'a> Draft<'a> {
     }
 
     fn subnet(&mut self, spec: &NetworkSpec) -> Result<Cidr, Refused> {
-        match asked(spec)? {
+        match spec.subnet() {
             Some(subnet) => self.given(subnet),
             None => self.next(match spec.attachable {
                 true => ATTACHABLE_LENGTH,
@@ -215,50 +244,89 @@ impl<'a> Draft<'a> {
             let message = format!("{subnet} overlaps {reserved}, which no network can have");
             return Err(Refused::new("SubnetReserved", message));
         }
+        self.without_nodes(subnet)?;
         let (first, last) = subnet.range();
-        if let Some((address, node)) = self.hosts.range(first..=last).next() {
-            let address = Ipv4Addr::from(*address);
-            let message = format!("{subnet} holds the address of node {node}, {address}");
-            return Err(Refused::new("SubnetHoldsNode", message));
-        }
         if self.runs(&Space::Subnets).is_free(first, last) {
             return Ok(subnet);
         }
-        Err(Refused::new("SubnetTaken", self.whose(subnet)))
+        let given = self.allocations.overlapping(subnet).into_iter();
+        let others = given.chain(self.claims.keys().filter_map(Item::subnet));
+        let whose = self.whose(subnet, others, Item::Subnet);
+        Err(Refused::new("SubnetTaken", whose))
     }
 
-    /// Who has what overlaps a subnet.
-    fn whose(&self, subnet: Cidr) -> String {
-        let claimed = self.claims.iter().filter_map(|(item, owner)| match item {
-            Item::Subnet(other) if other.overlaps(subnet) => Some((*other, owner.to_string())),
-            Item::Subnet(_)
-            | Item::Subnet6(_)
-            | Item::Node(_)
-            | Item::Vni(_)
-            | Item::Port(_)
-            | Item::Address(..)
-            | Item::Block(..) => None,
-        });
-        let given = self.allocations.overlapping(subnet).into_iter();
-        let given = given.map(|other| {
-            let stored = self.allocations.get(&Item::Subnet(other));
-            let owner = stored.map(|stored| stored.owner.to_string());
-            let unknown = || {
-                format!(
-                    "the key allocations/{}, which cannot be read",
-                    Item::Subnet(other)
-                )
+    /// No subnet that is asked for holds a node's address.
+    fn without_nodes<A: Address + Into<IpAddr>>(&self, subnet: Subnet<A>) -> Result<(), Refused> {
+        let (first, last) = subnet.ends();
+        let mut inside = self.hosts.range(first.into()..=last.into());
+        inside.next().map_or(Ok(()), |(address, node)| {
+            let message = format!("{subnet} holds the address of node {node}, {address}");
+            Err(Refused::new("SubnetHoldsNode", message))
+        })
+    }
+
+    /// A subnet of IPv6 for a network that has this one of IPv4, or is about to.
+    fn subnet6(&self, uid: &Uid, spec: &NetworkSpec, subnet: Cidr) -> Result<Cidr6, Refused> {
+        let Some(subnet6) = spec.subnet6() else {
+            let mut all = (0..TURNS).map(|turn| derived(uid, turn));
+            let none = || {
+                let message = "all subnets of IPv6 that follow from its uid are taken: give it one";
+                Refused::new("SubnetsExhausted", message.into())
             };
-            (other, owner.unwrap_or_else(unknown))
-        });
-        let all: Vec<String> = given
-            .chain(claimed)
-            .take(3)
-            .map(|(other, owner)| match other == subnet {
+            return all.find(|one| self.is_spare6(*one)).ok_or_else(none);
+        };
+        if !(Dual { subnet, subnet6 }).fits() {
+            let message = format!(
+                "{subnet6} has fewer addresses than {subnet}, and each of that goes with one of it: give a larger one"
+            );
+            return Err(Refused::new("SubnetTooSmall", message));
+        }
+        self.without_nodes(subnet6)?;
+        if self.is_free6(subnet6) {
+            return Ok(subnet6);
+        }
+        let given = self.allocations.overlapping6(subnet6);
+        let others = given.chain(self.claims.keys().filter_map(Item::subnet6));
+        let whose = self.whose(subnet6, others, Item::Subnet6);
+        Err(Refused::new("SubnetTaken", whose))
+    }
+
+    /// Whether nobody has anything of a subnet of IPv6.
+    fn is_free6(&self, subnet: Cidr6) -> bool {
+        let mut claimed = self.claims.keys().filter_map(Item::subnet6);
+        self.allocations.overlapping6(subnet).next().is_none()
+            && !claimed.any(|other| other.overlaps(subnet))
+    }
+
+    /// Whether it can be given to somebody who asked for none.
+    fn is_spare6(&self, subnet: Cidr6) -> bool {
+        let mut held = self.held.values().filter_map(|held| held.subnet6);
+        self.is_free6(subnet)
+            && !NODES6.overlaps(subnet)
+            && !held.any(|held| held.overlaps(subnet))
+            && self.without_nodes(subnet).is_ok()
+    }
+
+    /// Who has what overlaps a subnet, of those that are given out or about to be.
+    fn whose<A: Address>(
+        &self,
+        subnet: Subnet<A>,
+        others: impl Iterator<Item = Subnet<A>>,
+        item: fn(Subnet<A>) -> Item,
+    ) -> String {
+        let overlapping = others.filter(|other| other.overlaps(subnet));
+        let all = overlapping.take(3).map(|other| {
+            let item = item(other);
+            let stored = self.allocations.get(&item).map(|stored| &stored.owner);
+            let unknown = || format!("the key allocations/{item}, which cannot be read");
+            let owner = stored.or_else(|| self.claims.get(&item));
+            let owner = owner.map_or_else(unknown, ToString::to_string);
+            match other.ends() == subnet.ends() {
                 true => format!("that of {owner}"),
                 false => format!("{other} of {owner}"),
-            })
-            .collect();
+            }
+        });
+        let all: Vec<String> = all.collect();
         format!("{subnet} is or overlaps {}", all.join(" and "))
     }
 
@@ -274,8 +342,8 @@ impl<'a> Draft<'a> {
             let address = Ipv4Addr::from(at);
             let subnet = Cidr { address, length };
             let mut held = self.held.values();
-            let is_held = held.any(|(_, held)| held.overlaps(subnet));
-            if !is_held && self.hosts.range(at..=at + (size - 1)).next().is_none() {
+            let is_held = held.any(|held| held.subnet.overlaps(subnet));
+            if !is_held && self.without_nodes(subnet).is_ok() {
                 return Ok(subnet);
             }
             from = at.checked_add(size);
@@ -320,7 +388,7 @@ impl<'a> Draft<'a> {
 
 /// What networks of ours have on engines that the store knows nothing of any more: of several of one name the one of the
 /// latest life, and of those the one that most engines have.
-fn held(cache: &Cache) -> BTreeMap<String, (Vni, Cidr)> {
+fn held(cache: &Cache) -> BTreeMap<String, Numbers> {
     let found = cache.nodes.keys().filter_map(|node| {
         let status = cache.status(&ObjectKey::node(node), view::TASK)?;
         status.found.as_ref()
@@ -336,12 +404,19 @@ fn held(cache: &Cache) -> BTreeMap<String, (Vni, Cidr)> {
     }
     let mut all: Vec<(FoundNetwork, u32)> = counts.into_iter().collect();
     all.sort_by_key(|(network, count)| (network.incarnation, *count));
-    let numbers = |(network, _): (FoundNetwork, u32)| (network.name, (network.vni, network.subnet));
+    let numbers = |(network, _): (FoundNetwork, u32)| {
+        let numbers = Numbers {
+            vni: network.vni,
+            subnet: network.subnet,
+            subnet6: network.subnet6,
+        };
+        (network.name, numbers)
+    };
     all.into_iter().map(numbers).collect()
 }
 
 /// The addresses of nodes, as far as they are known.
-fn hosts(cache: &Cache) -> BTreeMap<u32, String> {
+fn hosts(cache: &Cache) -> BTreeMap<IpAddr, String> {
     let address = |node: &view::NodeView<'_>| match node.accepted.spec.address {
         Some(address) => Some(address),
         None => node.engine.and_then(|engine| engine.address),
@@ -351,11 +426,21 @@ fn hosts(cache: &Cache) -> BTreeMap<u32, String> {
         .keys()
         .filter_map(|name| view::node(cache, name));
     nodes
-        .filter_map(|node| match address(&node)? {
-            IpAddr::V4(address) => Some((address.into(), node.name.to_string())),
-            IpAddr::V6(_) => None,
-        })
+        .filter_map(|node| Some((address(&node)?, node.name.to_string())))
         .collect()
+}
+
+/// A subnet that only a uid gives, and how many of it were taken: `fd`, and 56 bits of a hash for what RFC 4193 wants to be
+/// random, and for the number within a site.
+fn derived(uid: &Uid, turn: u32) -> Cidr6 {
+    let hash = Sha256::digest(format!("skep network {uid} {turn}"));
+    let mut octets = [0; 16];
+    octets[0] = 0xfd;
+    octets[1..8].copy_from_slice(&hash[..7]);
+    Cidr6 {
+        address: Ipv6Addr::from(octets),
+        length: 64,
+    }
 }
 
 /// A place that only the text gives: FNV-1a.
@@ -364,22 +449,13 @@ pub(super) fn spread(text: &str) -> u32 {
     text.bytes().fold(0x811c_9dc5, step)
 }
 
-/// The subnet that a spec asks for; none: one of the pool.
-fn asked(spec: &NetworkSpec) -> Result<Option<Cidr>, Refused> {
-    let not_provided = |what: &str| {
-        let message =
-            format!("{what} is not provided by this version: give one IPv4 subnet, or none");
-        Err(Refused::new("NotProvided", message))
-    };
-    match spec.subnets.as_slice() {
-        [] => Ok(None),
-        [subnet] => match subnet.parse() {
-            Ok(subnet) => Ok(Some(subnet)),
-            // Acceptance let nothing else through.
-            Err(_) => not_provided("IPv6"),
-        },
-        _ => not_provided("more than one subnet"),
-    }
+/// That a network keeps another subnet than is asked for by now.
+fn fixed<A: Address + PartialEq>(has: Subnet<A>, asked: Option<Subnet<A>>) -> Option<Standing> {
+    let asked = asked.filter(|asked| *asked != has)?;
+    let message = format!(
+        "the network keeps {has}, and {asked} is asked for by now: a subnet does not change under its tasks; delete the network and make it anew"
+    );
+    Some(Standing::Fixed(Refused::new("SubnetFixed", message)))
 }
 
 /// How a network stands.
@@ -390,20 +466,14 @@ pub(super) fn standing(
     record: &AcceptedNetwork,
 ) -> Standing {
     let spec = &record.spec;
-    if let (Some(vni), Some(subnet)) = cache.allocations.numbers_of(owner) {
-        return match asked(spec) {
-            Err(refused) => Standing::Fixed(refused),
-            Ok(Some(wanted)) if wanted != subnet => {
-                let message = format!(
-                    "the network keeps {subnet}, and {wanted} is asked for by now: a subnet does not change under its tasks; delete the network and make it anew"
-                );
-                Standing::Fixed(Refused::new("SubnetFixed", message))
-            }
-            Ok(_) => {
-                let left = cache.allocations.free_addresses(&record.uid, subnet);
-                Standing::Has(vni, subnet, left > 0)
-            }
-        };
+    if let Some(numbers) = cache.allocations.all_of(owner, spec) {
+        let subnet = numbers.subnet;
+        let subnet6 = numbers.subnet6;
+        let differs = fixed(subnet, spec.subnet()).or_else(|| fixed(subnet6?, spec.subnet6()));
+        return differs.unwrap_or_else(|| {
+            let left = cache.allocations.free_addresses(&record.uid, subnet);
+            Standing::Has(numbers, left > 0)
+        });
     }
     if view::is_adopting(cache) {
         return Standing::Pending("what runs is looked at first");
@@ -430,11 +500,15 @@ pub(super) fn plan(cache: &Cache, pool: Cidr) -> Plan {
             continue;
         }
         let instead = draft.instead(&owner, &record.spec);
-        let (old, new): (Vec<Item>, Vec<Item>) = instead.into_iter().unzip();
-        plan.push(old.into_iter().fold(claims(&new, &owner), |step, old| {
-            let key = Key::Allocation(old);
-            step.if_unchanged(cache, key.clone()).delete(key)
-        }));
+        if !instead.is_empty() {
+            // What it lacks beside goes with what it is to have: that comes first.
+            let (old, new): (Vec<Item>, Vec<Item>) = instead.into_iter().unzip();
+            plan.push(old.into_iter().fold(claims(&new, &owner), |step, old| {
+                let key = Key::Allocation(old);
+                step.if_unchanged(cache, key.clone()).delete(key)
+            }));
+            continue;
+        }
         if let Ok(items) = draft.network(&owner, &record.uid, &record.spec) {
             plan.push(claims(&items, &owner));
         }
@@ -553,7 +627,13 @@ fn is_kept(cache: &Cache, item: &Item, owner: &Owner) -> bool {
         Owner::Network { name, uid } => {
             let record = cache.networks.get(name);
             let (vni, subnet) = cache.allocations.numbers_of(owner);
-            let by_right = [vni.map(Item::Vni), subnet.map(Item::Subnet)];
+            let subnet6 = cache.allocations.subnet6_of(owner);
+            let subnet6 = subnet6.filter(|_| record.is_some_and(|one| one.spec.carries_ipv6()));
+            let by_right = [
+                vni.map(Item::Vni),
+                subnet.map(Item::Subnet),
+                subnet6.map(Item::Subnet6),
+            ];
             record.is_some_and(|record| record.uid == *uid)
                 && by_right.iter().flatten().any(|one| one == item)
         }

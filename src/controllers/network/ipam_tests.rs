@@ -16,14 +16,14 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 /// A pool of four subnets.
-fn small() -> Network {
+pub(super) fn small() -> Network {
     Network(Settings {
         pool: "10.64.0.0/22".parse().unwrap(),
         addresses: false,
     })
 }
 
-fn world() -> World {
+pub(super) fn world() -> World {
     let mut world = World::default();
     let cluster = Cluster {
         id: Uid::from("c"),
@@ -36,20 +36,20 @@ fn world() -> World {
     world
 }
 
-fn network(name: &str) -> ObjectKey {
+pub(super) fn network(name: &str) -> ObjectKey {
     ObjectKey::network(&Scoped::new("shop", name))
 }
 
-fn put(world: &mut World, name: &str, value: &str) {
+pub(super) fn put(world: &mut World, name: &str, value: &str) {
     world.raw(&format!("networks/shop/{name}"), value.into());
 }
 
-fn delete(world: &mut World, name: &str) {
+pub(super) fn delete(world: &mut World, name: &str) {
     world.del(&Key::User(network(name)));
 }
 
 /// A node in force, as its controller would have accepted it.
-fn accept_node(world: &mut World, name: &str, uid: &str, value: &str) {
+pub(super) fn accept_node(world: &mut World, name: &str, uid: &str, value: &str) {
     let object = ObjectKey::node(&NodeName::from(name));
     let manifest = parse_value(&object, value.as_bytes()).unwrap();
     let Spec::Node(spec) = manifest.spec else {
@@ -74,7 +74,7 @@ fn forget_node(world: &mut World, name: &str) {
 }
 
 /// What a network is told of its numbers: the subnet that it has, or the reason why it has none.
-fn told(world: &World, name: &str) -> String {
+pub(super) fn told(world: &World, name: &str) -> String {
     let status = world
         .cache
         .status(&network(name), "network")
@@ -90,15 +90,22 @@ fn told(world: &World, name: &str) -> String {
                 vni.0,
                 subnet.gateway()
             );
-            assert_eq!(said.message, text);
-            subnet.to_string()
+            let subnet6 = world.cache.allocations.subnet6_of(&owner);
+            let (behind, more) = subnet6.map_or_else(Default::default, |subnet6| {
+                (
+                    format!(", IPv6 subnet {subnet6}"),
+                    format!(" and {subnet6}"),
+                )
+            });
+            assert_eq!(said.message, text + &behind);
+            format!("{subnet}{more}")
         }
         _ => format!("{}: {}", said.reason, said.message),
     }
 }
 
 /// Puts networks one after the other and says what each is told.
-fn check(values: &[&str], expected: &[&str]) {
+pub(super) fn check(values: &[&str], expected: &[&str]) {
     let mut world = world();
     accept_node(
         &mut world,
@@ -120,13 +127,17 @@ fn check(values: &[&str], expected: &[&str]) {
 }
 
 /// What an engine has from another life of the store.
-fn find(world: &mut World, node: &str, networks: &[(&str, u64, u32, &str)]) {
-    let found = |(name, life, vni, subnet): &(&str, u64, u32, &str)| FoundNetwork {
-        name: (*name).to_owned(),
-        incarnation: Incarnation(*life),
-        vni: Vni(*vni),
-        subnet: subnet.parse().unwrap(),
-        block: None,
+pub(super) fn find(world: &mut World, node: &str, networks: &[(&str, u64, u32, &str)]) {
+    let found = |(name, life, vni, subnets): &(&str, u64, u32, &str)| {
+        let mut subnets = subnets.split(" and ");
+        FoundNetwork {
+            name: (*name).to_owned(),
+            incarnation: Incarnation(*life),
+            vni: Vni(*vni),
+            subnet: subnets.next().unwrap().parse().unwrap(),
+            subnet6: subnets.next().map(|subnet6| subnet6.parse().unwrap()),
+            block: None,
+        }
     };
     let status = Status {
         found: Some(Found {
@@ -140,7 +151,7 @@ fn find(world: &mut World, node: &str, networks: &[(&str, u64, u32, &str)]) {
     world.put(Key::Status(object, view::TASK.into()), &status);
 }
 
-fn vni(world: &World, name: &str) -> Vni {
+pub(super) fn vni(world: &World, name: &str) -> Vni {
     let record = &world.cache.networks[&Scoped::new("shop", name)];
     let owner = ipam::owner(&Scoped::new("shop", name), &record.uid);
     world
@@ -296,11 +307,6 @@ fn who_gets_none_is_told_why() {
     check(
         &["{subnets: [\"192.0.2.0/24\"]}"],
         &["SubnetHoldsNode: 192.0.2.0/24 holds the address of node n1, 192.0.2.7"],
-    );
-    check(&["{subnets: [\"fd00::/64\"]}"], &["NotProvided: IPv6"]);
-    check(
-        &["{subnets: [\"10.1.0.0/24\", \"10.2.0.0/24\"]}"],
-        &["NotProvided: more than one"],
     );
     check(
         &["{}"; 5],
@@ -495,7 +501,7 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        4 => (0..6usize, 0..5usize).prop_map(|(name, value)| Step::Put(name, value)),
+        4 => (0..6usize, 0..8usize).prop_map(|(name, value)| Step::Put(name, value)),
         3 => (0..6usize).prop_map(Step::Delete),
         2 => (0..3usize).prop_map(Step::Node),
         2 => (0..3usize).prop_map(Step::Forget),
@@ -507,8 +513,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn act(world: &mut World, step: &Step, count: usize) {
-    const VALUES: [&str; 5] = [
+    const VALUES: [&str; 8] = [
         "{}",
+        "{ipv6: true}",
+        "{subnets: [\"fd00:1::/64\"]}",
+        "{subnets: [\"10.64.2.0/24\", \"fd00:1::/48\"]}",
         "{mtu: 1400}",
         "{subnets: [\"10.64.1.0/24\"]}",
         "{subnets: [\"10.64.0.0/23\"]}",
@@ -562,6 +571,17 @@ fn check_apart(world: &World) -> Result<(), TestCaseError> {
             last = Some(first + ((1u64 << (32 - subnet.length)) - 1) as u32);
         }
     }
+    let mut last: Option<u128> = None;
+    for (item, _) in world.cache.allocations.numbers() {
+        if let Item::Subnet6(subnet) = item {
+            let first = u128::from(subnet.address);
+            prop_assert!(
+                last.is_none_or(|last| last < first),
+                "{subnet} overlaps the one before"
+            );
+            last = Some(first + ((1 << (128 - subnet.length)) - 1));
+        }
+    }
     Ok(())
 }
 
@@ -590,7 +610,8 @@ fn check_rest(world: &World) -> Result<(), TestCaseError> {
             .expect("it is reported");
         let said = status.condition("Allocated").expect("it is told");
         let has = given.remove(&owner).unwrap_or_default();
-        let has_all = has == ["vnis", "subnets"];
+        let wanted = 2 + usize::from(record.spec.carries_ipv6());
+        let has_all = has == ["vnis", "subnets", "subnets"][..wanted];
         let expected = said.status == Truth::True || said.reason == "SubnetFixed";
         prop_assert!(has_all == expected, "{name}: {has:?}, {said:?}");
         prop_assert!(

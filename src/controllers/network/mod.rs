@@ -38,6 +38,8 @@ mod addresses_tests;
 #[cfg(test)]
 mod blocks_tests;
 #[cfg(test)]
+mod ipam6_tests;
+#[cfg(test)]
 mod ipam_tests;
 #[cfg(test)]
 mod ports_tests;

@@ -125,23 +125,39 @@ pub(super) fn network(mut snapshot: Network<'_>, ids: &mut Ids) -> Plan {
     plan
 }
 
-/// Engines never change from which addresses they serve others, and keep a network while anybody is in it: on some nodes an
-/// attachable network would be one and on others not, for as long as any task runs. So it is one from its beginning or never.
+/// Engines never change from which addresses they serve others, nor which versions of IP a network carries, and keep it while
+/// anybody is in it: on some nodes an attachable network would be one and on others not, for as long as any task runs, and so
+/// with IPv6. So it is one from its beginning or never.
 fn unchanging(
     parsed: Result<(Annotated, NetworkSpec), Refused>,
     accepted: Option<&Stored<AcceptedNetwork>>,
 ) -> Result<(Annotated, NetworkSpec), Refused> {
-    let before = accepted.map(|record| record.spec.attachable);
-    match parsed {
-        Ok((_, spec)) if before.is_some_and(|before| before != spec.attachable) => Err(Refused {
-            reason: "AttachableFixed",
+    let (Some(before), Ok((_, spec))) = (accepted, &parsed) else {
+        return parsed;
+    };
+    let fixed = [
+        (
+            "attachable",
+            "AttachableFixed",
+            before.spec.attachable,
+            spec.attachable,
+        ),
+        (
+            "ipv6",
+            "Ipv6Fixed",
+            before.spec.carries_ipv6(),
+            spec.carries_ipv6(),
+        ),
+    ];
+    let changed = fixed.into_iter().find(|(_, _, before, now)| before != now);
+    changed.map_or(parsed, |(field, reason, before, now)| {
+        Err(Refused {
+            reason,
             message: format!(
-                "attachable is {}, and {} is asked for by now: it does not change; delete the network and make it anew",
-                !spec.attachable, spec.attachable
+                "{field} is {before}, and {now} is asked for by now: it does not change; delete the network and make it anew"
             ),
-        }),
-        parsed => parsed,
-    }
+        })
+    })
 }
 
 /// A network that was deleted stays in force until nobody is in it: engines do not let one go either, and tasks would be

@@ -150,14 +150,23 @@ fn is_needed(cache: &Cache, key: &ObjectKey) -> bool {
 
 /// What nobody wrote: an empty value, as old as what was made of it. What never changes of a network stays as somebody wrote it.
 fn implied(accepted: Option<&Stored<AcceptedNetwork>>) -> Stored<Vec<u8>> {
-    let value: &[u8] = match accepted.is_some_and(|record| record.spec.attachable) {
-        true => b"{attachable: true}",
-        false => b"{}",
-    };
+    let fixed = [
+        (
+            "attachable: true",
+            accepted.is_some_and(|record| record.spec.attachable),
+        ),
+        (
+            "ipv6: true",
+            accepted.is_some_and(|record| record.spec.carries_ipv6()),
+        ),
+    ];
+    let fixed = fixed.into_iter().filter(|(_, is_so)| *is_so);
+    let fixed: Vec<&str> = fixed.map(|(text, _)| text).collect();
+    let value = format!("{{{}}}", fixed.join(", ")).into_bytes();
     let made = accepted.map(|record| (record.value.create_revision, record.value.mod_revision));
     let (create_revision, mod_revision) = made.unwrap_or((Revision(0), Revision(0)));
     Stored {
-        value: Arc::new(value.to_vec()),
+        value: Arc::new(value),
         create_revision,
         mod_revision,
         lease: LeaseId(0),
@@ -233,9 +242,9 @@ fn lacking(cache: &Cache, name: &Scoped, service: &AcceptedService) -> Vec<Strin
             return Some(format!("there is no network {network}"));
         };
         let owner = ipam::owner(&network, &record.uid);
-        match cache.allocations.numbers_of(&owner) {
-            (Some(_), Some(_)) => None,
-            (_, _) => Some(format!("network {network} has no number or subnet yet")),
+        match cache.allocations.all_of(&owner, &record.spec) {
+            Some(_) => None,
+            None => Some(format!("network {network} has no number or subnet yet")),
         }
     });
     lacks.collect()

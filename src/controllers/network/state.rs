@@ -32,6 +32,7 @@ use crate::api::service::{Protocol, ServicePort};
 use crate::api::task::HostPort;
 use crate::api::uid::Uid;
 use crate::api::unit::Port;
+use crate::dataplane::address::Dual;
 use crate::dataplane::dns::names::{Names, kept};
 use crate::dataplane::shared::Shared;
 use crate::dataplane::state::{
@@ -42,6 +43,9 @@ use crate::runtime::published::{given, health};
 use crate::runtime::{joins, view};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The largest packet that a network has at least which carries IPv6, in bytes (RFC 8200, 5).
+const LEAST_MTU6: u32 = 1_280;
 
 /// All networks with their members, tasks, virtual addresses and ports.
 #[derive(Clone, Debug, Default)]
@@ -275,11 +279,24 @@ impl Overlays {
                 Owner::Node { .. } | Owner::Network { .. } | Owner::Service { .. } => None,
             })
             .collect();
+        let mtu = match record.spec.mtu {
+            0 => self.mtu,
+            mtu => mtu,
+        };
+        // One that carries IPv6 and has no subnet of it yet goes on as it is, as one does whose links are too narrow for it.
+        let carries = record.spec.carries_ipv6() && mtu >= LEAST_MTU6;
+        let subnet6 = cache.allocations.subnet6_of(&owner).filter(|_| carries);
+        let dual = subnet6.map(|subnet6| Dual { subnet, subnet6 });
+        let dual = dual.filter(|dual| dual.fits());
+        let mut addresses6 = BTreeMap::new();
         let mut bridged = bridged(cache, &record.uid, &tasks);
         for (node, stranger) in joins::strangers(cache, name) {
             let index = self.indexes.get(&node);
             if let Some(index) = index.filter(|_| is_inside(stranger.address)) {
                 tasks.insert(stranger.address, *index);
+                let other =
+                    dual.and_then(|dual| joins::address6(cache, name, &node, stranger, dual));
+                addresses6.extend(other.map(|other| (stranger.address, other)));
                 bridged.extend(Some(stranger.address).filter(|_| stranger.bridged));
             }
         }
@@ -291,15 +308,12 @@ impl Overlays {
         let network = Network {
             subnet,
             gateway: subnet.gateway(),
-            subnet6: cache.allocations.subnet6_of(&owner),
-            mtu: match record.spec.mtu {
-                0 => self.mtu,
-                mtu => mtu,
-            },
+            subnet6: dual.map(|dual| dual.subnet6),
+            mtu,
             internal: record.spec.internal,
             nodes: tasks.values().copied().chain(joinable).collect(),
             bridged,
-            addresses6: BTreeMap::new(),
+            addresses6,
             tasks,
         };
         let namespace = name.namespace.to_string();

@@ -280,6 +280,62 @@ fn frames_stay_on_bridges_once_a_task_was_seen_with_the_hardware_address_for_it(
 }
 
 #[test]
+fn a_network_that_carries_ipv6_has_the_subnet_of_it_where_its_packets_are_large_enough() {
+    let mut world = world();
+    let values = [
+        ("both", "{ipv6: true}"),
+        ("given", "{subnets: [\"fd00:9::/64\"]}"),
+    ];
+    for (network, value) in values {
+        put(&mut world, ObjectKey::network(&name(network)), value);
+    }
+    let value = "{template: {container: nginx, networks: [both, given, own]}, ports: [\"8085:80\", {target: 81, published: 8086, hostIP: \"2001:db8::1\"}]}";
+    put(&mut world, ObjectKey::service(&name("six")), value);
+    settle(&mut world);
+    let task = id(&world, "six.1");
+    world.bind(&task, "n1");
+    world.observe(&task, TaskState::Running);
+    let subnets6 = |world: &World| -> BTreeSet<String> {
+        let overlays = state::Overlays::of(&world.cache);
+        let state = overlays.state(&NodeName::from("n1")).expect("a member");
+        assert_eq!(state.check(), Ok(()));
+        let ports: Vec<_> = state.ports.keys().map(ToString::to_string).collect();
+        assert!(
+            ports.contains(&"tcp/[2001:db8::1]:8086".to_owned()),
+            "{ports:?}"
+        );
+        let networks = state.networks.values();
+        let found = networks.filter_map(|network| {
+            assert_eq!(network.addresses6, BTreeMap::new());
+            let subnet6 = network.subnet6?;
+            for address in network.tasks.keys() {
+                let address6 = network.version6(*address).expect("it goes with it");
+                assert!(subnet6.holds(address6));
+            }
+            Some(subnet6.to_string())
+        });
+        found.collect()
+    };
+    let record = &world.cache.networks[&name("both")];
+    let owner = ipam::owner(&name("both"), &record.uid);
+    let own = world.cache.allocations.subnet6_of(&owner).expect("one");
+    let both = BTreeSet::from([own.to_string(), "fd00:9::/64".to_owned()]);
+    assert_eq!(subnets6(&world), both);
+    // Links that are too narrow for IPv6 take nothing else away.
+    let underlay = crate::api::status::Underlay {
+        mtu: Some(1_300),
+        ..Default::default()
+    };
+    let status = crate::api::status::Status {
+        underlay: Some(underlay),
+        ..Default::default()
+    };
+    let key = Key::Status(ObjectKey::node(&"n2".into()), view::TASK.into());
+    world.put(&key, &status);
+    assert_eq!(subnets6(&world), BTreeSet::new());
+}
+
+#[test]
 fn a_node_that_nobody_can_reach_is_no_member() {
     let mut world = world();
     world.node("n2", NodeState::Ready, |_| {});

@@ -12,6 +12,7 @@ use crate::api::service::{
 };
 use crate::api::status::{Condition, Status, Truth};
 use crate::runtime::accept::{Acceptance, Context};
+use crate::runtime::allocations::Numbers;
 use crate::runtime::joins;
 use std::collections::BTreeSet;
 
@@ -105,7 +106,6 @@ fn without(spec: &NetworkSpec, context: &Context<'_>) -> Option<Condition> {
             spec.encrypted,
             "encrypted (packets between nodes can be read on their way)",
         ),
-        (spec.ipv6, "ipv6"),
         (!spec.options.is_empty(), "options"),
     ];
     let asked = asked.into_iter().filter(|(is_asked, _)| *is_asked);
@@ -230,7 +230,7 @@ pub(super) fn held(
 
 /// That a network is full; nothing while it is not.
 fn addresses_left(standing: &Standing, context: &Context<'_>) -> Option<Condition> {
-    let Standing::Has(_, subnet, false) = standing else {
+    let Standing::Has(Numbers { subnet, .. }, false) = standing else {
         return None;
     };
     let (first, last) = subnet.hosts();
@@ -248,18 +248,25 @@ fn addresses_left(standing: &Standing, context: &Context<'_>) -> Option<Conditio
     ))
 }
 
+/// What a network has, in words.
+fn given(numbers: &Numbers) -> String {
+    let Numbers {
+        vni,
+        subnet,
+        subnet6,
+    } = numbers;
+    let gateway = subnet.gateway();
+    let of_ipv4 = format!("VNI {}, subnet {subnet}, gateway {gateway}", vni.0);
+    match subnet6 {
+        Some(subnet6) => format!("{of_ipv4}, IPv6 subnet {subnet6}"),
+        None => of_ipv4,
+    }
+}
+
 /// What a network has, or why it has nothing.
 fn allocated(standing: &Standing, context: &Context<'_>) -> Condition {
     let (truth, reason, message) = match standing {
-        Standing::Has(vni, subnet, _) => (
-            Truth::True,
-            ALLOCATED,
-            format!(
-                "VNI {}, subnet {subnet}, gateway {}",
-                vni.0,
-                subnet.gateway()
-            ),
-        ),
+        Standing::Has(numbers, _) => (Truth::True, ALLOCATED, given(numbers)),
         Standing::Pending(why) => (Truth::Unknown, PENDING, (*why).to_owned()),
         Standing::Refused(why) | Standing::Fixed(why) => {
             (Truth::False, why.reason, why.message.clone())

@@ -93,14 +93,15 @@ fn what_a_network_goes_without_is_told() {
     let mut world = world();
     world.raw(
         "networks/shop/front",
-        b"{ipv6: true, encrypted: true}".to_vec(),
+        b"{ipv6: true, options: {a: b}, encrypted: true}".to_vec(),
     );
     world.settle(&network());
     let status = world.cache.status(&front(), "network").unwrap();
     let said = status.condition("Complete").unwrap();
     assert_eq!((said.status, &*said.reason), (Truth::False, "NotProvided"));
-    assert!(said.message.contains("ipv6") && said.message.contains("encrypted"));
-    world.raw("networks/shop/front", b"{}".to_vec());
+    assert!(said.message.contains("options") && said.message.contains("encrypted"));
+    assert!(!said.message.contains("ipv6"), "{}", said.message);
+    world.raw("networks/shop/front", b"{ipv6: true}".to_vec());
     world.settle(&network());
     let status = world.cache.status(&front(), "network").unwrap();
     assert_eq!(status.condition("Complete"), None);
@@ -226,6 +227,21 @@ fn a_namespace_has_its_own_network_while_a_service_leaves_networks_out() {
     assert_eq!(default_said(&mut world), all);
     assert_eq!(world.cache.networks[&default()].spec.mtu, 0);
     assert_eq!(uid(&world), first);
+    accept_service(&mut world, "{template: {container: nginx, networks: []}}");
+    assert_eq!(default_said(&mut world), "");
+    // What never changes of it stays as it was written.
+    let written = b"{ipv6: true, attachable: true}";
+    world.raw("networks/shop/default", written.to_vec());
+    accept_service(&mut world, "{template: {container: nginx}}");
+    let lasting = |world: &mut World| {
+        let said = default_said(world);
+        assert!(said.starts_with("Accepted=True/Accepted"), "{said}");
+        let spec = &world.cache.networks[&default()].spec;
+        (spec.ipv6, spec.attachable)
+    };
+    assert_eq!(lasting(&mut world), (true, true));
+    world.del(&Key::User(ObjectKey::network(&default())));
+    assert_eq!(lasting(&mut world), (true, true));
     accept_service(&mut world, "{template: {container: nginx, networks: []}}");
     assert_eq!(default_said(&mut world), "");
     // Without the switch nobody needs one.

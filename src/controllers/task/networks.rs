@@ -13,10 +13,11 @@ use crate::api::name::Scoped;
 use crate::api::service::Attachment;
 use crate::api::task::{Desired, Task, network_name};
 use crate::dataplane::address::Mac;
+use crate::runtime::allocations::Numbers;
 use crate::runtime::cache::{Cache, Stored};
 use crate::runtime::{joins, view};
 use serde_json::{Value, json};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// What a task's networks mean for its container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub struct Endpoint {
     pub network: String,
     /// The address.
     pub address: Ipv4Addr,
+    /// That of IPv6, where the network carries it.
+    pub address6: Option<Ipv6Addr>,
     /// Where the node's agent answers for names.
     pub gateway: Ipv4Addr,
 }
@@ -89,10 +92,14 @@ impl Endpoint {
     /// same rule. Engine 28 would give any, and does for the networks that a container joins after it was made: there the
     /// task's frames pass the routers.
     pub fn config(&self) -> Value {
-        json!({
+        let mut config = json!({
             "IPAMConfig": {"IPv4Address": self.address.to_string()},
             "MacAddress": Mac::of_container(self.address).to_string(),
-        })
+        });
+        if let Some(address) = self.address6 {
+            config["IPAMConfig"]["IPv6Address"] = json!(address.to_string());
+        }
+        config
     }
 }
 
@@ -129,12 +136,10 @@ fn endpoint(
     let name = joins::named(service, attachment);
     let record = cache.networks.get(&name);
     let record = record.ok_or_else(|| format!("there is no network {name}"))?;
-    let numbers = cache
-        .allocations
-        .numbers_of(&joins::network_owner(&name, &record.uid));
-    let (Some(vni), Some(subnet)) = numbers else {
-        return Err(format!("network {name} has no number yet"));
-    };
+    let owner = joins::network_owner(&name, &record.uid);
+    let numbers = cache.allocations.all_of(&owner, &record.spec);
+    let Numbers { vni, subnet, .. } =
+        numbers.ok_or_else(|| format!("network {name} has no number yet"))?;
     let mut given = cache.allocations.of(&joins::task_owner(service, &task.id));
     let address = given.find_map(|item| match item {
         Item::Address(network, address) if *network == record.uid => Some(*address),
@@ -151,6 +156,7 @@ fn endpoint(
     Ok(Endpoint {
         network: network_name(&name),
         address,
+        address6: plane.address6(vni, address),
         gateway: subnet.gateway(),
     })
 }

@@ -249,6 +249,7 @@ impl World {
                 let endpoint = |network: &str, last| Endpoint {
                     network: network.into(),
                     address: [10, 64, 0, last].into(),
+                    address6: None,
                     gateway: [10, 64, 0, 1].into(),
                 };
                 let endpoints = [endpoint("front", 7), endpoint("back", 8)];

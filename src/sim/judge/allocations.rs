@@ -7,7 +7,7 @@ use crate::api::name::{Kind, ObjectKey, Scoped};
 use crate::api::published::PublishedKey;
 use crate::api::service::{PortMode, Protocol};
 use crate::api::status::Truth;
-use crate::api::subnet::Cidr;
+use crate::api::subnet::{Cidr, Cidr6};
 use crate::api::task::Desired;
 use crate::api::uid::{TaskId, Uid};
 use crate::api::unit::Port;
@@ -34,7 +34,8 @@ impl Bench {
                 let last = first | u32::MAX.checked_shr(block.length.into()).unwrap_or(0);
                 return self.check_part(network, (first, last), item, given);
             }
-            Item::Node(_) | Item::Vni(_) | Item::Subnet6(_) => return,
+            Item::Subnet6(subnet) => return self.check_subnet6(*subnet, given),
+            Item::Node(_) | Item::Vni(_) => return,
         };
         let first = |subnet: &Cidr| u32::from(subnet.address);
         let last =
@@ -59,6 +60,23 @@ impl Bench {
         self.log
             .check("subnets share no address (S1)", clash.is_none(), || {
                 let other = clash.map(|other| other.to_string()).unwrap_or_default();
+                format!("{subnet} of {} and {other}", given.owner)
+            });
+    }
+
+    /// Two subnets share an address if they begin alike for as many bits as the shorter one is long.
+    fn check_subnet6(&mut self, subnet: Cidr6, given: &Allocation) {
+        let clash = self.store.allocations.keys().find(|item| match item {
+            Item::Subnet6(other) if *other != subnet => {
+                let differ = u128::from(subnet.address) ^ u128::from(other.address);
+                differ.leading_zeros() >= subnet.length.min(other.length).into()
+            }
+            _ => false,
+        });
+        let clash = clash.map(ToString::to_string);
+        self.log
+            .check("subnets share no address (S1)", clash.is_none(), || {
+                let other = clash.unwrap_or_default();
                 format!("{subnet} of {} and {other}", given.owner)
             });
     }
@@ -285,6 +303,28 @@ impl Bench {
             }
         });
         odd.map(|(object, _)| format!("{object} has not one number"))
+    }
+
+    /// A network in force that has not one subnet of IPv6 where it carries that, or has one where it does not. (It may rightly be
+    /// refused one, and says so.)
+    pub(super) fn without_subnet6(&self) -> Option<String> {
+        let records = self.store.accepted.iter();
+        let mut networks = records.filter(|(object, _)| object.kind == Kind::Network);
+        let odd = networks.find(|(object, record)| {
+            let given = self.store.allocations.iter();
+            let subnets = given.filter(|(item, given)| {
+                let is_its =
+                    matches!(&given.owner, Owner::Network { uid, .. } if *uid == record.uid);
+                matches!(item, Item::Subnet6(_)) && is_its
+            });
+            let named = record.spec["subnets"].as_array();
+            let mut named = named.into_iter().flatten();
+            let is_named = named.any(|one| one.as_str().is_some_and(|text| text.contains(':')));
+            let carries = record.spec["ipv6"] == true || is_named;
+            let count = subnets.count();
+            count != usize::from(carries) && !(count == 0 && self.is_full(object))
+        });
+        odd.map(|(object, _)| format!("{object} has not the subnet of IPv6 that it asks for"))
     }
 
     /// A task that is wanted and lacks an address in a network that its service names, where addresses are given out and

@@ -70,7 +70,7 @@ impl Bench {
             ),
             (
                 "nodes and networks have their numbers (S1)",
-                self.without_number(),
+                self.without_number().or_else(|| self.without_subnet6()),
             ),
             (
                 "tasks have an address in their networks (S1)",

@@ -7,7 +7,7 @@ use super::feed::Numbers;
 use crate::api::allocation::Vni;
 use crate::api::name::Scoped;
 use crate::api::status::{Condition, Found, FoundNetwork, Stranger, Truth, Underlay};
-use crate::api::subnet::Cidr;
+use crate::api::subnet::{Cidr, Cidr6, Dual};
 use crate::api::time::Timestamp;
 use crate::api::uid::TaskId;
 use crate::api::unit::Incarnation;
@@ -15,7 +15,7 @@ use crate::dataplane::agent::Report;
 use crate::dataplane::state::State;
 use crate::runtime::view::DATAPLANE_READY;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 /// Reason: the engine does not take a network.
@@ -30,10 +30,22 @@ pub struct Made {
     pub name: String,
     /// The subnet that it was made with.
     pub subnet: String,
+    /// The subnet of IPv6 that it was made with.
+    pub subnet6: Option<Cidr6>,
     /// The part of it that the engine gives out by itself; none: nothing.
     pub block: Option<Cidr>,
     /// The store's life in which it was made.
     pub incarnation: Incarnation,
+}
+
+impl Made {
+    /// Its two subnets; none: it was made without IPv6.
+    pub fn dual(&self) -> Option<Dual> {
+        Some(Dual {
+            subnet: self.subnet.parse().ok()?,
+            subnet6: self.subnet6?,
+        })
+    }
 }
 
 /// What is known of a node's data plane.
@@ -77,6 +89,15 @@ impl Plane {
         }
         let made = self.made.get(&vni);
         made.ok_or_else(|| format!("its engine does not have network {name} yet{}", because()))
+    }
+
+    /// The address of IPv6 that goes with an address in a network, where the engine's has IPv6 as the programmed one has. One
+    /// that the engine keeps from before, because somebody is in it, may have none or another: it takes no such address.
+    pub fn address6(&self, vni: Vni, address: Ipv4Addr) -> Option<Ipv6Addr> {
+        let network = self.programmed.as_ref()?.networks.get(&vni)?;
+        let made = self.made.get(&vni)?;
+        let is_as_programmed = made.subnet6 == network.subnet6;
+        network.version6(address).filter(|_| is_as_programmed)
     }
 
     /// How much has changed.
@@ -162,6 +183,7 @@ impl Plane {
                 incarnation: made.incarnation,
                 vni: *vni,
                 subnet,
+                subnet6: made.subnet6,
                 block: made.block,
             })
         });
@@ -305,6 +327,7 @@ mod tests {
             id: "id".into(),
             name: "front".into(),
             subnet: "10.100.1.0/24".into(),
+            subnet6: "fd00:1::/64".parse().ok(),
             block: Some("10.100.1.128/29".parse().unwrap()),
             incarnation: Incarnation(1),
         };
@@ -317,12 +340,47 @@ mod tests {
             incarnation: Incarnation(1),
             vni,
             subnet: "10.100.1.0/24".parse().unwrap(),
+            subnet6: "fd00:1::/64".parse().ok(),
             block: made_block,
         };
         assert_eq!(plane.of_other_lives(Incarnation(2)), [kept]);
         report.refused.insert(vni, "it overlaps eth0".into());
         plane.hear(&report, &state);
         assert!(lacks(&plane).unwrap_err().contains("overlaps eth0"));
+    }
+
+    #[test]
+    fn an_address_of_ipv6_is_asked_for_where_the_engines_network_has_the_programmed_subnet() {
+        let (state, vni, address) = subject();
+        let mut state = State::clone(&state);
+        let network = state.networks.get_mut(&vni).unwrap();
+        network.subnet6 = Some("fd00:1::/64".parse().unwrap());
+        let expected = network.version6(address);
+        assert!(expected.is_some());
+        let state = Arc::new(state);
+        let mut plane = Plane::default();
+        let report = Report {
+            programmed: Some(state.revision),
+            ..Report::default()
+        };
+        plane.hear(&report, &state);
+        assert_eq!(plane.address6(vni, address), None, "there is no network");
+        for (made, expected) in [
+            (Some("fd00:1::/64"), expected),
+            (Some("fd00:2::/64"), None),
+            (None, None),
+        ] {
+            let made = Made {
+                id: "id".into(),
+                name: "front".into(),
+                subnet: "10.100.1.0/24".into(),
+                subnet6: made.map(|text| text.parse().unwrap()),
+                block: None,
+                incarnation: Incarnation(1),
+            };
+            plane.set_made(vni, Some(made));
+            assert_eq!(plane.address6(vni, address), expected);
+        }
     }
 
     #[test]

@@ -34,6 +34,8 @@ const ATTEMPTS: usize = 6;
 const VNI: &str = "dev.skep.vni";
 /// Label: the overlay's subnet.
 const SUBNET: &str = "dev.skep.subnet";
+/// Label of an overlay that carries IPv6: its subnet of that.
+const SUBNET6: &str = "dev.skep.subnet6";
 /// Label of an attachable overlay: the node's block of the subnet.
 const BLOCK: &str = "dev.skep.block";
 
@@ -177,6 +179,7 @@ impl Connection {
             let vni: u32 = label(VNI)?.parse().ok()?;
             let made = Made {
                 subnet: label(SUBNET).cloned().unwrap_or_default(),
+                subnet6: label(SUBNET6).and_then(|text| text.parse().ok()),
                 block: label(BLOCK).and_then(|text| text.parse().ok()),
                 id: network.id.clone(),
                 name: network.name.clone(),
@@ -203,6 +206,7 @@ impl Connection {
             let mut here = network.tasks.values();
             made.name == network_name(name)
                 && made.subnet == network.subnet.to_string()
+                && made.subnet6 == network.subnet6
                 && (made.block == self.block(*vni) || here.any(|node| *node == state.node))
         };
         let mut made = self.plane().made().clone();
@@ -254,6 +258,7 @@ impl Connection {
                         id,
                         name,
                         subnet,
+                        subnet6: network.subnet6,
                         block,
                         incarnation,
                     };
@@ -283,24 +288,27 @@ fn network_body(
     cluster: &str,
     incarnation: Incarnation,
 ) -> Value {
-    let given = block.unwrap_or(Cidr::of(network.gateway)).to_string();
+    let given = block.unwrap_or(Cidr::of(network.gateway));
     let mut labels = BTreeMap::from([
         (CLUSTER, cluster.to_owned()),
         (VNI, vni.0.to_string()),
         (SUBNET, network.subnet.to_string()),
         (INCARNATION, incarnation.to_string()),
     ]);
+    labels.extend(network.subnet6.map(|subnet| (SUBNET6, subnet.to_string())));
     labels.extend(block.map(|block| (BLOCK, block.to_string())));
+    let pool = json!({
+        "Subnet": network.subnet.to_string(),
+        "Gateway": network.gateway.to_string(),
+        "IPRange": given.to_string(),
+    });
+    let pools: Vec<Value> = [pool].into_iter().chain(pool6(network, given)).collect();
     json!({
         "Name": name,
         "CheckDuplicate": true,
         "Driver": "bridge",
-        "EnableIPv6": false,
-        "IPAM": {"Config": [{
-            "Subnet": network.subnet.to_string(),
-            "Gateway": network.gateway.to_string(),
-            "IPRange": given,
-        }]},
+        "EnableIPv6": pools.len() > 1,
+        "IPAM": {"Config": pools},
         "Options": {
             "com.docker.network.bridge.name": bridge_name(vni),
             "com.docker.network.driver.mtu": network.mtu.to_string(),
@@ -309,11 +317,61 @@ fn network_body(
     })
 }
 
+/// The addresses of IPv6, where the network has some: the engine gives from those that go with what it gives of IPv4.
+fn pool6(network: &Network, given: Cidr) -> Option<Value> {
+    let dual = network.dual()?;
+    Some(json!({
+        "Subnet": dual.subnet6.to_string(),
+        "Gateway": dual.version6(network.gateway)?.to_string(),
+        "IPRange": dual.part(given)?.to_string(),
+    }))
+}
+
 /// An order that was refused is trouble.
 fn taken(report: Report) -> Result<(), Trouble> {
     match report.result {
         Ok(()) => Ok(()),
         Err(Failure::TermOver) => Err(Trouble::Term(Failure::TermOver.to_string())),
         Err(Failure::Engine(error)) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataplane::state_tests::example;
+
+    fn body(subnet6: Option<&str>, block: Option<&str>) -> Value {
+        let state = example();
+        let (vni, network) = state.networks.iter().next().unwrap();
+        let mut network = Network::clone(network);
+        network.subnet6 = subnet6.map(|text| text.parse().unwrap());
+        let block = block.map(|text| text.parse().unwrap());
+        network_body("front", *vni, &network, block, "c", Incarnation(3))
+    }
+
+    #[test]
+    fn an_engine_gives_from_the_parts_of_both_subnets_that_go_with_each_other() {
+        let one = body(None, None);
+        assert_eq!(one["EnableIPv6"], false);
+        let pool = json!({
+            "Subnet": "10.100.1.0/24", "Gateway": "10.100.1.1", "IPRange": "10.100.1.1/32",
+        });
+        assert_eq!(one["IPAM"]["Config"], json!([pool]));
+        assert_eq!(one["Labels"].get(SUBNET6), None);
+
+        let both = body(Some("fd00:1::/64"), None);
+        assert_eq!(both["EnableIPv6"], true);
+        let pool6 = json!({
+            "Subnet": "fd00:1::/64", "Gateway": "fd00:1::1", "IPRange": "fd00:1::1/128",
+        });
+        assert_eq!(both["IPAM"]["Config"], json!([pool, pool6]));
+        assert_eq!(both["Labels"][SUBNET6], "fd00:1::/64");
+
+        let attachable = body(Some("fd00:1::/64"), Some("10.100.1.128/29"));
+        let ranges: Vec<&Value> = [0, 1]
+            .map(|index| &attachable["IPAM"]["Config"][index]["IPRange"])
+            .into();
+        assert_eq!(ranges, ["10.100.1.128/29", "fd00:1::80/125"]);
     }
 }

@@ -10,9 +10,10 @@ use crate::api::status::Stranger;
 use crate::api::uid::Uid;
 use crate::controllers::task::container::{Claim, whose};
 use crate::controllers::task::driver::{Connection, Ended, within};
-use crate::dataplane::address::Mac;
+use crate::dataplane::address::{Dual, Mac};
 use crate::engine::{Attached, EngineEvent, Error};
 use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -52,12 +53,12 @@ impl Connection {
 
     /// Looks who is in the engine's attachable networks.
     pub(in crate::controllers::task) async fn look_at_strangers(&self) -> Result<(), Error> {
-        let networks: BTreeMap<String, Vni> = {
+        let networks: BTreeMap<String, (Vni, Option<Dual>)> = {
             let plane = self.plane();
             let made = plane.made().iter();
             let attachable = made.filter(|(_, made)| made.block.is_some());
             attachable
-                .map(|(vni, made)| (made.id.clone(), *vni))
+                .map(|(vni, made)| (made.id.clone(), (*vni, made.dual())))
                 .collect()
         };
         let listed = match networks.is_empty() {
@@ -79,7 +80,7 @@ impl Connection {
 /// Those of the listed containers that are not ours.
 fn strangers(
     listed: Vec<Attached>,
-    networks: &BTreeMap<String, Vni>,
+    networks: &BTreeMap<String, (Vni, Option<Dual>)>,
     cluster: &Uid,
 ) -> Vec<Stranger> {
     let others = listed.into_iter().filter(|one| {
@@ -87,9 +88,13 @@ fn strangers(
         !matches!(claim, Claim::Ours(_))
     });
     let found = others.filter_map(|one| {
+        let (network, dual) = *networks.get(&one.network)?;
+        let goes_with = dual.and_then(|dual| dual.version6(one.address));
+        let is_other = |address: &Ipv6Addr| dual.is_some() && goes_with != Some(*address);
         Some(Stranger {
-            network: *networks.get(&one.network)?,
+            network,
             address: one.address,
+            address6: one.address6.filter(is_other),
             bridged: one.hardware == Mac::of_container(one.address).to_string(),
             name: one.name,
             container: one.container,
@@ -109,13 +114,14 @@ mod tests {
             name: name.into(),
             labels: BTreeMap::new(),
             address: "10.9.0.130".parse().unwrap(),
+            address6: None,
             hardware: hardware.into(),
         }
     }
 
     #[test]
     fn who_is_not_ours_is_reported_with_what_its_frames_need() {
-        let networks = BTreeMap::from([("net".to_owned(), Vni(70_000))]);
+        let networks = BTreeMap::from([("net".to_owned(), (Vni(70_000), None))]);
         let cluster = Uid::from("c");
         let copy = Attached {
             labels: BTreeMap::from([("dev.skep.cluster".to_owned(), "c".to_owned())]),
@@ -130,5 +136,25 @@ mod tests {
         let shown = found.iter().map(|one| (one.name.as_str(), one.bridged));
         assert_eq!(shown.collect::<Vec<_>>(), [("db", false), ("copy", true)]);
         assert!(found.iter().all(|one| one.network == Vni(70_000)));
+    }
+
+    #[test]
+    fn an_address_of_ipv6_is_told_where_it_does_not_go_with_the_other() {
+        let dual = Dual {
+            subnet: "10.9.0.0/24".parse().unwrap(),
+            subnet6: "fd00:9::/64".parse().unwrap(),
+        };
+        let told = |dual: Option<Dual>, address: &str| {
+            let networks = BTreeMap::from([("net".to_owned(), (Vni(70_000), dual))]);
+            let one = Attached {
+                address6: address.parse().ok(),
+                ..listed("db", "net", "")
+            };
+            strangers(vec![one], &networks, &Uid::from("c"))[0].address6
+        };
+        assert_eq!(told(Some(dual), "fd00:9::82"), None);
+        assert_eq!(told(Some(dual), "fd00:9::83"), "fd00:9::83".parse().ok());
+        assert_eq!(told(Some(dual), ""), None);
+        assert_eq!(told(None, "fd00:9::83"), None, "it is not ours to speak of");
     }
 }

@@ -189,6 +189,7 @@ fn a_task_begins_in_the_first_of_its_overlays_at_the_address_that_it_was_given()
     .map(|(network, address)| Endpoint {
         network: network.into(),
         address: address.into(),
+        address6: None,
         gateway: [address[0], address[1], address[2], 1].into(),
     })
     .into();
@@ -211,6 +212,10 @@ fn a_task_begins_in_the_first_of_its_overlays_at_the_address_that_it_was_given()
         first["MacAddress"], "02:42:0a:40:00:09",
         "the one that follows from the address"
     );
+    case.endpoints[0].address6 = "fd00:1::9".parse().ok();
+    let first = &case.body()["NetworkingConfig"]["EndpointsConfig"]["shop_front"];
+    let both = json!({"IPv4Address": "10.64.0.9", "IPv6Address": "fd00:1::9"});
+    assert_eq!(first["IPAMConfig"], both);
 }
 
 #[test]
@@ -231,6 +236,7 @@ fn a_task_on_overlays_asks_its_nodes_agent_first_and_then_whom_it_was_told_to() 
     case.endpoints = vec![Endpoint {
         network: "front".into(),
         address: [10, 64, 0, 9].into(),
+        address6: None,
         gateway: [10, 64, 0, 1].into(),
     }];
     let host = &case.body()["HostConfig"];

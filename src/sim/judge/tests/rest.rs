@@ -129,6 +129,22 @@ fn what_somebody_has_is_given_to_nobody_else() {
     );
     court.breaks("share no address");
     for (key, is_fine) in [
+        ("fd00:1:0:1::-64", true),
+        ("fd00::-32", true),
+        ("fd00:1:0:0:8000::-65", false),
+        ("fd00:1::-48", false),
+    ] {
+        let mut court = Court::new();
+        let first = "allocations/subnets/fd00:1::-64";
+        court.put(first, &given("Network", "a", "a"));
+        let second = format!("allocations/subnets/{key}");
+        court.put(&second, &given("Network", "b", "b"));
+        match is_fine {
+            true => court.is_fine(),
+            false => court.breaks("share no address"),
+        }
+    }
+    for (key, is_fine) in [
         ("addresses/u/10.1.0.9", true),
         ("blocks/u/10.1.0.16-28", true),
         ("blocks/v/10.1.0.0-28", true),
@@ -235,6 +251,49 @@ fn a_service_has_the_ports_that_it_publishes_and_no_other() {
         false,
     )
     .breaks(rule);
+}
+
+#[test]
+fn a_network_has_one_subnet_of_ipv6_where_it_carries_that() {
+    let network = |spec: Value, subnets: &[&str], reason: &str| {
+        let mut court = Court::new();
+        court.put("status/nodes/n1/node", &json!({"observedGeneration": 1}));
+        court.put("allocations/nodes/00001", &given("Node", "n1", "uid-n1"));
+        court.write("networks/default/front", &json!(""));
+        court.put("accepted/networks/default/front", &accepted("u", 1, &spec));
+        court.put("allocations/vnis/00070000", &given("Network", "front", "u"));
+        for subnet in subnets {
+            let key = format!("allocations/subnets/{subnet}");
+            court.put(&key, &given("Network", "front", "u"));
+        }
+        let status = if reason == "Allocated" {
+            "True"
+        } else {
+            "False"
+        };
+        let said = json!({
+            "type": "Allocated", "status": status, "reason": reason, "message": "",
+            "lastTransitionTime": Timestamp(0),
+        });
+        court.put(
+            "status/networks/default/front/network",
+            &json!({"observedGeneration": 1, "conditions": [said]}),
+        );
+        court.bench.rests();
+        court
+    };
+    let (one, two) = (["fd00:1::-64"], ["fd00:1::-64", "fd00:2::-64"]);
+    let (carries, plain) = (json!({"ipv6": true}), json!({"ipv6": false}));
+    let named = json!({"subnets": ["10.1.0.0/24", "fd00:1::/64"]});
+    network(carries.clone(), &one, "Allocated").is_fine();
+    network(named.clone(), &one, "Allocated").is_fine();
+    network(plain.clone(), &[], "Allocated").is_fine();
+    network(carries.clone(), &[], "SubnetTaken").is_fine();
+    let rule = "have their numbers";
+    network(carries.clone(), &[], "Allocated").breaks(rule);
+    network(named, &[], "Allocated").breaks(rule);
+    network(carries, &two, "Allocated").breaks(rule);
+    network(plain, &one, "Allocated").breaks(rule);
 }
 
 #[test]
