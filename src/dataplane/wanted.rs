@@ -432,8 +432,9 @@ const BRIDGE_SETTINGS: [(&str, &str); 3] = [
     ("send_redirects", "0"),
 ];
 
-/// The same of IPv6: whatever new links have on this node, these have addresses.
-const BRIDGE_SETTINGS6: [(&str, &str); 1] = [("disable_ipv6", "0")];
+/// Settings of each bridge and VXLAN device of ours of IPv6: whatever new links have on this node, these have addresses and
+/// neighbours of it.
+const LINK_SETTINGS6: [(&str, &str); 1] = [("disable_ipv6", "0")];
 
 /// Whether and from whom a link takes routes that routers advertise: 1 only on hosts, 2 on routers too.
 const TAKES_ROUTES: &str = "accept_ra";
@@ -447,21 +448,22 @@ fn setting(version: Version, link: &str, name: &str) -> String {
     format!("net/{version}/conf/{link}/{name}")
 }
 
-/// The settings that have a bearing on what is wanted, as paths below `/proc/sys`: those of the namespace, of our bridges, and
-/// of links whose routes are advertised.
+/// The settings that have a bearing on what is wanted, as paths below `/proc/sys`: those of the namespace, of our links, and of
+/// links whose routes are advertised.
 pub(super) fn settings_of(kernel: &Kernel) -> Vec<String> {
     let global = GLOBAL_SETTINGS.map(|(path, _)| path.to_owned());
     let links = kernel.links.iter();
-    let bridges = links.filter(|(_, link)| link.kind == LinkKind::Bridge);
-    let of_bridges = bridges.flat_map(|(bridge, _)| {
-        let own = BRIDGE_SETTINGS.map(|(name, _)| setting(Version::V4, bridge, name));
-        let other = BRIDGE_SETTINGS6.map(|(name, _)| setting(Version::V6, bridge, name));
-        own.into_iter().chain(other)
+    let of_links = links.flat_map(|(link, found)| {
+        let is_bridge = found.kind == LinkKind::Bridge;
+        let own = BRIDGE_SETTINGS.iter().filter(move |_| is_bridge);
+        let own = own.map(|(name, _)| setting(Version::V4, link, name));
+        let other = LINK_SETTINGS6.map(|(name, _)| setting(Version::V6, link, name));
+        own.chain(other)
     });
     let advertised = kernel.advertised.iter();
     let advertised = advertised.map(|link| setting(Version::V6, link, TAKES_ROUTES));
     let all = global.into_iter().chain([FORWARDING6.to_owned()]);
-    all.chain(of_bridges).chain(advertised).collect()
+    all.chain(of_links).chain(advertised).collect()
 }
 
 /// Whether a setting goes with one of our links, and not with what was found before us.
@@ -478,11 +480,13 @@ fn settings(kernel: &mut Kernel, state: &State, found: &Kernel) {
         for (name, value) in BRIDGE_SETTINGS {
             settings.push((setting(Version::V4, &bridge, name), value));
         }
-        for (name, value) in BRIDGE_SETTINGS6
-            .iter()
-            .filter(|_| network.subnet6.is_some())
-        {
-            settings.push((setting(Version::V6, &bridge, name), value));
+        // One that somebody else's number keeps away has no VXLAN device.
+        let links = [bridge, tunnel_name(*vni)];
+        let is_there =
+            |link: &&String| network.subnet6.is_some() && kernel.links.contains_key(*link);
+        for link in links.iter().filter(is_there) {
+            let own = LINK_SETTINGS6.iter();
+            settings.extend(own.map(|(name, value)| (setting(Version::V6, link, name), *value)));
         }
     }
     if tables::carries_ipv6(state) {

@@ -138,6 +138,8 @@ impl Cluster {
             let call = if bridges_call_iptables { "1" } else { "0" };
             space.set("bridge/bridge-nf-call-iptables", call);
             space.set("bridge/bridge-nf-call-ip6tables", call);
+            // As in hardened sites, and in containers: what comes later has no IPv6 by itself.
+            space.set("ipv6/conf/default/disable_ipv6", "1");
             let folder = cluster.folder.path().join(format!("node{index}"));
             std::fs::create_dir_all(&folder).unwrap();
             cluster.nodes.push(Node {

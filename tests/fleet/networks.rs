@@ -65,7 +65,11 @@ impl World {
 
     /// What a task gets from an address or a name; an error if nobody answers within four seconds.
     pub(crate) async fn ask(&self, from: &Place, host: impl Display) -> Result<String, String> {
-        let url = format!("http://{host}/");
+        self.fetch(from, format!("http://{host}/")).await
+    }
+
+    /// The same of any page.
+    pub(crate) async fn fetch(&self, from: &Place, url: String) -> Result<String, String> {
         // Not by wget's own -T, at which the static busybox crashes.
         let command = ["exec", &from.container, "wget", "-q", "-O", "-", &url];
         let asked = self.named(&from.node).try_docker(&command);
