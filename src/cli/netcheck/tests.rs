@@ -50,7 +50,11 @@ fn world() -> World {
 fn dual_world() -> World {
     let mut world = world();
     let name = Scoped::new("default", "front");
-    let uid = world.cache.networks[&name].uid.clone();
+    let mut record = world.cache.networks[&name].value.as_ref().clone();
+    let uid = record.uid.clone();
+    record.spec.ipv6 = true;
+    let key = Key::Accepted(ObjectKey::network(&name));
+    world.put(&key, &record);
     let subnet6 = Item::Subnet6("fd00:1::/64".parse().unwrap());
     let allocation = Allocation {
         owner: Owner::Network { name, uid },
