@@ -59,12 +59,14 @@ pub mod dns;
 pub mod health;
 pub mod host;
 pub mod kernel;
+mod listeners;
 #[cfg(test)]
 mod listeners_tests;
 mod netlink;
 pub mod nftables;
 pub mod plan;
 pub mod probe;
+mod settings;
 pub mod shared;
 pub mod state;
 #[cfg(test)]

@@ -3,13 +3,13 @@
 use super::address::{Mac, Prefix, Version};
 use super::constants::{GROUP, MARK, MARK_MASK, NODE_MASK, RULE_BEHIND, RULE_ENTRY, RULE_PAST};
 use super::kernel::{
-    Action, Forwarding, Kernel, Link, LinkKind, Listener, Place, Route, Rule, Tunnel, bridge_name,
-    is_ours, tunnel_name,
+    Action, Forwarding, Kernel, Link, LinkKind, Place, Route, Rule, Tunnel, bridge_name,
+    tunnel_name,
 };
+use super::listeners::occupied;
 use super::nftables::{elements, tables};
+use super::settings::settings;
 use super::state::{Network, NodeIndex, PublishedKey, State, Vni};
-use crate::api::published::CHOSEN;
-use crate::api::service::Protocol;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -62,73 +62,13 @@ pub fn wanted(state: &State, found: &Kernel, originals: &BTreeMap<String, String
     for version in Version::ALL {
         entries(&mut kernel, &state, version);
     }
-    settings(&mut kernel, &state, found);
-    if !tables::carries_ipv6(&state) {
-        let others = originals.iter().filter(|(path, _)| path.starts_with(IPV6));
-        let others = others.map(|(path, value)| (path.clone(), value.clone()));
-        kernel.settings.extend(others);
-    }
+    let settings = settings(&state, &kernel.links, found, originals);
+    kernel.settings.extend(settings);
     Wanted {
         kernel,
         refused,
         occupied,
         state: Some(state),
-    }
-}
-
-/// What programs of the node listen on stays theirs: a published port would take it from them without a word.
-fn occupied(state: &State, found: &Kernel) -> BTreeSet<PublishedKey> {
-    // Where the agent itself answers for names, at addresses that published ports leave alone, and tells of health.
-    let both = |one: &Network| {
-        let version6 = one.version6(one.gateway).map(IpAddr::from);
-        [Some(one.gateway.into()), version6]
-    };
-    let networks = state.networks.values();
-    let gateways = networks.flat_map(|one| both(one)).flatten();
-    let gateways: BTreeSet<IpAddr> = gateways.collect();
-    let is_own = |listener: &&Listener| {
-        let is_name = listener.address.is_some_and(|at| gateways.contains(&at));
-        let is_health = state.health.contains_key(&listener.port);
-        is_name || is_health && listener.protocol == Protocol::Tcp
-    };
-    let mut occupied = BTreeSet::new();
-    for listener in found.listeners.iter().filter(|one| !is_own(one)) {
-        let own = PublishedKey {
-            protocol: listener.protocol,
-            port: listener.port,
-            address: listener.address,
-        };
-        let is_met = |key: &PublishedKey| key.meets(&own) && is_served(state, *key, own.address);
-        let chosen = PublishedKey {
-            address: None,
-            ..own
-        };
-        if CHOSEN.contains(&own.port.0) && is_met(&chosen) {
-            occupied.insert(chosen);
-        }
-        let published = state.ports.range(own.anywhere()).map(|(key, _)| *key);
-        occupied.extend(published.filter(is_met));
-    }
-    occupied
-}
-
-/// Whether a port may be served at an address, so that who listens there loses it. At one of IPv6 it is where its network carries
-/// that, and never on the loopback, on addresses of one link, and on those of groups.
-fn is_served(state: &State, key: PublishedKey, at: Option<IpAddr>) -> bool {
-    let Some(IpAddr::V6(at)) = at else {
-        return true;
-    };
-    if at.is_loopback() || at.is_unicast_link_local() || at.is_multicast() {
-        return false;
-    }
-    let port = state.ports.get(&key);
-    match port.and_then(|port| port.backends.first()) {
-        Some(task) => state.version6(*task).is_some(),
-        // Nobody knows which network it will lead to.
-        None => {
-            let mut networks = state.networks.values();
-            networks.any(|network| network.subnet6.is_some())
-        }
     }
 }
 
@@ -409,96 +349,4 @@ fn entries(kernel: &mut Kernel, state: &State, version: Version) {
         is_inverted: false,
         action: Action::Nothing,
     });
-}
-
-/// Settings of the whole namespace: routers forward, and do not tell tasks to go another way (which also eats what the
-/// kernel allows itself of ICMP errors). What was found is put back on removal.
-const GLOBAL_SETTINGS: [(&str, &str); 2] = [
-    ("net/ipv4/ip_forward", "1"),
-    ("net/ipv4/conf/all/send_redirects", "0"),
-];
-
-/// The same where networks carry IPv6, until none does.
-const FORWARDING6: &str = "net/ipv6/conf/all/forwarding";
-
-/// What settings of IPv6 begin with.
-const IPV6: &str = "net/ipv6/";
-
-/// Settings of each bridge of ours: ports answer on the loopback too; a client's way back may be another one (2: loose,
-/// which wins over a strict setting of the namespace); no redirects.
-const BRIDGE_SETTINGS: [(&str, &str); 3] = [
-    ("route_localnet", "1"),
-    ("rp_filter", "2"),
-    ("send_redirects", "0"),
-];
-
-/// Settings of each bridge and VXLAN device of ours of IPv6: whatever new links have on this node, these have addresses and
-/// neighbours of it.
-const LINK_SETTINGS6: [(&str, &str); 1] = [("disable_ipv6", "0")];
-
-/// Whether and from whom a link takes routes that routers advertise: 1 only on hosts, 2 on routers too.
-const TAKES_ROUTES: &str = "accept_ra";
-
-/// The path of a link's setting.
-fn setting(version: Version, link: &str, name: &str) -> String {
-    let version = match version {
-        Version::V4 => "ipv4",
-        Version::V6 => "ipv6",
-    };
-    format!("net/{version}/conf/{link}/{name}")
-}
-
-/// The settings that have a bearing on what is wanted, as paths below `/proc/sys`: those of the namespace, of our links, and of
-/// links whose routes are advertised.
-pub(super) fn settings_of(kernel: &Kernel) -> Vec<String> {
-    let global = GLOBAL_SETTINGS.map(|(path, _)| path.to_owned());
-    let links = kernel.links.iter();
-    let of_links = links.flat_map(|(link, found)| {
-        let is_bridge = found.kind == LinkKind::Bridge;
-        let own = BRIDGE_SETTINGS.iter().filter(move |_| is_bridge);
-        let own = own.map(|(name, _)| setting(Version::V4, link, name));
-        let other = LINK_SETTINGS6.map(|(name, _)| setting(Version::V6, link, name));
-        own.chain(other)
-    });
-    let advertised = kernel.advertised.iter();
-    let advertised = advertised.map(|link| setting(Version::V6, link, TAKES_ROUTES));
-    let all = global.into_iter().chain([FORWARDING6.to_owned()]);
-    all.chain(of_links).chain(advertised).collect()
-}
-
-/// Whether a setting goes with one of our links, and not with what was found before us.
-pub(super) fn is_of_ours(path: &str) -> bool {
-    path.split('/').nth(3).is_some_and(is_ours)
-}
-
-fn settings(kernel: &mut Kernel, state: &State, found: &Kernel) {
-    let mut settings: Vec<(String, &str)> = Vec::new();
-    let global = GLOBAL_SETTINGS.iter();
-    settings.extend(global.map(|(path, value)| ((*path).to_owned(), *value)));
-    for (vni, network) in &state.networks {
-        let bridge = bridge_name(*vni);
-        for (name, value) in BRIDGE_SETTINGS {
-            settings.push((setting(Version::V4, &bridge, name), value));
-        }
-        // One that somebody else's number keeps away has no VXLAN device.
-        let links = [bridge, tunnel_name(*vni)];
-        let is_there =
-            |link: &&String| network.subnet6.is_some() && kernel.links.contains_key(*link);
-        for link in links.iter().filter(is_there) {
-            let own = LINK_SETTINGS6.iter();
-            settings.extend(own.map(|(name, value)| (setting(Version::V6, link, name), *value)));
-        }
-    }
-    if tables::carries_ipv6(state) {
-        settings.push((FORWARDING6.to_owned(), "1"));
-        // A node that becomes a router forgets its own: those that it had are listened to as before.
-        let is_host = found.settings.get(FORWARDING6).is_some_and(|is| is == "0");
-        let advertised = found.advertised.iter().filter(|_| is_host);
-        let paths = advertised.map(|link| setting(Version::V6, link, TAKES_ROUTES));
-        let taken = paths.filter(|path| found.settings.get(path).is_some_and(|is| is == "1"));
-        settings.extend(taken.map(|path| (path, "2")));
-    }
-    let settings = settings.into_iter();
-    let settings = settings.map(|(path, value)| (path, value.to_owned()));
-    kernel.settings.extend(settings);
 }

@@ -3,6 +3,7 @@
 use super::tests::engine;
 use super::*;
 use crate::dataplane::state::{Change, NodeIndex};
+use crate::dataplane::state::{Delta, Vni};
 use crate::dataplane::state_tests::{dual_example, example};
 use std::net::Ipv4Addr;
 

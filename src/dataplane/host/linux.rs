@@ -16,7 +16,7 @@ use crate::dataplane::nftables::decode::{self, Listed};
 use crate::dataplane::nftables::ruleset::{Family, Ruleset, Set, Table, TableName};
 use crate::dataplane::nftables::{answers, encode, guest};
 use crate::dataplane::plan::Operation;
-use crate::dataplane::wanted::settings_of;
+use crate::dataplane::settings::settings_of;
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -15,8 +15,8 @@ use crate::dataplane::xtables::Standing;
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 
-/// A kernel in memory.
-#[derive(Clone, Debug, Default)]
+/// A kernel in memory, which has IPv6 unless it is told otherwise.
+#[derive(Clone, Debug)]
 pub struct Memory {
     /// What it holds.
     pub kernel: Kernel,
@@ -26,6 +26,21 @@ pub struct Memory {
     pub budget: Option<usize>,
     /// How often it was looked at.
     pub looks: usize,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        let kernel = Kernel {
+            has_ipv6: true,
+            ..Kernel::default()
+        };
+        Self {
+            kernel,
+            tracked: Vec::new(),
+            budget: None,
+            looks: 0,
+        }
+    }
 }
 
 fn refused(doing: &str, errno: Errno) -> Error {
