@@ -46,6 +46,8 @@ pub struct Kernel {
     pub ways: BTreeSet<(Prefix, String)>,
     /// Links of others whose routes routers advertise, of IPv6.
     pub advertised: BTreeSet<String>,
+    /// Links of others that are no ports of bridges: what may lead out of the node.
+    pub uplinks: BTreeSet<String>,
     /// Whether the kernel has IPv6.
     pub has_ipv6: bool,
     /// VXLAN devices that are not ours, by name.

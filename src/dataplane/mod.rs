@@ -59,11 +59,11 @@ pub mod dns;
 pub mod health;
 pub mod host;
 pub mod kernel;
-mod listeners;
-#[cfg(test)]
-mod listeners_tests;
 mod netlink;
 pub mod nftables;
+mod occupied;
+#[cfg(test)]
+mod occupied_tests;
 pub mod plan;
 pub mod probe;
 mod settings;

@@ -2,7 +2,6 @@
 
 use super::address::Version;
 use super::kernel::{Kernel, Link, LinkKind, bridge_name, is_ours, tunnel_name};
-use super::nftables::tables;
 use super::state::State;
 use std::collections::BTreeMap;
 
@@ -15,9 +14,6 @@ const GLOBAL_SETTINGS: [(&str, &str); 2] = [
 
 /// The same where networks carry IPv6, until none does.
 const FORWARDING6: &str = "net/ipv6/conf/all/forwarding";
-
-/// What settings of IPv6 begin with.
-const IPV6: &str = "net/ipv6/";
 
 /// Settings of each bridge of ours: ports answer on the loopback too; a client's way back may be another one (2: loose,
 /// which wins over a strict setting of the namespace); no redirects.
@@ -44,7 +40,7 @@ fn setting(version: Version, link: &str, name: &str) -> String {
 }
 
 /// The settings that have a bearing on what is wanted, as paths below `/proc/sys`: those of the namespace, of our links, and of
-/// links whose routes are advertised.
+/// those through which others say something.
 pub(super) fn settings_of(kernel: &Kernel) -> Vec<String> {
     let global = GLOBAL_SETTINGS.map(|(path, _)| path.to_owned());
     let links = kernel.links.iter();
@@ -55,15 +51,29 @@ pub(super) fn settings_of(kernel: &Kernel) -> Vec<String> {
         let other = LINK_SETTINGS6.map(|(name, _)| setting(Version::V6, link, name));
         own.chain(other)
     });
-    let advertised = kernel.advertised.iter();
-    let advertised = advertised.map(|link| setting(Version::V6, link, TAKES_ROUTES));
+    let uplinks = kernel.uplinks.iter();
+    let uplinks = uplinks.map(|link| setting(Version::V6, link, TAKES_ROUTES));
     let all = global.into_iter().chain([FORWARDING6.to_owned()]);
-    all.chain(of_links).chain(advertised).collect()
+    all.chain(of_links).chain(uplinks).collect()
 }
 
 /// Whether a setting goes with one of our links, and not with what was found before us.
 pub(super) fn is_of_ours(path: &str) -> bool {
     path.split('/').nth(3).is_some_and(is_ours)
+}
+
+/// Whether it is one of IPv6.
+pub(super) fn is_of_ipv6(path: &str) -> bool {
+    path.starts_with("net/ipv6/")
+}
+
+/// Those that can be as they were found before: a link may have gone with its own.
+pub(super) fn restored<'a>(
+    found: &Kernel,
+    originals: &'a BTreeMap<String, String>,
+) -> impl Iterator<Item = (&'a String, &'a String)> {
+    let is_there = |path: &String| found.settings.contains_key(path);
+    originals.iter().filter(move |(path, _)| is_there(path))
 }
 
 /// What settings should be, where these links are ours; `originals` are those that were found before the first that is ours.
@@ -89,7 +99,7 @@ pub(super) fn settings(
             settings.extend(wanted.map(|(name, value)| (setting(Version::V6, link, name), *value)));
         }
     }
-    if tables::carries_ipv6(state) {
+    if state.carries_ipv6() {
         settings.push((FORWARDING6.to_owned(), "1"));
         // A node that becomes a router forgets its own: those that it had are listened to as before.
         let is_host = found.settings.get(FORWARDING6).is_some_and(|is| is == "0");
@@ -98,7 +108,7 @@ pub(super) fn settings(
         let taken = paths.filter(|path| found.settings.get(path).is_some_and(|is| is == "1"));
         settings.extend(taken.map(|path| (path, "2")));
     } else {
-        let others = originals.iter().filter(|(path, _)| path.starts_with(IPV6));
+        let others = restored(found, originals).filter(|(path, _)| is_of_ipv6(path));
         settings.extend(others.map(|(path, value)| (path.clone(), value.as_str())));
     }
     let settings = settings.into_iter();

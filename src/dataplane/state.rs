@@ -222,6 +222,12 @@ impl State {
         members.filter(move |(index, _)| *index != own)
     }
 
+    /// Whether any of its networks carries IPv6.
+    pub fn carries_ipv6(&self) -> bool {
+        let mut networks = self.networks.values();
+        networks.any(|network| network.subnet6.is_some())
+    }
+
     /// The node of a task, by its address.
     pub fn place(&self, task: impl Into<IpAddr>) -> Option<NodeIndex> {
         let task = task.into();
@@ -398,6 +404,12 @@ impl Network {
         let dual = self.dual()?;
         let other = self.addresses6.get(&address).copied();
         other.or_else(|| dual.version6(address))
+    }
+
+    /// The addresses of each version of who has one of IPv4.
+    pub fn versions(&self, address: Ipv4Addr) -> impl Iterator<Item = IpAddr> + use<> {
+        let other = self.version6(address).map(IpAddr::V6);
+        [Some(address.into()), other].into_iter().flatten()
     }
 
     /// The address of IPv4 of who has one of either version.

@@ -6,8 +6,8 @@ use super::kernel::{
     Action, Forwarding, Kernel, Link, LinkKind, Place, Route, Rule, Tunnel, bridge_name,
     tunnel_name,
 };
-use super::listeners::occupied;
-use super::nftables::{elements, tables};
+use super::nftables::elements;
+use super::occupied::occupied;
 use super::settings::settings;
 use super::state::{Network, NodeIndex, PublishedKey, State, Vni};
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,6 +45,7 @@ pub fn wanted(state: &State, found: &Kernel, originals: &BTreeMap<String, String
         rivals: found.rivals.clone(),
         listeners: found.listeners.clone(),
         advertised: found.advertised.clone(),
+        uplinks: found.uplinks.clone(),
         has_ipv6: found.has_ipv6,
         hairpins: found
             .hairpins
@@ -81,7 +82,7 @@ pub fn underlay_mtu(state: &State, found: &Kernel) -> Option<u32> {
 
 /// The node's own addresses of IPv6, by which its programs speak to others; none while no network carries IPv6.
 pub fn own_addresses6(state: &State, found: &Kernel) -> BTreeSet<Ipv6Addr> {
-    let others = found.others.iter().filter(|_| tables::carries_ipv6(state));
+    let others = found.others.iter().filter(|_| state.carries_ipv6());
     let addresses = others.filter_map(|other| match other.subnet {
         Prefix::V6(subnet) => Some(subnet.address),
         Prefix::V4(_) => None,
@@ -97,15 +98,17 @@ fn refusals(state: &State, found: &Kernel) -> BTreeMap<Vni, String> {
         let own = Prefix::new(network.gateway.into(), network.subnet.length);
         found.addresses.contains(&(bridge, own))
     };
+    let refusal = |vni: Vni, network: &Network| {
+        let clash = || clash(state, found, network);
+        let rival = || rival(state, found, vni);
+        let is_new = !is_there(vni, network);
+        let new = || is_new.then(|| clash().or_else(rival)).flatten();
+        lacks_ipv6(network, found).or_else(new)
+    };
     let networks = state.networks.iter();
-    let new = networks.filter(|(vni, network)| !is_there(**vni, network));
-    new.filter_map(|(vni, network)| {
-        let clash = clash(state, found, network);
-        let lacks = || lacks_ipv6(network, found);
-        let rival = || rival(state, found, *vni);
-        Some((*vni, clash.or_else(lacks).or_else(rival)?))
-    })
-    .collect()
+    networks
+        .filter_map(|(vni, network)| Some((*vni, refusal(*vni, network)?)))
+        .collect()
 }
 
 /// The networks that are there, and have no way to other nodes: their numbers are somebody else's.
@@ -171,12 +174,6 @@ fn gateways(network: &Network) -> impl Iterator<Item = Prefix> {
     let other = network.version6(network.gateway).zip(network.subnet6);
     let other = other.map(|(gateway, subnet)| Prefix::new(gateway.into(), subnet.length));
     [Some(own), other].into_iter().flatten()
-}
-
-/// The addresses of both versions of who has one in a network.
-fn addresses(network: &Network, address: Ipv4Addr) -> impl Iterator<Item = IpAddr> {
-    let other = network.version6(address).map(IpAddr::V6);
-    [Some(address.into()), other].into_iter().flatten()
 }
 
 /// The state without the networks that are refused, and without what needs them.
@@ -261,7 +258,7 @@ fn overlay(kernel: &mut Kernel, state: &State, vni: Vni, network: &Network) {
             true => (own, own),
             false => (router, Mac::of_router(*address)),
         };
-        for task in addresses(network, *task) {
+        for task in network.versions(*task) {
             kernel.neighbours.insert((tunnel.clone(), task), answer);
             kernel.neighbours.insert((bridge.clone(), task), hop);
         }
@@ -271,7 +268,7 @@ fn overlay(kernel: &mut Kernel, state: &State, vni: Vni, network: &Network) {
     }
     let inside = state.virtual_addresses.keys();
     for address in inside.filter(|address| network.subnet.holds(**address)) {
-        for address in addresses(network, *address) {
+        for address in network.versions(*address) {
             kernel.neighbours.insert((tunnel.clone(), address), router);
         }
     }

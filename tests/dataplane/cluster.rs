@@ -341,6 +341,18 @@ impl Node {
         self.run(command);
     }
 
+    /// Starts the agent where the kernel shows no IPv6, as one that was started with `ipv6.disable=1` does.
+    pub(crate) fn start_without_ipv6(&mut self) {
+        self.starts += 1;
+        let file = self.folder.join("state");
+        let agent = self.command(&["--state", file.to_str().unwrap(), "--audit", "1s"]);
+        let hidden = "mount -t tmpfs none /proc/sys/net/ipv6 && exec \"$@\"";
+        let mut command = std::process::Command::new("unshare");
+        command.args(["--mount", "sh", "-c", hidden, "sh"]);
+        command.arg(agent.get_program()).args(agent.get_args());
+        self.run(command);
+    }
+
     /// Starts the agent with nobody to tell it anything.
     pub(crate) fn start_alone(&mut self) {
         self.starts += 1;

@@ -328,6 +328,35 @@ fn a_subnet_of_the_hosts_is_refused_and_the_rest_goes_on() {
 }
 
 #[test]
+fn a_kernel_without_ipv6_has_the_networks_that_do_not_carry_it() {
+    let mut cluster = Cluster::new(2, true);
+    cluster.start(BLUE, 11, 1);
+    cluster.start(BLUE, 21, 2);
+    let green = cluster.wanted.networks.get_mut(&GREEN).unwrap();
+    green.subnet6 = Some("fd00:2::/64".parse().unwrap());
+    cluster.nodes[0].kill();
+    cluster.nodes[0].start_without_ipv6();
+    cluster.settle();
+    let report = cluster.node(1).report().unwrap();
+    assert_eq!(report.refused.len(), 1);
+    let why = &report.refused[&GREEN];
+    assert!(why.starts_with("the node's kernel has no IPv6"), "{why}");
+    assert!(report.addresses6.is_empty());
+    assert_eq!(
+        cluster.node(2).report().unwrap().refused,
+        Default::default()
+    );
+    let (first, second) = (inside(BLUE, 11), inside(BLUE, 21));
+    for (from, to) in [(first, second), (second, first)] {
+        let answer = tcp(cluster.task(from), at(to, 80)).unwrap();
+        assert_eq!(answer.name, to.to_string());
+    }
+    let space = &cluster.node(1).space;
+    let (has_table, _) = space.attempt("nft list table ip6 skep");
+    assert!(!has_table && space.ip("-6 rule").lines().count() == 2);
+}
+
+#[test]
 fn a_node_that_changes_its_address_is_found_again() {
     let mut cluster = small();
     let moved = outside(99);

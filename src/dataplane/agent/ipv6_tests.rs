@@ -54,8 +54,21 @@ fn a_node_that_becomes_a_router_of_ipv6_keeps_its_own_and_is_a_host_again_afterw
     agent.follow(Order::State(Box::new(example())));
     assert_eq!(set(&mut agent, all), "0");
     assert_eq!(set(&mut agent, of_link), "1");
+    // And whoever makes it a router from then on is left alone.
+    let settings = &mut agent.host().kernel.settings;
+    settings.insert(all.into(), "1".into());
+    agent.audit();
+    assert_eq!(set(&mut agent, all), "1");
+    assert_eq!(agent.report().drift, BTreeMap::new());
+    let settings = &mut agent.host().kernel.settings;
+    settings.insert(all.into(), "0".into());
     agent.remove().expect("nothing is in the way");
     assert_eq!(agent.host().kernel.settings, before);
+    // A link that has gone is missed by nobody.
+    let mut agent = programmed(agent.host().clone(), &dual_example());
+    agent.host().kernel.settings.remove(of_link);
+    agent.remove().expect("nothing is in the way");
+    assert_eq!(set(&mut agent, all), "0");
 }
 
 #[test]

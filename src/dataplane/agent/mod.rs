@@ -12,19 +12,19 @@ mod directory;
 mod directory_tests;
 #[cfg(test)]
 mod ipv6_tests;
+mod protocol;
 #[cfg(test)]
 mod tests;
-mod words;
 
 pub use directory::{Directory, Error as DirectoryError};
-pub use words::{Authority, Order, Report};
+pub use protocol::{Authority, Order, Report};
 
 use super::connections::{Tracked, is_stale, may_be_stale};
 use super::dns::counts::NamesReport;
 use super::host::{self, Host};
 use super::kernel::Kernel;
 use super::plan::{Operation, plan};
-use super::settings::is_of_ours;
+use super::settings::{is_of_ipv6, is_of_ours, restored};
 use super::state::{self, PublishedKey, State, StateRevision};
 use super::wanted::{own_addresses6, underlay_mtu, wanted};
 use std::collections::{BTreeMap, BTreeSet};
@@ -207,8 +207,10 @@ impl<H: Host> Agent<H> {
         self.seen = None;
         for _ in 0..ATTEMPTS {
             let found = self.host.look()?;
+            let settings = restored(&found, &self.originals);
+            let settings = settings.map(|(path, value)| (path.clone(), value.clone()));
             let nothing = Kernel {
-                settings: self.originals.clone(),
+                settings: settings.collect(),
                 ..Kernel::default()
             };
             let operations = plan(&found, &nothing);
@@ -279,7 +281,7 @@ impl<H: Host> Agent<H> {
                     self.cut(wanted.state.as_ref())?;
                 }
                 self.seen = Some(found);
-                return Ok(());
+                return self.forget_originals(wanted.state.as_ref());
             };
             last = operation.kind();
             self.note_originals(&found, &wanted.kernel)?;
@@ -310,6 +312,20 @@ impl<H: Host> Agent<H> {
             }
         }
         Ok(())
+    }
+
+    /// Forgets how settings of IPv6 were once no network carries it and they are so again: from then on they are others'.
+    fn forget_originals(&mut self, state: Option<&State>) -> Result<(), Error> {
+        let before = self.originals.len();
+        if !state.is_some_and(State::carries_ipv6) {
+            self.originals.retain(|path, _| !is_of_ipv6(path));
+        }
+        match &self.directory {
+            Some(directory) if self.originals.len() < before => {
+                Ok(directory.keep_originals(&self.originals)?)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Remembers the settings of the namespace as they were, before the first is changed.

@@ -7,8 +7,8 @@ use rustix::time::Timespec;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-/// RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_RULE, RTMGRP_IPV6_IFADDR, RTNLGRP_IPV6_RULE. Neighbours and routes change all the time on a busy node: those of
-/// ours are looked at in turn.
+/// RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_RULE, RTMGRP_IPV6_IFADDR, RTNLGRP_IPV6_RULE. Neighbours and routes change all the
+/// time on a busy node: those of ours are looked at in turn.
 const LINKS: u32 = 0x1 | 0x10 | 0x80 | 0x100 | 1 << 18;
 
 /// NFNLGRP_NFTABLES, as a mask.

@@ -67,7 +67,7 @@ impl Linux {
 
     fn list_addresses(&mut self, names: &Names, kernel: &mut Kernel) -> Result<(), Error> {
         let mut found = Vec::new();
-        for version in Version::ALL {
+        for version in versions(kernel.has_ipv6) {
             let list = route::list(kind::GET_ADDRESS, version);
             self.route.dump("list addresses", &list, |_, body| {
                 found.extend(route::listed_address(body))
@@ -93,7 +93,7 @@ impl Linux {
 
     fn list_neighbours(&mut self, names: &Names, kernel: &mut Kernel) -> Result<(), Error> {
         let ours = |index: u32| Some(names.get(&index)?.name.clone()).filter(|name| is_ours(name));
-        for version in Version::ALL {
+        for version in versions(kernel.has_ipv6) {
             let list = route::list(kind::GET_NEIGHBOUR, version);
             self.route.dump("list neighbours", &list, |_, body| {
                 if let Some((index, address, mac)) = route::neighbour(body)
@@ -289,6 +289,9 @@ fn is_our_rule(rule: &Rule) -> bool {
     }
 }
 
+/// The one link of every namespace that leads nowhere else.
+const LOOPBACK: &str = "lo";
+
 /// What belongs to the links: ours, and the ports of ours.
 fn sort(links: BTreeMap<u32, route::Listed>, kernel: &mut Kernel) -> Names {
     let named = |listed: &route::Listed| Named {
@@ -302,6 +305,9 @@ fn sort(links: BTreeMap<u32, route::Listed>, kernel: &mut Kernel) -> Names {
         .collect();
     for listed in links.into_values() {
         let parent = names.get(&listed.parent).map(|found| found.name.clone());
+        if parent.is_none() && !is_ours(&listed.name) && listed.name != LOOPBACK {
+            kernel.uplinks.insert(listed.name.clone());
+        }
         if is_ours(&listed.name) {
             let link = Link {
                 bridge: parent,
@@ -317,6 +323,18 @@ fn sort(links: BTreeMap<u32, route::Listed>, kernel: &mut Kernel) -> Names {
         }
     }
     names
+}
+
+/// Whether the kernel has IPv6: one that was started without it (`ipv6.disable`) has no settings of it.
+fn has_ipv6() -> bool {
+    file("net/ipv6/conf").is_dir()
+}
+
+/// The versions that there are. A kernel without IPv6 refuses some of the questions about it, and answers others as if they were
+/// about everything.
+fn versions(has_ipv6: bool) -> impl Iterator<Item = Version> {
+    let all = Version::ALL.into_iter();
+    all.filter(move |version| *version == Version::V4 || has_ipv6)
 }
 
 /// Where a setting is.
@@ -335,16 +353,18 @@ fn read_settings(kernel: &mut Kernel) {
 
 impl Host for Linux {
     fn look(&mut self) -> Result<Kernel, Error> {
-        let mut kernel = Kernel::default();
+        let mut kernel = Kernel {
+            has_ipv6: has_ipv6(),
+            ..Kernel::default()
+        };
         let links = self.links()?;
         let names = sort(links, &mut kernel);
         self.list_addresses(&names, &mut kernel)?;
         self.list_neighbours(&names, &mut kernel)?;
-        for version in Version::ALL {
+        for version in versions(kernel.has_ipv6) {
             self.list_routes(version, &names, &mut kernel)?;
             self.list_guests(version, &mut kernel)?;
         }
-        kernel.has_ipv6 = file("net/ipv6").is_dir();
         read_settings(&mut kernel);
         kernel.tables = self.list_tables()?;
         for legacy in &self.legacy {
@@ -440,7 +460,7 @@ impl Host for Linux {
 
     fn connections(&mut self) -> Result<Vec<Connection>, Error> {
         let mut found = Vec::new();
-        for version in Version::ALL {
+        for version in versions(has_ipv6()) {
             let list = conntrack::list(version);
             self.filter.dump("list connections", &list, |_, body| {
                 found.extend(conntrack::connection(body));

@@ -33,6 +33,6 @@ pub(super) mod guest;
 mod parts;
 mod rules;
 pub mod ruleset;
-pub(super) mod tables;
+mod tables;
 #[cfg(test)]
 mod tests;

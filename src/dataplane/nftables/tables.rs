@@ -23,7 +23,7 @@ pub(super) fn table(family: Family) -> TableName {
 
 /// Our tables with their chains and empty sets: those of IPv6 only where a network carries it.
 pub(in crate::dataplane) fn skeleton(state: &State) -> Ruleset {
-    let has_ipv6 = carries_ipv6(state);
+    let has_ipv6 = state.carries_ipv6();
     let router = Mac::of_router(state.address());
     let both = [
         (table(Family::Ip), packets(state, Version::V4)),
@@ -31,12 +31,6 @@ pub(in crate::dataplane) fn skeleton(state: &State) -> Ruleset {
     ];
     let other = has_ipv6.then(|| (table(Family::Ip6), packets(state, Version::V6)));
     both.into_iter().chain(other).collect()
-}
-
-/// Whether any network carries IPv6.
-pub(in crate::dataplane) fn carries_ipv6(state: &State) -> bool {
-    let mut networks = state.networks.values();
-    networks.any(|network| network.subnet6.is_some())
 }
 
 /// The names of sets and maps.

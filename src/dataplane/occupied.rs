@@ -56,9 +56,6 @@ fn is_served(state: &State, key: PublishedKey, at: Option<IpAddr>) -> bool {
     match port.and_then(|port| port.backends.first()) {
         Some(task) => state.version6(*task).is_some(),
         // Nobody knows which network it will lead to.
-        None => {
-            let mut networks = state.networks.values();
-            networks.any(|network| network.subnet6.is_some())
-        }
+        None => state.carries_ipv6(),
     }
 }
