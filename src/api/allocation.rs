@@ -89,16 +89,19 @@ impl Item {
         (item.is_valid() && item.to_string() == parts.join("/")).then_some(item)
     }
 
+    /// The node's number that it is.
+    pub fn node(&self) -> Option<NodeIndex> {
+        match self {
+            Self::Node(index) => Some(*index),
+            _ => None,
+        }
+    }
+
     /// The subnet that it is.
     pub fn subnet(&self) -> Option<Cidr> {
         match self {
             Self::Subnet(subnet) => Some(*subnet),
-            Self::Subnet6(_)
-            | Self::Node(_)
-            | Self::Vni(_)
-            | Self::Port(_)
-            | Self::Address(..)
-            | Self::Block(..) => None,
+            _ => None,
         }
     }
 
@@ -106,12 +109,31 @@ impl Item {
     pub fn subnet6(&self) -> Option<Cidr6> {
         match self {
             Self::Subnet6(subnet) => Some(*subnet),
-            Self::Subnet(_)
-            | Self::Node(_)
-            | Self::Vni(_)
-            | Self::Port(_)
-            | Self::Address(..)
-            | Self::Block(..) => None,
+            _ => None,
+        }
+    }
+
+    /// The published port that it is.
+    pub fn port(&self) -> Option<PublishedKey> {
+        match self {
+            Self::Port(key) => Some(*key),
+            _ => None,
+        }
+    }
+
+    /// The address that it is, with its network's uid.
+    pub fn address(&self) -> Option<(&Uid, Ipv4Addr)> {
+        match self {
+            Self::Address(network, address) => Some((network, *address)),
+            _ => None,
+        }
+    }
+
+    /// The block that it is, with its network's uid.
+    pub fn block(&self) -> Option<(&Uid, Cidr)> {
+        match self {
+            Self::Block(network, block) => Some((network, *block)),
+            _ => None,
         }
     }
 

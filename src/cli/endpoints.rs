@@ -4,7 +4,7 @@
 use super::print::{self, or_none, short};
 use super::table::{self, Shape};
 use crate::api::accepted::AcceptedService;
-use crate::api::allocation::{Item, Owner};
+use crate::api::allocation::Owner;
 use crate::api::name::{NodeName, ObjectKey, Scoped};
 use crate::api::published::PublishedKey;
 use crate::api::service::ServicePort;
@@ -232,25 +232,18 @@ impl Place {
 
 /// What an owner has been given, by network.
 fn places(cache: &Cache, owner: &Owner) -> Vec<Place> {
-    let items = cache.allocations.of(owner).filter_map(|item| match item {
-        Item::Address(uid, address) => {
-            let network = cache.allocations.network(uid)?;
-            let its = joins::network_owner(network, uid);
-            let (_, subnet) = cache.allocations.numbers_of(&its);
-            let subnets = subnet.zip(cache.allocations.subnet6_of(&its));
-            let dual = subnets.map(|(subnet, subnet6)| Dual { subnet, subnet6 });
-            Some(Place {
-                network: network.name.to_string(),
-                address: *address,
-                address6: dual.and_then(|dual| dual.version6(*address)),
-            })
-        }
-        Item::Node(_)
-        | Item::Vni(_)
-        | Item::Subnet(_)
-        | Item::Subnet6(_)
-        | Item::Port(_)
-        | Item::Block(..) => None,
+    let items = cache.allocations.of(owner).filter_map(|item| {
+        let (uid, address) = item.address()?;
+        let network = cache.allocations.network(uid)?;
+        let its = joins::network_owner(network, uid);
+        let (_, subnet) = cache.allocations.numbers_of(&its);
+        let subnets = subnet.zip(cache.allocations.subnet6_of(&its));
+        let dual = subnets.map(|(subnet, subnet6)| Dual { subnet, subnet6 });
+        Some(Place {
+            network: network.name.to_string(),
+            address,
+            address6: dual.and_then(|dual| dual.version6(address)),
+        })
     });
     items.collect()
 }

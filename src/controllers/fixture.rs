@@ -313,16 +313,8 @@ impl World {
             return Vec::new();
         };
         let items = self.cache.allocations.of(&joins::task_owner(name, id));
-        let addresses = items.filter_map(|item| match item {
-            Item::Address(_, address) => Some(IpAddr::V4(*address)),
-            Item::Node(_)
-            | Item::Vni(_)
-            | Item::Subnet(_)
-            | Item::Subnet6(_)
-            | Item::Port(_)
-            | Item::Block(..) => None,
-        });
-        addresses.collect()
+        let addresses = items.filter_map(Item::address);
+        addresses.map(|(_, address)| IpAddr::V4(address)).collect()
     }
 
     /// What nodes that are ready do with what is wanted: everything works at once.

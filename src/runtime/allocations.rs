@@ -116,15 +116,7 @@ impl Allocations {
         let first = Item::Address(network.clone(), Ipv4Addr::UNSPECIFIED);
         let last = Item::Address(network.clone(), Ipv4Addr::BROADCAST);
         let range = self.items.range(first..=last);
-        range.filter_map(|(item, stored)| match item {
-            Item::Address(_, address) => Some((*address, stored)),
-            Item::Node(_)
-            | Item::Vni(_)
-            | Item::Subnet(_)
-            | Item::Subnet6(_)
-            | Item::Port(_)
-            | Item::Block(..) => None,
-        })
+        range.filter_map(|(item, stored)| Some((item.address()?.1, stored)))
     }
 
     /// The blocks of a network that are given out.
@@ -133,15 +125,7 @@ impl Allocations {
         network: &Uid,
     ) -> impl Iterator<Item = (Cidr, &'a Stored<Allocation>)> + use<'a> {
         let range = self.items.range(blocks_of(network));
-        range.filter_map(|(item, stored)| match item {
-            Item::Block(_, block) => Some((*block, stored)),
-            Item::Node(_)
-            | Item::Vni(_)
-            | Item::Subnet(_)
-            | Item::Subnet6(_)
-            | Item::Port(_)
-            | Item::Address(..) => None,
-        })
+        range.filter_map(|(item, stored)| Some((item.block()?.1, stored)))
     }
 
     /// The uids of networks of which addresses or blocks are given out.
@@ -257,30 +241,15 @@ impl Allocations {
         let (first, last) = (Item::Port(first), Item::Port(last));
         let readable = self.items.range(&first..=&last).map(|(item, _)| item);
         let all = readable.chain(self.unreadable.range(&first..=&last));
-        all.filter_map(|item| match item {
-            Item::Port(other) if other.meets(&key) => Some(*other),
-            Item::Node(_)
-            | Item::Vni(_)
-            | Item::Subnet(_)
-            | Item::Subnet6(_)
-            | Item::Port(_)
-            | Item::Address(..)
-            | Item::Block(..) => None,
-        })
-        .collect()
+        all.filter_map(Item::port)
+            .filter(|other| other.meets(&key))
+            .collect()
     }
 
     /// All published ports that are given out.
     pub fn ports(&self) -> impl Iterator<Item = (PublishedKey, &Stored<Allocation>)> {
-        self.numbers().filter_map(|(item, stored)| match item {
-            Item::Port(key) => Some((*key, stored)),
-            Item::Node(_)
-            | Item::Vni(_)
-            | Item::Subnet(_)
-            | Item::Subnet6(_)
-            | Item::Address(..)
-            | Item::Block(..) => None,
-        })
+        self.numbers()
+            .filter_map(|(item, stored)| Some((item.port()?, stored)))
     }
 
     fn exists(&self, item: &Item) -> bool {

@@ -183,16 +183,9 @@ pub fn node_owner(name: &NodeName, uid: &Uid) -> Owner {
 /// The block that a node has of a network, for containers that are no tasks.
 pub fn block(cache: &Cache, network: &Scoped, node: &Owner) -> Option<Cidr> {
     let record = cache.networks.get(network)?;
-    cache.allocations.of(node).find_map(|item| match item {
-        Item::Block(network, block) if *network == record.uid => Some(*block),
-        Item::Block(..)
-        | Item::Node(_)
-        | Item::Vni(_)
-        | Item::Subnet(_)
-        | Item::Subnet6(_)
-        | Item::Port(_)
-        | Item::Address(..) => None,
-    })
+    let mut blocks = cache.allocations.of(node).filter_map(Item::block);
+    let (_, block) = blocks.find(|(network, _)| **network == record.uid)?;
+    Some(block)
 }
 
 /// The blocks that nodes have of the networks with these numbers.

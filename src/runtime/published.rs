@@ -6,7 +6,6 @@
 use super::allocations::Allocations;
 use super::joins::service_owner;
 use crate::api::accepted::AcceptedService;
-use crate::api::allocation::Item;
 use crate::api::name::Scoped;
 use crate::api::published::PublishedKey;
 use crate::api::service::{PortMode, Protocol, ServicePort, ServiceSpec};
@@ -75,15 +74,7 @@ pub fn given<'a>(
     let owner = service_owner(name, service);
     let has: Vec<(PublishedKey, Option<Port>)> = allocations
         .of(&owner)
-        .filter_map(|item| match item {
-            Item::Port(key) => Some((*key, allocations.get(item)?.target)),
-            Item::Node(_)
-            | Item::Vni(_)
-            | Item::Subnet(_)
-            | Item::Subnet6(_)
-            | Item::Address(..)
-            | Item::Block(..) => None,
-        })
+        .filter_map(|item| Some((item.port()?, allocations.get(item)?.target)))
         .collect();
     let health = health(&service.spec);
     let is_named = |key: &PublishedKey| {

@@ -53,31 +53,36 @@ pub(crate) fn port(node: &Node) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(node.address), 8080)
 }
 
+/// Waits until a port leads to tasks on all of these nodes, and each sees who asks.
+pub(crate) async fn leads_to(port: SocketAddr, nodes: &BTreeSet<String>) {
+    let what = format!("{port} leads to tasks on {nodes:?}");
+    let mut heard: BTreeMap<String, usize> = BTreeMap::new();
+    let mut last = String::new();
+    until_soon(&what, async || {
+        match ask(port).await {
+            Ok((said, own)) => {
+                let (on, seen) = said.split_once(' ').unwrap_or((&said, ""));
+                let seen = seen.trim_matches(['[', ']']).trim_start_matches("::ffff:");
+                assert_eq!(seen, own.to_string(), "the task on {on} sees who asks");
+                *heard.entry(on.to_owned()).or_default() += 1;
+            }
+            Err(error) if error == last => {}
+            Err(error) => {
+                eprintln!("    {error}");
+                last = error;
+            }
+        }
+        heard.keys().eq(nodes).then_some(())
+    })
+    .await;
+    eprintln!("    {what}: {heard:?}");
+}
+
 impl World {
     /// Waits until the port of each node leads to tasks on all of these nodes, and each sees who asks.
     pub(crate) async fn leads_to(&self, nodes: &BTreeSet<String>) {
         for node in &self.fleet.nodes {
-            let what = format!("port 8080 of {} leads to tasks on {nodes:?}", node.name);
-            let mut heard: BTreeMap<String, usize> = BTreeMap::new();
-            let mut last = String::new();
-            until_soon(&what, async || {
-                match ask(port(node)).await {
-                    Ok((said, own)) => {
-                        let (on, seen) = said.split_once(' ').unwrap_or((&said, ""));
-                        let seen = seen.trim_matches(['[', ']']).trim_start_matches("::ffff:");
-                        assert_eq!(seen, own.to_string(), "the task on {on} sees who asks");
-                        *heard.entry(on.to_owned()).or_default() += 1;
-                    }
-                    Err(error) if error == last => {}
-                    Err(error) => {
-                        eprintln!("    {error}");
-                        last = error;
-                    }
-                }
-                heard.keys().eq(nodes).then_some(())
-            })
-            .await;
-            eprintln!("    {what}: {heard:?}");
+            leads_to(port(node), nodes).await;
         }
     }
 

@@ -7,7 +7,7 @@ use crate::support::fleet::Transport;
 use crate::support::node::Node;
 use crate::support::wait::until;
 use crate::world::{SOON, World, until_soon};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::process::Command;
 
@@ -100,35 +100,6 @@ impl World {
         })
         .await;
     }
-
-    /// Waits until the port of each node leads over IPv6 to tasks on all of these nodes, and each sees who asks.
-    async fn leads_over_ipv6_to(&self, nodes: &BTreeSet<String>) {
-        for (number, node) in (1..).zip(&self.fleet.nodes) {
-            let port = SocketAddr::new(underlay(number).into(), 8080);
-            let what = format!("{port} of {} leads to tasks on {nodes:?}", node.name);
-            let mut heard: BTreeMap<String, usize> = BTreeMap::new();
-            let mut last = String::new();
-            until_soon(&what, async || {
-                match ingress::ask(port).await {
-                    Ok((said, own)) => {
-                        let (on, seen) = said.split_once(' ').unwrap_or((&said, ""));
-                        assert_eq!(own, IpAddr::V6(underlay(OWN)));
-                        let seen = seen.trim_matches(['[', ']']);
-                        assert_eq!(seen, own.to_string(), "the task on {on} sees who asks");
-                        *heard.entry(on.to_owned()).or_default() += 1;
-                    }
-                    Err(error) if error == last => {}
-                    Err(error) => {
-                        eprintln!("    {error}");
-                        last = error;
-                    }
-                }
-                heard.keys().eq(nodes).then_some(())
-            })
-            .await;
-            eprintln!("    {what}: {heard:?}");
-        }
-    }
 }
 
 #[tokio::test]
@@ -192,7 +163,9 @@ async fn networks_carry_ipv6_on_engines_of_several_versions_and_leave_no_trace()
 
     let on = world.nodes_of("web").await;
     world.leads_to(&on).await;
-    world.leads_over_ipv6_to(&on).await;
+    for number in 1..=3 {
+        ingress::leads_to(SocketAddr::new(underlay(number).into(), 8080), &on).await;
+    }
     // A node's own programs, and those of another, whose task may be on the node that asks.
     for node in &world.fleet.nodes {
         for number in 1..=3 {

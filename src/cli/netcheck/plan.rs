@@ -214,7 +214,7 @@ impl Viewer<'_> {
                     let Some(node) = self.node(*index).filter(|_| seen.insert(*index)) else {
                         continue;
                     };
-                    for address in both(network, *address) {
+                    for address in network.versions(*address) {
                         let subject = Subject::Task(node.clone(), address);
                         let probe = connect(address, self.port(service));
                         plan.checks.push(Check {
@@ -257,7 +257,7 @@ impl Viewer<'_> {
         let backends = behind
             .map(|behind| behind.backends.clone())
             .unwrap_or_default();
-        both(network, address).map(move |address| {
+        network.versions(address).map(move |address| {
             let subject = Subject::Virtual(service.to_owned(), address);
             let probe = connect(address, self.port(service));
             Check {
@@ -368,12 +368,6 @@ fn called(service: &Scoped) -> String {
 
 fn connect(address: IpAddr, port: Port) -> Probe {
     Probe::Connect(SocketAddr::new(address, port.0))
-}
-
-/// An address with the one of IPv6 of who has it, where the network carries that.
-fn both(network: &Network, address: Ipv4Addr) -> impl Iterator<Item = IpAddr> {
-    let version6 = network.version6(address).map(IpAddr::from);
-    [Some(address.into()), version6].into_iter().flatten()
 }
 
 fn somebody(backends: &BTreeSet<Ipv4Addr>) -> Expected {

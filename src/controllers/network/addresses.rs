@@ -247,13 +247,8 @@ pub(super) fn networks_with<'a>(
     owner: &Owner,
 ) -> impl Iterator<Item = Scoped> + use<'a> {
     let items = cache.allocations.of(owner);
-    items.filter_map(|item| match item {
-        Item::Address(uid, _) => cache.allocations.network(uid).cloned(),
-        Item::Node(_)
-        | Item::Vni(_)
-        | Item::Subnet(_)
-        | Item::Subnet6(_)
-        | Item::Port(_)
-        | Item::Block(..) => None,
+    items.filter_map(|item| {
+        let (uid, _) = item.address()?;
+        cache.allocations.network(uid).cloned()
     })
 }

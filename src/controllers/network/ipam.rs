@@ -367,21 +367,11 @@ impl<'a> Draft<'a> {
     }
 
     fn released(&self) -> Option<NodeIndex> {
-        let released = self
-            .allocations
-            .numbers()
-            .filter_map(|(item, stored)| match item {
-                Item::Node(index) if stored.released && !self.claims.contains_key(item) => {
-                    Some((stored.mod_revision, *index))
-                }
-                Item::Node(_)
-                | Item::Vni(_)
-                | Item::Subnet(_)
-                | Item::Subnet6(_)
-                | Item::Port(_)
-                | Item::Address(..)
-                | Item::Block(..) => None,
-            });
+        let released = self.allocations.numbers().filter_map(|(item, stored)| {
+            let is_free = stored.released && !self.claims.contains_key(item);
+            let index = item.node().filter(|_| is_free)?;
+            Some((stored.mod_revision, index))
+        });
         released.min().map(|(_, index)| index)
     }
 }

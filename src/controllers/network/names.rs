@@ -4,7 +4,7 @@
 //! in, while it gets traffic.
 
 use crate::api::accepted::AcceptedService;
-use crate::api::allocation::{Item, Owner, Vni};
+use crate::api::allocation::{Owner, Vni};
 use crate::api::name::{NodeName, Scoped};
 use crate::api::service::{EndpointMode, ServicePort};
 use crate::api::task::container_name;
@@ -92,18 +92,11 @@ impl Networks<'_> {
     /// What an owner has in each network.
     fn addresses(&self, owner: &Owner) -> BTreeMap<Vni, Ipv4Addr> {
         let items = self.cache.allocations.of(owner);
-        let addresses = items.filter_map(|item| match item {
-            Item::Address(network, address) => {
-                let vni = self.vnis.get(network)?;
-                let is_inside = self.networks[vni].subnet.holds(*address);
-                is_inside.then_some((*vni, *address))
-            }
-            Item::Node(_)
-            | Item::Vni(_)
-            | Item::Subnet(_)
-            | Item::Subnet6(_)
-            | Item::Port(_)
-            | Item::Block(..) => None,
+        let addresses = items.filter_map(|item| {
+            let (network, address) = item.address()?;
+            let vni = self.vnis.get(network)?;
+            let is_inside = self.networks[vni].subnet.holds(address);
+            is_inside.then_some((*vni, address))
         });
         addresses.collect()
     }

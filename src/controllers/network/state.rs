@@ -233,15 +233,7 @@ impl Overlays {
                 name: node.name.clone(),
                 uid: node.uid().clone(),
             };
-            let index = cache.allocations.of(&owner).find_map(|item| match item {
-                Item::Node(index) => Some(*index),
-                Item::Vni(_)
-                | Item::Subnet(_)
-                | Item::Subnet6(_)
-                | Item::Port(_)
-                | Item::Address(..)
-                | Item::Block(..) => None,
-            });
+            let index = cache.allocations.of(&owner).find_map(Item::node);
             // Routers are told apart by their nodes' addresses: of twins only the first is one.
             if let (Some(index), Some(IpAddr::V4(address))) = (index, node.address())
                 && addresses.insert(address)

@@ -8,7 +8,6 @@
 
 use super::agent::acknowledged::Acknowledged;
 use super::agent::plane::Plane;
-use crate::api::allocation::Item;
 use crate::api::name::Scoped;
 use crate::api::service::Attachment;
 use crate::api::task::{Desired, Task, network_name};
@@ -141,15 +140,9 @@ fn endpoint(
     let Numbers { vni, subnet, .. } =
         numbers.ok_or_else(|| format!("network {name} has no number yet"))?;
     let mut given = cache.allocations.of(&joins::task_owner(service, &task.id));
-    let address = given.find_map(|item| match item {
-        Item::Address(network, address) if *network == record.uid => Some(*address),
-        Item::Address(..)
-        | Item::Node(_)
-        | Item::Vni(_)
-        | Item::Subnet(_)
-        | Item::Subnet6(_)
-        | Item::Port(_)
-        | Item::Block(..) => None,
+    let address = given.find_map(|item| {
+        let (network, address) = item.address()?;
+        (*network == record.uid).then_some(address)
     });
     let address = address.ok_or_else(|| format!("it has no address in network {name} yet"))?;
     plane.lacks(vni, &name, address)?;
