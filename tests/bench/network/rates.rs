@@ -146,24 +146,31 @@ struct Measured {
     connections: Vec<f64>,
 }
 
+/// Which ways are measured: `WAYS=` some by their names with hyphens, or all.
+fn asked() -> Vec<Way> {
+    let asked = std::env::var("WAYS").unwrap_or_default();
+    let is_asked = |way: &Way| {
+        let name = way.name().replace(' ', "-");
+        asked.is_empty() || asked.split(',').any(|word| word == name)
+    };
+    WAYS.into_iter().filter(is_asked).collect()
+}
+
 /// Runs it: `PAIRS=` rounds of all ways, `SAMPLE_MS=` each.
 pub(super) fn run(cluster: &Cluster) -> Vec<Report> {
+    let ways = asked();
     let rounds = size("PAIRS", 10);
     let time = Duration::from_millis(size("SAMPLE_MS", 1_000) as u64);
     let mut measured: BTreeMap<Way, Measured> = BTreeMap::new();
     // Not counted: who has never been asked is looked for first.
-    for way in WAYS {
-        measure(cluster, way, Duration::from_millis(200));
+    for way in &ways {
+        measure(cluster, *way, Duration::from_millis(200));
     }
     for round in 0..rounds {
         let mut shown = Vec::new();
         // Another one is first each time.
-        for way in WAYS
-            .iter()
-            .cycle()
-            .skip(round * 3 % WAYS.len())
-            .take(WAYS.len())
-        {
+        let turned = ways.iter().cycle().skip(round * 3 % ways.len());
+        for way in turned.take(ways.len()) {
             let (throughput, connections) = measure(cluster, *way, time);
             let of_way = measured.entry(*way).or_default();
             of_way.throughput.push(throughput);
@@ -175,8 +182,10 @@ pub(super) fn run(cluster: &Cluster) -> Vec<Report> {
         }
         println!("round {}: {}", round + 1, shown.join("; "));
     }
+    let has = |way| measured.contains_key(&way);
     COMPARED
         .iter()
+        .filter(|(_, way, beside, ..)| has(*way) && has(*beside))
         .map(|compared| report(cluster, &measured, *compared))
         .collect()
 }
