@@ -37,6 +37,10 @@ pub(super) async fn run(args: AgentArgs, ended: impl Future<Output = ()>) -> Res
     }
     let directory = Directory::open(&args.directory).map_err(|error| explain(&error))?;
     let host = Linux::open().map_err(|error| explain(&error))?;
+    let host = match args.on_bridges {
+        true => host.on_bridges(),
+        false => host,
+    };
     let events = Events::open().map_err(|error| explain(&error))?;
     let mut agent = Agent::new(host, Some(directory)).map_err(|error| explain(&error))?;
     if args.remove {

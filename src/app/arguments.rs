@@ -71,6 +71,9 @@ pub struct AgentArgs {
     /// Which resolvers are asked for names that are not ours
     #[arg(long, value_name = "FILE", default_value = "/etc/resolv.conf")]
     pub resolv_conf: PathBuf,
+    /// Leave what tasks say to each other on bridges also where the kernel could hand it on from link to link
+    #[arg(long)]
+    pub on_bridges: bool,
     /// Try what a line of JSON on standard input asks for, say in another what came of it, and end (`skep netcheck` does)
     #[arg(long, conflicts_with_all = ["listen", "attach", "state", "remove"])]
     pub probe: bool,

@@ -7,7 +7,7 @@
 use super::address::{Mac, Prefix, Version};
 use super::constants::{BRIDGE_PREFIX, TUNNEL_PREFIX};
 use super::nftables::guest;
-use super::nftables::ruleset::Ruleset;
+use super::nftables::ruleset::{Hook, Ruleset};
 use super::state::Vni;
 use super::xtables::Standing;
 use crate::api::service::Protocol;
@@ -22,6 +22,12 @@ pub struct Kernel {
     pub links: BTreeMap<String, Link>,
     /// Other links that are ports of our bridges: whether a frame may leave where it came from.
     pub hairpins: BTreeMap<String, bool>,
+    /// The numbers of our links and of those ports.
+    pub indexes: BTreeMap<String, u32>,
+    /// The ports behind which our bridges have seen hardware addresses, by the bridge.
+    pub stations: BTreeMap<(String, Mac), String>,
+    /// Whether the kernel hands frames on from link to link (`nftables/fast_path.rs`).
+    pub has_fast_path: bool,
     /// Addresses of our links.
     pub addresses: BTreeSet<(String, Prefix)>,
     /// Where frames go; `None`: to the link itself.
@@ -184,10 +190,17 @@ impl Kernel {
     /// Takes away what goes with a link.
     pub(super) fn forget(&mut self, link: &str) {
         self.links.remove(link);
+        self.indexes.remove(link);
+        self.stations.retain(|(bridge, _), _| bridge != link);
         self.addresses.retain(|(of, _)| of != link);
         self.neighbours.retain(|(of, _), _| of != link);
         self.forwarding.retain(|key, _| key.link != link);
         self.routes.retain(|_, route| route.link != link);
+        for table in self.tables.values_mut() {
+            let is_of = |hook: &Hook| hook.device.as_deref() == Some(link);
+            let chains = &mut table.chains;
+            chains.retain(|_, chain| !chain.hook.as_ref().is_some_and(is_of));
+        }
         let of = format!("/{link}/");
         self.settings.retain(|path, _| !path.contains(&of));
         for port in self.links.values_mut() {

@@ -56,6 +56,7 @@ pub mod connections;
 mod constants;
 pub mod delta;
 pub mod dns;
+mod fast_path;
 pub mod health;
 pub mod host;
 pub mod kernel;

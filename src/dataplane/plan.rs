@@ -16,7 +16,7 @@ use super::constants::BRIDGED;
 use super::kernel::{Forwarding, Kernel, Link, LinkKind, Route, Rule};
 use super::nftables::diff::{Change, diff};
 use super::nftables::guest;
-use super::nftables::ruleset::{Family, Ruleset, Set};
+use super::nftables::ruleset::{Family, Ruleset, Set, TableName};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -25,8 +25,8 @@ use std::net::{IpAddr, Ipv4Addr};
 pub enum Operation {
     /// Changes of nf_tables, all or none.
     Tables(Vec<Change>),
-    /// The answers to what was translated within these subnets before this are remembered, too.
-    Remember(Vec<Prefix>),
+    /// The answers to what was translated within these subnets before this are remembered, too, in a family's table.
+    Remember(Family, Vec<Prefix>),
     /// A link is made, and becomes all that it should be.
     AddLink(String, Link),
     /// What can be changed of a link becomes what it should be.
@@ -65,7 +65,7 @@ impl Operation {
     /// The kind of thing that it is about, as drift is counted by.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Tables(_) | Self::Remember(_) => "nftables",
+            Self::Tables(_) | Self::Remember(..) => "nftables",
             Self::AddLink(..) | Self::SetLink(..) | Self::DeleteLink(_) => "link",
             Self::AddAddress(..) | Self::DeleteAddress(..) => "address",
             Self::PutForwarding(..) | Self::DeleteForwarding(_) => "forwarding",
@@ -89,7 +89,7 @@ impl Operation {
             | Self::DeleteForwarding(_)
             | Self::PutNeighbour(..)
             | Self::DeleteNeighbour(..) => true,
-            Self::Remember(_)
+            Self::Remember(..)
             | Self::AddLink(..)
             | Self::SetLink(..)
             | Self::DeleteLink(_)
@@ -160,9 +160,16 @@ pub fn plan(found: &Kernel, wanted: &Kernel) -> Vec<Operation> {
         }
     }
     guests(&found, wanted, add);
-    if bridged(&found.tables) == 0 && bridged(&wanted.tables) > 0 {
+    let asked = newly_asked(&found.tables, &wanted.tables);
+    if !asked.is_empty() {
+        // From here on the router notes what it translates; nobody's frames pass it by yet.
+        let first = without_bridged(&wanted.tables, &asked);
+        tables(&found.tables, &first, add);
+        found.tables = first;
+    }
+    for table in asked {
         let subnets = wanted.addresses.iter().map(|(_, subnet)| *subnet);
-        add.push(Operation::Remember(subnets.collect()));
+        add.push(Operation::Remember(table.family, subnets.collect()));
     }
     tables(&found.tables, &wanted.tables, add);
     removals(&found, wanted, add);
@@ -205,10 +212,28 @@ fn with_new_parts(found: &Ruleset, wanted: &Ruleset) -> Ruleset {
     ruleset
 }
 
-/// The tasks whose frames stay on bridges.
-fn bridged(ruleset: &Ruleset) -> usize {
-    let sets = ruleset.values().filter_map(|table| table.sets.get(BRIDGED));
-    sets.map(|set| set.elements.len()).sum()
+/// The tables that begin to have frames not pass the router.
+fn newly_asked<'a>(found: &Ruleset, wanted: &'a Ruleset) -> Vec<&'a TableName> {
+    let bridged = |ruleset: &Ruleset, name: &TableName| {
+        let set = ruleset.get(name).and_then(|table| table.sets.get(BRIDGED));
+        set.is_some_and(|set| !set.elements.is_empty())
+    };
+    let names = wanted.keys();
+    let new = names.filter(|name| bridged(wanted, name) && !bridged(found, name));
+    new.collect()
+}
+
+/// What is wanted, but that these tables have none yet whose frames do not pass the router.
+fn without_bridged(wanted: &Ruleset, tables: &[&TableName]) -> Ruleset {
+    let mut ruleset = wanted.clone();
+    for (_, table) in ruleset.iter_mut().filter(|(name, _)| tables.contains(name)) {
+        // Those of both versions.
+        let sets = table.sets.iter_mut();
+        for (_, set) in sets.filter(|(name, _)| name.starts_with(BRIDGED)) {
+            set.elements.clear();
+        }
+    }
+    ruleset
 }
 
 /// What is not the same, or not there.
@@ -307,8 +332,10 @@ fn removals(found: &Kernel, wanted: &Kernel, operations: &mut Vec<Operation>) {
             operations.push(Operation::DeleteNeighbour(link.clone(), *address));
         }
     }
+    let is_port = |link: &str| wanted.hairpins.contains_key(link);
     for key in found.forwarding.keys() {
-        if !wanted.forwarding.contains_key(key) && stays(&key.link) {
+        let goes = !wanted.forwarding.contains_key(key);
+        if goes && (stays(&key.link) || is_port(&key.link)) {
             operations.push(Operation::DeleteForwarding(key.clone()));
         }
     }

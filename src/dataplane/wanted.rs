@@ -2,6 +2,7 @@
 
 use super::address::{Mac, Prefix, Version};
 use super::constants::{GROUP, MARK, MARK_MASK, NODE_MASK, RULE_BEHIND, RULE_ENTRY, RULE_PAST};
+use super::fast_path::{Stations, fast_paths, kept, stations};
 use super::kernel::{
     Action, Forwarding, Kernel, Link, LinkKind, Place, Route, Rule, Tunnel, bridge_name,
     tunnel_name,
@@ -23,6 +24,8 @@ pub struct Wanted {
     pub refused: BTreeMap<Vni, String>,
     /// Ports that programs of the node listen on, as far as they are published, or may be given to who leaves his out.
     pub occupied: BTreeSet<PublishedKey>,
+    /// The ports of this node's tasks that frames are handed straight to.
+    pub stations: Stations,
     /// The state without those ports, and without the networks that are not there.
     pub state: Option<State>,
 }
@@ -37,8 +40,14 @@ pub fn wanted(state: &State, found: &Kernel, originals: &BTreeMap<String, String
     state.ports.retain(|key, _| !occupied.contains(key));
     let is_bridge = found.others.iter().filter(|other| other.is_bridge);
     let local: Vec<Prefix> = is_bridge.map(|other| other.subnet).collect();
+    let paths = fast_paths(&state, found);
+    let stations = paths.as_ref().map(|paths| stations(paths, found));
+    let stations = stations.unwrap_or_default();
     let mut kernel = Kernel {
-        tables: elements::ruleset(&state, &local),
+        tables: elements::ruleset(&state, &local, paths.as_ref()),
+        indexes: found.indexes.clone(),
+        stations: found.stations.clone(),
+        has_fast_path: found.has_fast_path,
         legacy: found.legacy.clone(),
         others: found.others.clone(),
         ways: found.ways.clone(),
@@ -60,6 +69,8 @@ pub fn wanted(state: &State, found: &Kernel, originals: &BTreeMap<String, String
             kernel.forget(&tunnel_name(*vni));
         }
     }
+    let kept = kept(&stations).map(|entry| (entry, None));
+    kernel.forwarding.extend(kept);
     for version in Version::ALL {
         entries(&mut kernel, &state, version);
     }
@@ -69,6 +80,7 @@ pub fn wanted(state: &State, found: &Kernel, originals: &BTreeMap<String, String
         kernel,
         refused,
         occupied,
+        stations,
         state: Some(state),
     }
 }

@@ -19,6 +19,7 @@ fn pair(form: Form, bridges_call_iptables: bool) -> (Cluster, Ipv4Addr) {
     cluster.start(BLUE, 21, 2);
     let service = cluster.serve(BLUE, 200, &[21]);
     cluster.settle();
+    cluster.hand_on();
     (cluster, service)
 }
 
@@ -38,6 +39,7 @@ fn what_tasks_say_to_each_other_passes_routers_only_where_it_must() {
     for (form, direct, translated) in [
         (Form::Lifted, [1, 1], [1, 1]),
         (Form::Bridged, [0, 0], [1, 0]),
+        (Form::Fast, [0, 0], [1, 0]),
     ] {
         for (to_service, expected) in [(false, direct), (true, translated)] {
             let (cluster, service) = pair(form, false);
@@ -76,38 +78,55 @@ impl Silent {
 #[test]
 fn connections_survive_when_frames_begin_to_stay_on_bridges_and_when_they_end() {
     for bridges_call_iptables in [false, true] {
-        let (mut cluster, service) = pair(Form::Lifted, bridges_call_iptables);
-        let (client, server) = (inside(BLUE, 11), inside(BLUE, 21));
-        let listener = cluster
-            .task(server)
-            .within(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 9_000)))
-            .unwrap();
-        let addresses = [server, service];
-        let mut silent = addresses.map(|to| Silent::open(&cluster, to, &listener));
-        let mut talks = addresses.map(|to| Talk::open(cluster.task(client), at(to, 80)).unwrap());
-        let first = talks.each_mut().map(|talk| talk.ask().unwrap());
-        for is_bridged in [true, false, true] {
-            let network = cluster.wanted.networks.get_mut(&BLUE).unwrap();
-            network.bridged = match is_bridged {
-                true => network.tasks.keys().copied().collect(),
-                false => Default::default(),
-            };
-            cluster.settle();
-            silent.iter_mut().for_each(Silent::hears);
-            assert_eq!(talks.each_mut().map(|talk| talk.ask().unwrap()), first);
-            for to in addresses {
-                tcp(cluster.task(client), at(to, 80)).unwrap();
-            }
-        }
-        // By hand all that was remembered is forgotten; the agent asks the kernel for it.
-        let before = cluster.node(1).drift("nftables");
-        cluster.node(1).space.run("nft delete table bridge skep");
-        cluster.nodes[0].until("mends its table", |report| {
-            report.drift.get("nftables").copied().unwrap_or(0) > before && report.trouble.is_none()
-        });
+        survive(Form::Bridged, bridges_call_iptables, "bridge");
+    }
+}
+
+#[test]
+fn connections_survive_when_frames_begin_to_go_from_link_to_link_and_when_they_end() {
+    for bridges_call_iptables in [false, true] {
+        survive(Form::Fast, bridges_call_iptables, "netdev");
+    }
+}
+
+/// `family` has the table that tells which frames do not pass the router.
+fn survive(form: Form, bridges_call_iptables: bool, family: &str) {
+    let (mut cluster, service) = pair(form, bridges_call_iptables);
+    let network = cluster.wanted.networks.get_mut(&BLUE).unwrap();
+    network.bridged.clear();
+    cluster.settle();
+    let (client, server) = (inside(BLUE, 11), inside(BLUE, 21));
+    let listener = cluster
+        .task(server)
+        .within(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 9_000)))
+        .unwrap();
+    let addresses = [server, service];
+    let mut silent = addresses.map(|to| Silent::open(&cluster, to, &listener));
+    let mut talks = addresses.map(|to| Talk::open(cluster.task(client), at(to, 80)).unwrap());
+    let first = talks.each_mut().map(|talk| talk.ask().unwrap());
+    for is_bridged in [true, false, true] {
+        let network = cluster.wanted.networks.get_mut(&BLUE).unwrap();
+        network.bridged = match is_bridged {
+            true => network.tasks.keys().copied().collect(),
+            false => Default::default(),
+        };
+        cluster.settle();
+        cluster.hand_on();
         silent.iter_mut().for_each(Silent::hears);
         assert_eq!(talks.each_mut().map(|talk| talk.ask().unwrap()), first);
+        for to in addresses {
+            tcp(cluster.task(client), at(to, 80)).unwrap();
+        }
     }
+    // By hand all that was remembered is forgotten; the agent asks the kernel for it.
+    let before = cluster.node(1).drift("nftables");
+    let gone = format!("nft delete table {family} skep");
+    cluster.node(1).space.run(&gone);
+    cluster.nodes[0].until("mends its table", |report| {
+        report.drift.get("nftables").copied().unwrap_or(0) > before && report.trouble.is_none()
+    });
+    silent.iter_mut().for_each(Silent::hears);
+    assert_eq!(talks.each_mut().map(|talk| talk.ask().unwrap()), first);
 }
 
 /// Connects from a port that may be in use for another connection.
@@ -125,8 +144,9 @@ fn connect_from(space: &Namespace, port: u16, to: SocketAddr) -> TcpStream {
 
 #[test]
 fn a_direct_connection_may_have_the_ports_of_a_translated_one() {
-    for bridges_call_iptables in [false, true] {
-        let (cluster, service) = pair(Form::Bridged, bridges_call_iptables);
+    let forms = [Form::Bridged, Form::Fast].map(|form| [(form, false), (form, true)]);
+    for (form, bridges_call_iptables) in forms.into_iter().flatten() {
+        let (cluster, service) = pair(form, bridges_call_iptables);
         let (client, server) = (inside(BLUE, 11), inside(BLUE, 21));
         let task = cluster.task(client);
         let mut translated = Talk::over(connect_from(task, 33_333, at(service, 80)));

@@ -75,6 +75,7 @@ pub(crate) struct Node {
     /// The kernel before the first agent.
     pub(crate) before: String,
     folder: PathBuf,
+    form: Form,
     agent: Option<Process>,
     starts: usize,
 }
@@ -88,6 +89,29 @@ pub(crate) enum Form {
     Bridged,
     /// Those of some; the others have hardware addresses that nobody knows.
     Mixed,
+    /// Everybody's frames go from link to link, past the bridges.
+    Fast,
+    /// Those of some do.
+    FastMixed,
+}
+
+impl Form {
+    /// Whether the hardware address of a task is known.
+    fn knows(self, last: u8) -> bool {
+        match self {
+            Self::Lifted => false,
+            Self::Bridged | Self::Fast => true,
+            Self::Mixed | Self::FastMixed => ![12, 21].contains(&last),
+        }
+    }
+
+    /// What agents are told beside.
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Bridged | Self::Mixed => &["--on-bridges"],
+            Self::Lifted | Self::Fast | Self::FastMixed => &[],
+        }
+    }
 }
 
 /// Everything.
@@ -106,7 +130,7 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Nodes 1 to `count` with an agent each, both overlays on all of them, and nothing else yet.
     pub(crate) fn new(count: u16, bridges_call_iptables: bool) -> Self {
-        Self::of(Form::Bridged, count, bridges_call_iptables, false)
+        Self::of(Form::Fast, count, bridges_call_iptables, false)
     }
 
     /// The same, with a choice of whose frames will stay on bridges, and whether overlays carry IPv6.
@@ -148,6 +172,7 @@ impl Cluster {
                 index: NodeIndex(index),
                 iptables,
                 folder,
+                form,
                 agent: None,
                 starts: 0,
             });
@@ -184,8 +209,8 @@ impl Cluster {
         let address = inside(vni, last);
         let network = self.wanted.networks.get_mut(&vni).unwrap();
         network.tasks.insert(address, NodeIndex(index));
-        let is_known = self.form != Form::Mixed || ![12, 21].contains(&last);
-        if is_known && self.form != Form::Lifted {
+        let is_known = self.form.knows(last);
+        if is_known {
             network.bridged.insert(address);
         }
         self.settle();
@@ -199,7 +224,7 @@ impl Cluster {
             space.ip(&format!("link set {link} mtu 1450"));
         }
         let bridge = bridge_name(vni);
-        if is_known {
+        if is_known || self.form == Form::Lifted {
             let mac = Mac::of_container(address);
             task.ip(&format!("link set eth0 address {mac}"));
         }
@@ -220,6 +245,35 @@ impl Cluster {
         }
         traffic::serve(&task, &address.to_string(), 80);
         self.tasks.insert(address, task);
+    }
+
+    /// Waits until nodes hand frames straight to all tasks whose frames go past the bridges.
+    pub(crate) fn hand_on(&self) {
+        if ![Form::Fast, Form::FastMixed].contains(&self.form) {
+            return;
+        }
+        for (vni, network) in &self.wanted.networks {
+            let known = network.bridged.iter();
+            let present = known.filter(|address| self.tasks.contains_key(address));
+            let present: Vec<&Ipv4Addr> = present.collect();
+            for address in &present {
+                // By its first frame a task's port becomes known.
+                traffic::ping(self.task(**address), inside(*vni, 1).into());
+            }
+            let map = format!("nft list map netdev skep ways_{}", vni.0);
+            for node in &self.nodes {
+                let has_all = || {
+                    let shown = node.space.run(&map);
+                    let mut macs = present.iter().map(|address| Mac::of_container(**address));
+                    macs.all(|mac| shown.contains(&mac.to_string()))
+                };
+                let mut looks = 0..200;
+                while !has_all() {
+                    assert!(looks.next().is_some(), "{map}: {}", node.space.run(&map));
+                    thread::sleep(Duration::from_millis(50));
+                }
+            }
+        }
     }
 
     /// Ends a task: nobody is sent to it, then it is gone, then unknown.
@@ -324,6 +378,7 @@ impl Node {
             "--resolv-conf",
             resolvers,
         ];
+        all.extend(self.form.arguments());
         all.extend(arguments);
         process::skep(&all)
     }

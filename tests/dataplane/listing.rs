@@ -4,6 +4,7 @@ use super::cluster::{BLUE, GREEN, inside, inside6, node_address, outside6, state
 use super::namespace::Namespace;
 use skep::api::service::{SessionAffinity, Source};
 use skep::api::unit::Port;
+use skep::dataplane::address::Mac;
 use skep::dataplane::agent::{Agent, Order};
 use skep::dataplane::host::{Host, Linux};
 use skep::dataplane::state::{NodeIndex, PublishedPort, State, VirtualAddress};
@@ -69,17 +70,28 @@ fn example() -> State {
     state
 }
 
-/// A node as an engine with iptables leaves it, programmed.
-fn programmed(state: &State) -> Namespace {
+/// A node as an engine with iptables leaves it, programmed, where one task has said something.
+fn programmed(state: &State, on_bridges: bool) -> Namespace {
     let space = Namespace::new();
     space.ip("link add docker0 type bridge");
     space.ip("addr add 172.17.0.1/16 dev docker0");
     space.run("iptables -N DOCKER-USER");
     space.run("iptables -A DOCKER-USER -j RETURN");
     space.within(|| {
-        let mut agent = Agent::new(Linux::open().unwrap(), None).unwrap();
+        let host = Linux::open().unwrap();
+        let host = if on_bridges { host.on_bridges() } else { host };
+        let mut agent = Agent::new(host, None).unwrap();
         agent.follow(Order::State(Box::new(state.clone())));
         assert_eq!(agent.report().trouble, None);
+        space.ip("link add veth11 type veth peer name task11");
+        space.ip("link set veth11 master skep4097");
+        space.ip("link set veth11 up");
+        space.ip("link set task11 up");
+        let mac = Mac::of_container(inside(BLUE, 11));
+        let seen = format!("bridge fdb add {mac} dev veth11 master static");
+        let seen = Some(seen).filter(|_| !on_bridges);
+        seen.iter().for_each(|line| drop(space.run(line)));
+        agent.audit();
         // What it reads is what it wrote.
         agent.audit();
         assert!(agent.report().drift.is_empty(), "{:?}", agent.report());
@@ -103,16 +115,24 @@ fn dual_example() -> State {
 
 #[test]
 fn nft_prints_the_rules_of_a_node() {
-    prints(&example(), &["ip", "bridge"], "node.nft");
+    let families = ["ip", "bridge", "netdev"];
+    prints(&example(), false, &families, "node.nft");
 }
 
 #[test]
 fn nft_prints_the_rules_of_ipv6() {
-    prints(&dual_example(), &["ip6", "bridge"], "node6.nft");
+    let families = ["ip6", "bridge", "netdev"];
+    prints(&dual_example(), false, &families, "node6.nft");
 }
 
-fn prints(state: &State, families: &[&str], golden: &str) {
-    let space = programmed(state);
+#[test]
+fn nft_prints_the_rules_of_bridges_on_kernels_without_a_fast_path() {
+    let families = ["bridge"];
+    prints(&dual_example(), true, &families, "bridges.nft");
+}
+
+fn prints(state: &State, on_bridges: bool, families: &[&str], golden: &str) {
+    let space = programmed(state, on_bridges);
     let tables = families.iter();
     let tables = tables.map(|family| space.run(&format!("nft list table {family} skep")));
     let text = tables.collect::<String>();
@@ -128,7 +148,7 @@ fn prints(state: &State, families: &[&str], golden: &str) {
 
 #[test]
 fn iptables_prints_our_rule_in_its_own_words() {
-    let space = programmed(&example());
+    let space = programmed(&example(), false);
     let rule = "-m connmark --mark 0x64000000/0xff000000 -j ACCEPT";
     let text = space.run("iptables -S DOCKER-USER");
     let expected = format!("-N DOCKER-USER\n-A DOCKER-USER {rule}\n-A DOCKER-USER -j RETURN\n");
@@ -139,7 +159,7 @@ fn iptables_prints_our_rule_in_its_own_words() {
 
 #[test]
 fn ip_prints_the_links_and_the_ways_back() {
-    let space = programmed(&example());
+    let space = programmed(&example(), false);
     let rules: Vec<String> = space
         .ip("rule")
         .lines()
@@ -221,7 +241,7 @@ fn a_thousand_services_are_one_look_and_one_batch() {
             .virtual_addresses
             .insert(address(4, number), service.into());
     }
-    let space = programmed(&state);
+    let space = programmed(&state, false);
     let (tables, elements) = space.within(|| {
         let kernel = Linux::open().unwrap().look().unwrap();
         let tables = kernel.tables.into_values();

@@ -148,6 +148,7 @@ fn populated(form: Form, bridges_call_iptables: bool, version: Version) -> Clust
         cluster.publish(&format!("{protocol}/8086"), &[inside(GREEN, 21)]);
     }
     cluster.settle();
+    cluster.hand_on();
     cluster
 }
 
@@ -179,6 +180,36 @@ fn everything_reaches_what_it_should_where_some_are_unknown_without_bridges_in_i
 #[test]
 fn everything_reaches_what_it_should_where_some_are_unknown_with_bridges_in_iptables() {
     everything(Form::Mixed, true, Version::V4);
+}
+
+#[test]
+fn everything_reaches_what_it_should_from_link_to_link_without_bridges_in_iptables() {
+    everything(Form::Fast, false, Version::V4);
+}
+
+#[test]
+fn everything_reaches_what_it_should_from_link_to_link_with_bridges_in_iptables() {
+    everything(Form::Fast, true, Version::V4);
+}
+
+#[test]
+fn everything_reaches_what_it_should_where_some_go_from_link_to_link_without_bridges_in_iptables() {
+    everything(Form::FastMixed, false, Version::V4);
+}
+
+#[test]
+fn everything_reaches_what_it_should_where_some_go_from_link_to_link_with_bridges_in_iptables() {
+    everything(Form::FastMixed, true, Version::V4);
+}
+
+#[test]
+fn everything_reaches_what_it_should_over_ipv6_from_link_to_link() {
+    everything(Form::Fast, true, Version::V6);
+}
+
+#[test]
+fn everything_reaches_what_it_should_over_ipv6_where_some_go_from_link_to_link() {
+    everything(Form::FastMixed, false, Version::V6);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// Two nodes with a task each, a service, and a published port, over both versions.
 pub(crate) fn small() -> Cluster {
-    let mut cluster = Cluster::of(Form::Bridged, 2, true, true);
+    let mut cluster = Cluster::of(Form::Fast, 2, true, true);
     cluster.start(BLUE, 11, 1);
     cluster.start(BLUE, 21, 2);
     cluster.serve(BLUE, 200, &[11, 21]);
@@ -23,6 +23,7 @@ pub(crate) fn small() -> Cluster {
     cluster.publish("tcp/8080", &backends);
     cluster.publish("udp/8080", &backends);
     cluster.settle();
+    cluster.hand_on();
     cluster
 }
 
@@ -122,7 +123,7 @@ fn what_hands_change_is_mended_and_counted() {
         (
             "nftables",
             format!(
-                "nft delete element bridge skep bridged {{ {} }}",
+                "nft delete element netdev skep bridged {{ {} }}",
                 inside(BLUE, 21)
             ),
         ),
@@ -135,6 +136,19 @@ fn what_hands_change_is_mended_and_counted() {
         ("setting", "set ipv4/ip_forward 0".to_owned()),
         ("nftables", "nft delete table ip skep".to_owned()),
         ("nftables", "nft delete table bridge skep".to_owned()),
+        ("nftables", "nft delete table netdev skep".to_owned()),
+        (
+            "nftables",
+            "nft flush chain netdev skep frames_4097".to_owned(),
+        ),
+        (
+            "nftables",
+            format!("nft delete chain netdev skep out_{tunnel}"),
+        ),
+        (
+            "nftables",
+            format!("nft delete element netdev skep ways_4097 {{ {task} }}"),
+        ),
         ("nftables", "nft flush chain ip skep pre_nat".to_owned()),
         (
             "nftables",
@@ -151,7 +165,7 @@ fn what_hands_change_is_mended_and_counted() {
         (
             "nftables",
             format!(
-                "nft delete element bridge skep bridged6 {{ {} }}",
+                "nft delete element netdev skep bridged6 {{ {} }}",
                 inside6(BLUE, 21)
             ),
         ),

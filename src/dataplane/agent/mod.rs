@@ -11,6 +11,8 @@ mod directory;
 #[cfg(test)]
 mod directory_tests;
 #[cfg(test)]
+mod fast_path_tests;
+#[cfg(test)]
 mod ipv6_tests;
 mod protocol;
 #[cfg(test)]
@@ -21,6 +23,7 @@ pub use protocol::{Authority, Order, Report};
 
 use super::connections::{Tracked, is_stale, may_be_stale};
 use super::dns::counts::NamesReport;
+use super::fast_path::Stations;
 use super::host::{self, Host};
 use super::kernel::Kernel;
 use super::plan::{Operation, plan};
@@ -70,6 +73,8 @@ pub struct Agent<H> {
     originals: BTreeMap<String, String>,
     /// The kernel when it was found in order, with what was done since; `None`: it has to be looked at.
     seen: Option<Kernel>,
+    /// The ports that frames were handed straight to when it was looked at last.
+    stations: Stations,
     report: Report,
 }
 
@@ -89,6 +94,7 @@ impl<H: Host> Agent<H> {
             state,
             originals,
             seen: None,
+            stations: Stations::default(),
             report: Report::default(),
         })
     }
@@ -275,6 +281,9 @@ impl<H: Host> Agent<H> {
             // That a program began or ended to listen changes what should be, not what is.
             let is_drift = is_drift && wanted.occupied == self.report.occupied;
             self.report.occupied = wanted.occupied.clone();
+            // Nor that a task's port became known, or went with it.
+            let is_drift = is_drift && wanted.stations == self.stations;
+            self.stations.clone_from(&wanted.stations);
             let operations = plan(&found, &wanted.kernel);
             let Some(operation) = operations.last() else {
                 if attempt > 0 || !is_drift {
@@ -296,7 +305,12 @@ impl<H: Host> Agent<H> {
                         .or_default() += 1;
                 }
             }
-            self.host.act_all(&operations)?;
+            if let Err(error) = self.host.act_all(&operations) {
+                // A link that went meanwhile took what it had along; others make and take links as they like.
+                if self.host.look()?.indexes == found.indexes {
+                    return Err(error.into());
+                }
+            }
         }
         Err(Error::Unsettled(last))
     }

@@ -9,6 +9,7 @@ use crate::dataplane::host::Memory;
 use crate::dataplane::kernel::{Listener, Other, Tunnel, bridge_name, tunnel_name};
 use crate::dataplane::nftables::diff::{Change as Tables, Step};
 use crate::dataplane::nftables::guest;
+use crate::dataplane::nftables::ruleset::Family;
 use crate::dataplane::plan::{KINDS, Operation};
 use crate::dataplane::settings::settings_of;
 use crate::dataplane::state::{
@@ -301,7 +302,7 @@ fn frames_stay_on_bridges_once_ways_are_there_and_answers_are_remembered() {
     let kinds: Vec<&str> = coming.iter().map(Operation::kind).collect();
     let [
         ways @ ..,
-        Operation::Remember(within),
+        Operation::Remember(Family::Bridge, within),
         Operation::Tables(changes),
     ] = &coming[..]
     else {

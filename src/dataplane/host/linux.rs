@@ -1,7 +1,7 @@
 //! The kernel that this process runs on, in the network namespace that it was opened in.
 
 use super::legacy::Legacy;
-use super::{Error, Host, listeners};
+use super::{Error, Host, fast_path, listeners};
 use crate::dataplane::address::Version;
 use crate::dataplane::connections::{Connection, Tracked};
 use crate::dataplane::constants::{MARK, MARK_MASK, RULE_BEHIND, RULE_PAST, TABLE};
@@ -29,6 +29,7 @@ pub struct Linux {
     legacy: Vec<Legacy>,
     /// The indexes of links as they were seen last.
     indexes: BTreeMap<String, u32>,
+    has_fast_path: bool,
 }
 
 impl Linux {
@@ -37,12 +38,24 @@ impl Linux {
     /// # Errors
     /// The kernel has no netlink.
     pub fn open() -> Result<Self, Error> {
+        let mut filter = Socket::open(Protocol::Netfilter, 0)?;
         Ok(Self {
             route: Socket::open(Protocol::Route, 0)?,
-            filter: Socket::open(Protocol::Netfilter, 0)?,
+            has_fast_path: fast_path::is_there(&mut filter),
+            filter,
             legacy: Legacy::open()?,
             indexes: BTreeMap::new(),
         })
+    }
+
+    /// The same as one that hands no frames on from link to link.
+    #[must_use]
+    pub fn on_bridges(self) -> Self {
+        let has_fast_path = false;
+        Self {
+            has_fast_path,
+            ..self
+        }
     }
 
     /// The links by index.
@@ -104,14 +117,22 @@ impl Linux {
             })?;
         }
         let list = route::list_forwarding();
+        let (ports, stations) = (&kernel.hairpins, &mut kernel.stations);
+        let forwarding = &mut kernel.forwarding;
         self.route
             .dump("list forwarding entries", &list, |_, body| {
+                let named = |index: u32| Some(names.get(&index)?.name.clone());
                 if let Some((index, mac, place, target)) = route::forwarding(body)
-                    && let Some(link) = ours(index)
+                    && let Some(link) = named(index)
+                    && (is_ours(&link) || ports.contains_key(&link))
                 {
-                    kernel
-                        .forwarding
-                        .insert(Forwarding { link, mac, place }, target);
+                    forwarding.insert(Forwarding { link, mac, place }, target);
+                }
+                if let Some((index, mac, master)) = route::station(body)
+                    && let (Some(port), Some(bridge)) = (named(index), ours(master))
+                    && ports.contains_key(&port)
+                {
+                    stations.insert((bridge, mac), port);
                 }
             })?;
         Ok(())
@@ -313,12 +334,14 @@ fn sort(links: BTreeMap<u32, route::Listed>, kernel: &mut Kernel) -> Names {
                 bridge: parent,
                 ..listed.link
             };
+            kernel.indexes.insert(listed.name.clone(), listed.index);
             kernel.links.insert(listed.name, link);
         } else if let LinkKind::Tunnel(tunnel) = listed.link.kind {
             kernel.rivals.insert(listed.name, tunnel);
         } else if let (Some(hairpin), Some(true)) =
             (listed.hairpin, parent.map(|name| is_ours(&name)))
         {
+            kernel.indexes.insert(listed.name.clone(), listed.index);
             kernel.hairpins.insert(listed.name, hairpin);
         }
     }
@@ -355,6 +378,7 @@ impl Host for Linux {
     fn look(&mut self) -> Result<Kernel, Error> {
         let mut kernel = Kernel {
             has_ipv6: has_ipv6(),
+            has_fast_path: self.has_fast_path,
             ..Kernel::default()
         };
         let links = self.links()?;
@@ -382,8 +406,8 @@ impl Host for Linux {
                 let batch = encode::batch(changes);
                 return Ok(self.filter.batch("change nf_tables", &batch)?);
             }
-            Operation::Remember(within) => {
-                let changes = answers::remembered(&self.connections()?, within);
+            Operation::Remember(family, within) => {
+                let changes = answers::remembered(&self.connections()?, *family, within);
                 let batch = encode::batch(&changes);
                 return Ok(self.filter.batch("remember connections", &batch)?);
             }

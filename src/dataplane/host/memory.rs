@@ -71,7 +71,7 @@ impl Host for Memory {
         match operation {
             Operation::Tables(changes) => return tables(kernel, changes),
             // What packets put is not kept.
-            Operation::Remember(_) => {}
+            Operation::Remember(..) => {}
             Operation::AddLink(name, link) => return add_link(kernel, name, link),
             Operation::SetLink(name, link) => return set_link(kernel, name, link),
             Operation::DeleteLink(name) => {
@@ -87,9 +87,13 @@ impl Host for Memory {
                 kernel.addresses.remove(&(link.clone(), *address));
             }
             Operation::PutForwarding(key, target) => {
-                let port = kernel.links.get(&key.link);
-                let port = port.ok_or_else(|| Error::NoLink(key.link.clone()))?;
-                if key.place == Place::Bridge && port.bridge.is_none() {
+                let own = kernel.links.get(&key.link);
+                let is_port = kernel.hairpins.contains_key(&key.link);
+                if own.is_none() && !is_port {
+                    return Err(Error::NoLink(key.link.clone()));
+                }
+                let is_alone = own.is_some_and(|own| own.bridge.is_none());
+                if key.place == Place::Bridge && is_alone {
                     return Err(refused("put an entry of a bridge", Errno::INVAL));
                 }
                 kernel.forwarding.insert(key.clone(), *target);
@@ -170,6 +174,10 @@ fn add_link(kernel: &mut Kernel, name: &str, link: &Link) -> Result<(), Error> {
         has(kernel, bridge)?;
     }
     kernel.links.insert(name.to_owned(), link.clone());
+    // Unlike a real one it gives a name the same number again.
+    let number = |number: u32, byte: u8| number.wrapping_mul(31).wrapping_add(byte.into());
+    let index = name.bytes().fold(1, number);
+    kernel.indexes.insert(name.to_owned(), index);
     Ok(())
 }
 
@@ -196,6 +204,12 @@ fn set_link(kernel: &mut Kernel, name: &str, link: &Link) -> Result<(), Error> {
 fn tables(kernel: &mut Kernel, changes: &[Change]) -> Result<(), Error> {
     let mut next = kernel.tables.clone();
     for Change { table, step } in changes {
+        if let Step::AddChain(_, Some(hook)) = step
+            && let Some(device) = &hook.device
+            && !kernel.indexes.contains_key(device)
+        {
+            return Err(missing());
+        }
         match step {
             Step::AddTable => {
                 next.entry(table.clone()).or_default();

@@ -6,6 +6,7 @@
 
 mod error;
 mod events;
+mod fast_path;
 mod legacy;
 mod linux;
 mod listeners;

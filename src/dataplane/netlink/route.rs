@@ -378,6 +378,17 @@ pub(in crate::dataplane) fn forwarding(body: &[u8]) -> Option<(u32, Mac, Place, 
     }
 }
 
+/// Behind which port a bridge knows a hardware address that is not the port's own: the port's index, the address, the
+/// bridge's index.
+pub(in crate::dataplane) fn station(body: &[u8]) -> Option<(u32, Mac, u32)> {
+    let attributes = body.get(ENTRY_HEADER..)?;
+    let (index, state) = (u32_at(body, 4)?, u16_at(body, 8)?);
+    let mac = Mac(*attribute(attributes, 2)?.first_chunk()?);
+    // NDA_MASTER.
+    let bridge = u32_at(attribute(attributes, 9)?, 0)?;
+    (state & PERMANENT == 0).then_some((index, mac, bridge))
+}
+
 fn route_header(to: Prefix, table: u32, flags: u32) -> ([u8; 12], Attributes) {
     // RT_TABLE_UNSPEC: the attribute says it. RT_SCOPE_UNIVERSE, RTN_UNICAST.
     let family = to.version().family();

@@ -9,9 +9,11 @@ use crate::dataplane::address::{Prefix, Version, octets};
 use crate::dataplane::connections::Connection;
 use std::collections::BTreeMap;
 
-/// What keeps the answers of the connections that were translated within these subnets; none: there are none.
+/// What keeps the answers of the connections that were translated within these subnets, in a family's table; none: there are
+/// none.
 pub(in crate::dataplane) fn remembered(
     connections: &[Connection],
+    family: Family,
     within: &[Prefix],
 ) -> Vec<Change> {
     let is_inside = |address| within.iter().any(|subnet| subnet.holds(address));
@@ -30,7 +32,7 @@ pub(in crate::dataplane) fn remembered(
     let change = |(version, elements)| {
         let shape = Set::dynamic(&answer(version), OPEN_MS, ANSWERS).shape;
         let step = Step::AddElements(names(version).answers.to_owned(), shape, elements);
-        let table = table(Family::Bridge);
+        let table = table(family);
         Change { table, step }
     };
     elements.into_iter().map(change).collect()
@@ -76,7 +78,7 @@ mod tests {
         };
         let inside = [10, 100, 1, 11];
         let within = [Prefix::V4("10.100.1.0/24".parse().expect("a subnet"))];
-        let changes = |connections: &[Connection]| remembered(connections, &within);
+        let changes = |connections: &[Connection]| remembered(connections, Family::Bridge, &within);
         let others = [
             connection(6, false, inside),
             connection(6, true, [192, 0, 2, 1]),

@@ -40,12 +40,16 @@ fn goto(chain: &str) -> Part {
     end(&Verdict::Goto(chain))
 }
 
-fn is_no_ip() -> Part {
+pub(super) fn is_no_ip() -> Part {
     isnt(meta::PROTOCOL, &[0x08, 0x00])
 }
 
 /// ETH_P_IPV6.
 const IPV6: [u8; 2] = [0x86, 0xdd];
+
+pub(super) fn is_ipv6() -> Part {
+    is(meta::PROTOCOL, &IPV6)
+}
 
 /// The names of what there is for each version.
 pub(super) struct Names {
@@ -97,45 +101,30 @@ fn connection(version: Version, is_turned: bool) -> Part {
 }
 
 /// What tasks send, and what comes for them through the tunnel. Where networks carry IPv6, its frames have a chain of their own.
-pub(super) fn lift(router: Mac, has_ipv6: bool) -> Vec<Rule> {
+/// With a fast path all that is left for the bridge passes the router, `stays` says.
+pub(super) fn lift(router: Mac, has_ipv6: bool, stays: bool) -> Vec<Rule> {
     let first = match has_ipv6 {
         false => Vec::new(),
-        true => vec![rule("IPv6", [is(meta::PROTOCOL, &IPV6), goto(LIFT6)])],
+        true => vec![rule("IPv6", [is_ipv6(), goto(LIFT6)])],
     };
-    // More of it follows, or this is no first part.
-    let part = vec![
-        payload(Base::Network, 6, 2, R0),
-        bitwise(R0, &[0x3f, 0xff], &[0, 0]),
-        compare(Operator::Unequal, R0, &[0, 0]),
-    ];
-    let fragments = rule("fragments", [part, goto(names(Version::V4).route)]);
     let no_ip = rule("what is not IPv4", [is_no_ip(), end(&Verdict::Accept)]);
-    let ours = lifted(
-        Version::V4,
-        router,
-        vec![meta(meta::L4PROTO, R0)],
-        Some(fragments),
-    );
-    [first, vec![no_ip], ours].concat()
+    [first, vec![no_ip], lifted(Version::V4, router, stays)].concat()
 }
 
 /// The chain of frames of IPv6.
 pub(super) const LIFT6: &str = "lift6";
 
-/// The same of IPv6. Whatever has another header before that of TCP or UDP is routed, parts of packets too; who asks for
-/// neighbours asks the link.
-pub(super) fn lift6(router: Mac) -> Vec<Rule> {
+/// The same of IPv6; who asks for neighbours asks the link.
+pub(super) fn lift6(router: Mac, stays: bool) -> Vec<Rule> {
     let discovers = rule(
         "who is where on a link",
         [discovery(), end(&Verdict::Accept)],
     );
-    let next = vec![payload(Base::Network, 6, 1, R0)];
-    [vec![discovers], lifted(Version::V6, router, next, None)].concat()
+    [vec![discovers], lifted(Version::V6, router, stays)].concat()
 }
 
-/// What the chains of both versions have; `protocol` loads the protocol.
-fn lifted(version: Version, router: Mac, protocol: Part, part: Option<Rule>) -> Vec<Rule> {
-    let names = names(version);
+/// What the chains of both versions have.
+fn lifted(version: Version, router: Mac, stays: bool) -> Vec<Rule> {
     let to_many = vec![
         payload(Base::Link, 0, 1, R0),
         bitwise(R0, &[1], &[0]),
@@ -145,40 +134,69 @@ fn lifted(version: Version, router: Mac, protocol: Part, part: Option<Rule>) -> 
         payload(Base::Link, 0, 6, R0),
         compare(Operator::Equal, R0, &router.0),
     ];
+    let route = || goto(names(version).route);
+    let first = vec![
+        rule("for everybody", [to_many, end(&Verdict::Accept)]),
+        rule("for the router", [to_router, end(&Verdict::Accept)]),
+    ];
+    let rest = match stays {
+        false => vec![rule("all else", [route()])],
+        true => {
+            let bridged = names(version).bridged;
+            let elsewhere = field_not_in(version, DESTINATION, bridged);
+            let elsewhere = rule("to elsewhere", [elsewhere, route()]);
+            [vec![elsewhere], doubtful(version, route)].concat()
+        }
+    };
+    [first, rest].concat()
+}
+
+/// What has to pass the router whatever it is addressed to; `away` leads it there. Of IPv6 that is also what has another header
+/// before that of TCP or UDP, parts of packets too.
+pub(super) fn doubtful(version: Version, away: impl Fn() -> Part) -> Vec<Rule> {
+    let names = names(version);
+    let protocol = match version {
+        Version::V4 => meta(meta::L4PROTO, R0),
+        Version::V6 => payload(Base::Network, 6, 1, R0),
+    };
     let others = vec![
+        protocol,
         compare(Operator::Unequal, R0, &[TCP]),
         compare(Operator::Unequal, R0, &[UDP]),
     ];
+    // More of it follows, or this is no first part.
+    let part = vec![
+        payload(Base::Network, 6, 2, R0),
+        bitwise(R0, &[0x3f, 0xff], &[0, 0]),
+        compare(Operator::Unequal, R0, &[0, 0]),
+    ];
+    let part = match version {
+        Version::V4 => Some(rule("fragments", [part, away()])),
+        Version::V6 => None,
+    };
     let expected = vec![is_in(names.answers, R0)];
-    let route = || goto(names.route);
-    let before = vec![
-        rule("for everybody", [to_many, end(&Verdict::Accept)]),
-        rule("for the router", [to_router, end(&Verdict::Accept)]),
+    let before = [
         rule(
             "from elsewhere than a task of a known hardware address",
-            [field_not_in(version, SOURCE, names.bridged), route()],
+            [field_not_in(version, SOURCE, names.bridged), away()],
         ),
-        rule(
-            "to elsewhere",
-            [field_not_in(version, DESTINATION, names.bridged), route()],
-        ),
-        rule("neither TCP nor UDP", [protocol, others, route()]),
+        rule("neither TCP nor UDP", [others, away()]),
     ];
-    let after = vec![
+    let after = [
         rule(
             "answers to what was translated here",
-            [connection(version, false), expected.clone(), route()],
+            [connection(version, false), expected.clone(), away()],
         ),
         rule(
             "what would be answered by the same",
-            [connection(version, true), expected, route()],
+            [connection(version, true), expected, away()],
         ),
     ];
     before.into_iter().chain(part).chain(after).collect()
 }
 
-/// The chain of what is lifted.
-pub(super) fn route(version: Version, router: Mac) -> Vec<Rule> {
+/// The chain of what is lifted. With a fast path the bridge has no set of those whose frames stay there.
+pub(super) fn route(version: Version, router: Mac, stays: bool) -> Vec<Rule> {
     let names = names(version);
     let readdressed = || {
         // PACKET_HOST.
@@ -187,6 +205,10 @@ pub(super) fn route(version: Version, router: Mac) -> Vec<Rule> {
         let accept = end(&Verdict::Accept);
         [host, readdress, accept].concat()
     };
+    let tasks = match stays {
+        true => names.bridged,
+        false => names.networks,
+    };
     vec![
         rule(
             "what tasks send passes the router",
@@ -194,36 +216,40 @@ pub(super) fn route(version: Version, router: Mac) -> Vec<Rule> {
         ),
         rule(
             "what other routers send for a task passes this one",
-            [field_in(version, DESTINATION, names.bridged), readdressed()],
+            [field_in(version, DESTINATION, tasks), readdressed()],
         ),
     ]
 }
 
-/// What the router sends out.
-pub(super) fn remember(has_ipv6: bool) -> Vec<Rule> {
+/// What the router sends out goes on here if it was translated within overlays on this node.
+pub(super) fn answered_here() -> Vec<Rule> {
     let others = vec![
         meta(meta::MARK, R0),
         compare(Operator::Unequal, R0, &ANSWERED_HERE.to_ne_bytes()),
     ];
     let clear = vec![load(R0, &[0; 4]), meta_set(meta::MARK, R0)];
-    let first = vec![
+    vec![
         rule(
             "what is answered elsewhere",
             [others, end(&Verdict::Accept)],
         ),
         rule("the mark ends here", [clear]),
-    ];
+    ]
+}
+
+/// The answers to what is translated here are kept.
+pub(super) fn remember(has_ipv6: bool) -> Vec<Rule> {
     let other = match has_ipv6 {
         false => Vec::new(),
-        true => vec![rule("IPv6", [is(meta::PROTOCOL, &IPV6), goto(REMEMBER6)])],
+        true => vec![rule("IPv6", [is_ipv6(), goto(REMEMBER6)])],
     };
-    [first, other, remembered(Version::V4)].concat()
+    [other, remembered(Version::V4)].concat()
 }
 
 /// The chain of IPv6.
 pub(super) const REMEMBER6: &str = "remember6";
 
-/// The answers to what the router sends out are kept.
+/// What keeps those of a version.
 pub(super) fn remembered(version: Version) -> Vec<Rule> {
     let names = names(version);
     let kept = vec![keep(names.answers, R0, Some(DATAGRAMS_MS))];

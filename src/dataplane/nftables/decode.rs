@@ -48,6 +48,7 @@ pub(in crate::dataplane) fn chain(body: &[u8]) -> (String, Chain) {
         kind: attribute(bytes, 7).map(text).unwrap_or_default(),
         point: number(hook, 1),
         priority: number(hook, 2).cast_signed(),
+        device: attribute(hook, 3).map(text),
     });
     let rules = Vec::new();
     (name(body, 3), Chain { hook, rules })

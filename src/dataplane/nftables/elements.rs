@@ -9,6 +9,7 @@ use super::tables::{self, name, table};
 use crate::api::service::{Locality, Protocol, SessionAffinity, Source};
 use crate::dataplane::address::{Mac, Prefix, Version, merge, octets};
 use crate::dataplane::constants::{MARK, OWN_SOURCE};
+use crate::dataplane::fast_path::FastPaths;
 use crate::dataplane::kernel::bridge_name;
 use crate::dataplane::state::{
     Network, NodeIndex, PublishedKey, PublishedPort, State, VirtualAddress,
@@ -16,20 +17,32 @@ use crate::dataplane::state::{
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
-/// The tables for a state, whole. `local` are the subnets of this node's other bridges.
-pub(in crate::dataplane) fn ruleset(state: &State, local: &[Prefix]) -> Ruleset {
-    let mut ruleset = tables::skeleton(state);
+/// The tables for a state, whole. `local` are the subnets of this node's other bridges, `paths` the fast paths where the
+/// kernel has them.
+pub(in crate::dataplane) fn ruleset(
+    state: &State,
+    local: &[Prefix],
+    paths: Option<&FastPaths>,
+) -> Ruleset {
+    let mut ruleset = tables::skeleton(state, paths);
+    // Who asks whose frames do not pass the router.
+    let asks = match paths {
+        Some(_) => Family::Netdev,
+        None => Family::Bridge,
+    };
     for version in Version::ALL {
         let subnets = subnets(state, version);
         let names = names(version);
         if let Some(bridge) = ruleset.get_mut(&table(Family::Bridge)) {
             fill(bridge, names.networks, ranges(version, &subnets));
+        }
+        if let Some(frames) = ruleset.get_mut(&table(asks)) {
             let networks = state.networks.values();
             let bridged = networks.flat_map(|network| {
                 let bridged = network.bridged.iter();
                 bridged.filter_map(move |address| in_network(network, version, *address))
             });
-            fill(bridge, names.bridged, bridged.map(one));
+            fill(frames, names.bridged, bridged.map(one));
         }
         if let Some(packets) = ruleset.get_mut(&table(Family::of(version))) {
             fill(packets, name::NETWORKS, ranges(version, &subnets));

@@ -2,12 +2,17 @@
 
 use super::diff::{Change, Step};
 use super::expression::{Verdict, value, verdict_value};
-use super::ruleset::{Element, Hook, LINK_TYPE, MARK_TYPE, Rule, Shape, TableName, VERDICT};
+use super::ruleset::{
+    Element, Hook, INDEX_TYPE, LINK_TYPE, MARK_TYPE, Rule, Shape, TableName, VERDICT,
+};
 use crate::dataplane::netlink::message::{Attributes, Message, flag};
 use std::collections::BTreeMap;
 
 /// NFNL_SUBSYS_NFTABLES, as the upper half of message types.
 pub(in crate::dataplane) const SUBSYSTEM: u16 = 10 << 8;
+
+/// The message that makes a table.
+pub(in crate::dataplane) const NEW_TABLE: u16 = kind::NEW_TABLE;
 
 /// Message types.
 pub(super) mod kind {
@@ -95,7 +100,12 @@ fn encode(Change { table, step }: &Change, out: &mut Vec<Message>) {
 }
 
 /// A message about a table's family.
-pub(super) fn message(table: &TableName, kind: u16, flags: u16, attributes: Attributes) -> Message {
+pub(in crate::dataplane) fn message(
+    table: &TableName,
+    kind: u16,
+    flags: u16,
+    attributes: Attributes,
+) -> Message {
     Message::new(
         SUBSYSTEM | kind,
         flags,
@@ -109,6 +119,10 @@ fn new_chain(chain: Attributes, hook: Option<&Hook>) -> Attributes {
     let place = Attributes::new()
         .be32(1, hook.point)
         .be32(2, hook.priority.cast_unsigned());
+    let place = hook
+        .device
+        .iter()
+        .fold(place, |place, device| place.text(3, device));
     // The policy: NF_ACCEPT.
     chain.nest(4, place).be32(5, 1).text(7, &hook.kind)
 }
@@ -129,10 +143,10 @@ fn comment(text: &str) -> Vec<u8> {
 }
 
 /// The order of keys and of values, for those who print them: NFTNL_UDATA_SET_KEYBYTEORDER and
-/// NFTNL_UDATA_SET_DATABYTEORDER, 1 for the machine's (marks and names), 2 for the network's.
+/// NFTNL_UDATA_SET_DATABYTEORDER, 1 for the machine's (marks, links' names and numbers), 2 for the network's.
 fn order(shape: Shape) -> Vec<u8> {
     let of = |kind: u32| match kind {
-        MARK_TYPE | LINK_TYPE => 1_u32,
+        MARK_TYPE | LINK_TYPE | INDEX_TYPE => 1_u32,
         _ => 2,
     };
     let (key, data) = (of(shape.key_type), of(shape.data_type));

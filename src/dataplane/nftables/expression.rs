@@ -201,6 +201,11 @@ pub(super) fn keep(set: &str, key: u32, time_ms: Option<u64>) -> Expression {
     named("dynset", data)
 }
 
+/// Hands the frame to the link whose number a register holds, and is done with it.
+pub(super) fn forward(register: u32) -> Expression {
+    named("fwd", Attributes::new().be32(1, register))
+}
+
 pub(super) fn load(register: u32, bytes: &[u8]) -> Expression {
     named(
         "immediate",

@@ -7,6 +7,7 @@
 //! | `expression.rs` | what a rule is made of, as the kernel reads it |
 //! | `rules.rs` | the static chains of ours: the packet's way, in order; `parts.rs` has what they say again and again |
 //! | `bridge.rs` | the chains of frames: what passes the router, and what stays on bridges |
+//! | `fast_path.rs` | the chains of single links: what goes past the bridge |
 //! | `tables.rs` | the tables with their hooks, sets and maps |
 //! | `backends.rs` | the chains that choose a backend |
 //! | `answers.rs` | the answers that are expected of connections from before |
@@ -29,6 +30,7 @@ pub(super) mod diff;
 pub(super) mod elements;
 pub(super) mod encode;
 mod expression;
+pub(super) mod fast_path;
 pub(super) mod guest;
 mod parts;
 mod rules;

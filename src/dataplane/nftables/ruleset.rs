@@ -13,11 +13,14 @@ pub enum Family {
     Ip6,
     /// Frames on bridges.
     Bridge,
+    /// Frames as single links take them in and give them out.
+    Netdev,
 }
 
 impl Family {
     /// All of them.
-    pub(in crate::dataplane) const ALL: [Self; 3] = [Self::Ip, Self::Ip6, Self::Bridge];
+    pub(in crate::dataplane) const ALL: [Self; 4] =
+        [Self::Ip, Self::Ip6, Self::Bridge, Self::Netdev];
 
     /// That of a version's packets.
     pub(in crate::dataplane) fn of(version: Version) -> Self {
@@ -33,6 +36,7 @@ impl Family {
             Self::Ip => 2,
             Self::Ip6 => 10,
             Self::Bridge => 7,
+            Self::Netdev => 5,
         }
     }
 }
@@ -72,10 +76,12 @@ pub struct Chain {
 pub struct Hook {
     /// `filter` or `nat`.
     pub kind: String,
-    /// NF_INET_*.
+    /// NF_INET_*; of a link NF_NETDEV_*.
     pub point: u32,
     /// Chains of one hook go by it, lowest first.
     pub priority: i32,
+    /// The link whose frames enter; only where the family is that of links.
+    pub device: Option<String>,
 }
 
 /// A rule. Two rules are the same if their tags are.
@@ -169,6 +175,9 @@ pub(super) const VERDICT: u32 = 0xffff_ff00;
 pub(super) const MARK_TYPE: u32 = 19;
 pub(super) const LINK_TYPE: u32 = 41;
 
+/// The type of links' numbers there.
+pub(super) const INDEX_TYPE: u32 = 20;
+
 /// A part of a key or value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Field {
@@ -184,6 +193,8 @@ pub(super) enum Field {
     Port,
     /// A link's name.
     Link,
+    /// A link's number.
+    Index,
 }
 
 impl Field {
@@ -197,6 +208,7 @@ impl Field {
             Self::Port => 13,
             Self::Mark => MARK_TYPE,
             Self::Link => LINK_TYPE,
+            Self::Index => INDEX_TYPE,
         }
     }
 
@@ -204,7 +216,7 @@ impl Field {
         match self {
             Self::Protocol => 1,
             Self::Port => 2,
-            Self::Address(Version::V4) | Self::Mark => 4,
+            Self::Address(Version::V4) | Self::Mark | Self::Index => 4,
             Self::Hardware => 6,
             Self::Address(Version::V6) | Self::Link => 16,
         }

@@ -1,10 +1,12 @@
 //! Our tables: their chains by hook, their sets and maps. Pure.
 
 use super::bridge;
+use super::fast_path;
 use super::rules;
 use super::ruleset::{Chain, Family, Field, Hook, Rule, Ruleset, Set, Table, TableName};
 use crate::dataplane::address::{Mac, Version, node6};
 use crate::dataplane::constants::TABLE;
+use crate::dataplane::fast_path::FastPaths;
 use crate::dataplane::state::State;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -21,16 +23,21 @@ pub(super) fn table(family: Family) -> TableName {
     TableName { family, name }
 }
 
-/// Our tables with their chains and empty sets: those of IPv6 only where a network carries it.
-pub(in crate::dataplane) fn skeleton(state: &State) -> Ruleset {
+/// Our tables with their chains and sets, which are empty but for the links of fast paths: those of IPv6 only where a network
+/// carries it, that of links only where the kernel has fast paths.
+pub(super) fn skeleton(state: &State, paths: Option<&FastPaths>) -> Ruleset {
     let has_ipv6 = state.carries_ipv6();
     let router = Mac::of_router(state.address());
     let both = [
         (table(Family::Ip), packets(state, Version::V4)),
-        (table(Family::Bridge), frames(router, has_ipv6)),
+        (
+            table(Family::Bridge),
+            frames(router, has_ipv6, paths.is_none()),
+        ),
     ];
     let other = has_ipv6.then(|| (table(Family::Ip6), packets(state, Version::V6)));
-    both.into_iter().chain(other).collect()
+    let links = paths.map(|paths| (table(Family::Netdev), fast_path::table(paths, has_ipv6)));
+    both.into_iter().chain(other).chain(links).collect()
 }
 
 /// The names of sets and maps.
@@ -152,56 +159,53 @@ pub(super) const fn answer(version: Version) -> [Field; 5] {
     [address, address, Field::Protocol, Field::Port, Field::Port]
 }
 
-fn frames(router: Mac, has_ipv6: bool) -> Table {
+/// The sets by which is told what does not pass the router.
+pub(super) fn staying(version: Version) -> [(&'static str, Set); 3] {
+    let (names, answer) = (bridge::names(version), answer(version));
+    let expected = Set::dynamic(&answer, bridge::OPEN_MS, bridge::ANSWERS);
+    let ending = Set::dynamic(&answer, bridge::CLOSING_MS, bridge::ANSWERS);
+    [
+        (names.bridged, Set::of(&[Field::Address(version)])),
+        (names.answers, expected),
+        (names.closing, ending),
+    ]
+}
+
+/// The table of frames on bridges; `stays`: some of them do.
+fn frames(router: Mac, has_ipv6: bool, stays: bool) -> Table {
     let versions = || {
         let all = Version::ALL.into_iter();
         all.filter(move |version| *version == Version::V4 || has_ipv6)
     };
-    let hooked = [
-        (
-            "lift",
-            hook("filter", PREROUTING, -300),
-            bridge::lift(router, has_ipv6),
-        ),
-        (
-            "remember",
-            hook("filter", OUTPUT, 0),
-            bridge::remember(has_ipv6),
-        ),
-    ];
+    let lift = (
+        "lift",
+        hook("filter", PREROUTING, -300),
+        bridge::lift(router, has_ipv6, stays),
+    );
+    let remember = || [bridge::answered_here(), bridge::remember(has_ipv6)].concat();
+    let remember = stays.then(|| ("remember", hook("filter", OUTPUT, 0), remember()));
+    let hooked = [lift].into_iter().chain(remember);
     let of_ipv6 = [
-        (bridge::LIFT6, bridge::lift6(router)),
-        (bridge::REMEMBER6, bridge::remembered(Version::V6)),
+        Some((bridge::LIFT6, bridge::lift6(router, stays))),
+        stays.then(|| (bridge::REMEMBER6, bridge::remembered(Version::V6))),
     ];
-    let of_ipv6 = of_ipv6.into_iter().filter(|_| has_ipv6);
+    let of_ipv6 = of_ipv6.into_iter().flatten().filter(|_| has_ipv6);
     let unhooked = versions().flat_map(|version| {
         let names = bridge::names(version);
-        [
-            (names.route, bridge::route(version, router)),
-            (names.remember_tcp, bridge::remember_tcp(version)),
-        ]
+        let kept = stays.then(|| (names.remember_tcp, bridge::remember_tcp(version)));
+        let route = (names.route, bridge::route(version, router, stays));
+        [Some(route), kept].into_iter().flatten()
     });
     let unhooked = unhooked
         .chain(of_ipv6)
         .map(|(name, rules)| (name.to_owned(), Chain { hook: None, rules }));
     let sets = versions().flat_map(|version| {
-        let (names, answer) = (bridge::names(version), answer(version));
-        let address = [Field::Address(version)];
-        [
-            (names.networks, Set::of_ranges(&address)),
-            (names.bridged, Set::of(&address)),
-            (
-                names.answers,
-                Set::dynamic(&answer, bridge::OPEN_MS, bridge::ANSWERS),
-            ),
-            (
-                names.closing,
-                Set::dynamic(&answer, bridge::CLOSING_MS, bridge::ANSWERS),
-            ),
-        ]
+        let networks = Set::of_ranges(&[Field::Address(version)]);
+        let kept = staying(version).into_iter().filter(move |_| stays);
+        kept.chain([(bridge::names(version).networks, networks)])
     });
     Table {
-        chains: hooked.into_iter().map(chain).chain(unhooked).collect(),
+        chains: hooked.map(chain).chain(unhooked).collect(),
         sets: sets.map(|(name, set)| (name.to_owned(), set)).collect(),
     }
 }
@@ -212,6 +216,7 @@ fn hook(kind: &str, point: u32, priority: i32) -> Hook {
         kind,
         point,
         priority,
+        device: None,
     }
 }
 

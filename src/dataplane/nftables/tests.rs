@@ -8,15 +8,24 @@ use super::expression::{Expression, Verdict, body, connmark, counter, verdict};
 use super::guest::{self, Found, find, mend};
 use super::ruleset::{Element, Rule, Ruleset};
 use super::tables::name;
-use crate::dataplane::address::Version;
+use crate::dataplane::address::{Mac, Version};
+use crate::dataplane::fast_path::FastPath;
 use crate::dataplane::netlink::message::{HEADER, Message};
 use crate::dataplane::state_tests::dual_example;
 use std::collections::BTreeMap;
 
 fn tables() -> Ruleset {
+    let state = dual_example();
+    let path = FastPath {
+        bridge: "skep4097".into(),
+        links: ["skepx4097".into(), "veth1".into()].into(),
+        to: [(Mac([2, 66, 10, 100, 1, 11]), 7)].into(),
+    };
+    let paths = state.networks.keys().map(|vni| (*vni, path.clone()));
     ruleset(
-        &dual_example(),
+        &state,
         &["172.17.0.1/16".parse().expect("a subnet")],
+        Some(&paths.collect()),
     )
 }
 
@@ -89,7 +98,7 @@ fn the_same_needs_nothing_and_another_shape_is_made_anew() {
     assert_eq!(diff(&wanted, &wanted), []);
     let gone = diff(&wanted, &Ruleset::new());
     assert!(gone.iter().all(|change| change.step == Step::DeleteTable));
-    assert_eq!(gone.len(), 3);
+    assert_eq!(gone.len(), 4);
     let mut other = wanted.clone();
     let chain = other
         .values_mut()
