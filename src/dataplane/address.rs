@@ -145,11 +145,15 @@ pub(super) fn octets(address: IpAddr) -> Vec<u8> {
 pub struct Mac(pub [u8; 6]);
 
 impl Mac {
+    /// What those of routers begin with.
+    pub(super) const OF_ROUTERS: [u8; 2] = [0x0a, 0x64];
+
     /// The one address of all overlay bridges and VXLAN devices of the node at `node`: a locally administered one that
     /// holds the node's own address, so that whoever sees a frame knows which node routed it.
     pub fn of_router(node: Ipv4Addr) -> Self {
         let [a, b, c, d] = node.octets();
-        Self([0x0a, 0x64, a, b, c, d])
+        let [first, second] = Self::OF_ROUTERS;
+        Self([first, second, a, b, c, d])
     }
 
     /// The one that engines give a container at `address` of a bridge, those before 28 by themselves.

@@ -195,7 +195,7 @@ pub(super) fn doubtful(version: Version, away: impl Fn() -> Part) -> Vec<Rule> {
     before.into_iter().chain(part).chain(after).collect()
 }
 
-/// The chain of what is lifted. With a fast path the bridge has no set of those whose frames stay there.
+/// The chain of what is lifted. With a fast path the bridge has no set of the tasks whose frames stay there.
 pub(super) fn route(version: Version, router: Mac, stays: bool) -> Vec<Rule> {
     let names = names(version);
     let readdressed = || {
@@ -205,9 +205,17 @@ pub(super) fn route(version: Version, router: Mac, stays: bool) -> Vec<Rule> {
         let accept = end(&Verdict::Accept);
         [host, readdress, accept].concat()
     };
-    let tasks = match stays {
-        true => names.bridged,
-        false => names.networks,
+    // Frames of all bridges of the node come by, not of ours only: these are known by whom they are for, or by who sent them.
+    let is_for_task = match stays {
+        true => field_in(version, DESTINATION, names.bridged),
+        false => [
+            vec![
+                payload(Base::Link, 6, 2, R0),
+                compare(Operator::Equal, R0, &Mac::OF_ROUTERS),
+            ],
+            field_in(version, DESTINATION, names.networks),
+        ]
+        .concat(),
     };
     vec![
         rule(
@@ -216,7 +224,7 @@ pub(super) fn route(version: Version, router: Mac, stays: bool) -> Vec<Rule> {
         ),
         rule(
             "what other routers send for a task passes this one",
-            [field_in(version, DESTINATION, tasks), readdressed()],
+            [is_for_task, readdressed()],
         ),
     ]
 }
