@@ -1,6 +1,7 @@
 //! The agent of a node: `skep agent` in the node's network namespace, with its orders on standard input.
 
 use super::space::Space;
+use super::states::{Form, form};
 use crate::report::instant;
 use crate::support::process::{owner, skep};
 use skep::dataplane::agent::{Order, Report};
@@ -33,17 +34,11 @@ impl Agent {
     pub(super) fn start(space: &Space, state: State) -> Self {
         let directory = TempDir::new().expect("the machine has a temporary directory");
         let path = directory.path().to_str().expect("a temporary path is text");
-        // What it does by itself stays out of what is measured: it looks at the kernel when it is told something, and
-        // when the kernel tells of a change.
-        let mut command = skep(&[
-            "agent",
-            "--directory",
-            path,
-            "--state",
-            "-",
-            "--audit",
-            "1h",
-        ]);
+        let mut arguments = vec!["agent", "--directory", path, "--state", "-"];
+        if form() == Form::Bridged {
+            arguments.push("--on-bridges");
+        }
+        let mut command = skep(&arguments);
         command.env("SKEP_TEST_OWNER", owner());
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = space

@@ -8,7 +8,11 @@ use crate::report::{Aim, Report, Samples};
 use crate::size;
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
+use std::thread;
 use std::time::Duration;
+
+/// Longer than an agent takes between two looks.
+const AUDIT: Duration = Duration::from_secs(7);
 
 /// A way from a client to a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -166,6 +170,8 @@ pub(super) fn run(cluster: &Cluster) -> Vec<Report> {
     for way in &ways {
         measure(cluster, *way, Duration::from_millis(200));
     }
+    // Agents have seen where tasks are when they looked at their kernels next.
+    thread::sleep(AUDIT);
     for round in 0..rounds {
         let mut shown = Vec::new();
         // Another one is first each time.

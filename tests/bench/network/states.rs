@@ -35,19 +35,21 @@ pub(super) const ECHO_BOTH: u16 = 8_003;
 /// Swarm's VXLAN has the port that is meant for it.
 const VXLAN_PORT: Port = Port(4_799);
 
-/// Whether frames between tasks stay on bridges.
+/// Which way frames between tasks take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
+    Fast,
     Bridged,
     Lifted,
 }
 
-/// `FORM=`: `bridged`, as managers have it, or `lifted`.
+/// `FORM=`: `fast`, as managers have it, `bridged`, as kernels without a fast path have it, or `lifted`.
 pub(super) fn form() -> Form {
     match std::env::var("FORM").as_deref() {
-        Err(_) | Ok("bridged") => Form::Bridged,
+        Err(_) | Ok("fast") => Form::Fast,
+        Ok("bridged") => Form::Bridged,
         Ok("lifted") => Form::Lifted,
-        Ok(other) => panic!("FORM={other} is neither bridged nor lifted"),
+        Ok(other) => panic!("FORM={other} is neither fast nor bridged nor lifted"),
     }
 }
 
@@ -65,7 +67,7 @@ pub(super) fn base(node: usize, addresses: [Ipv4Addr; 2]) -> State {
         nodes: nodes.into(),
         tasks: [(client, nodes[0]), (here, nodes[0]), (there, nodes[1])].into(),
         bridged: match form() {
-            Form::Bridged => TASKS.into(),
+            Form::Fast | Form::Bridged => TASKS.into(),
             Form::Lifted => BTreeSet::new(),
         },
     };
@@ -133,7 +135,7 @@ pub(super) fn add_services(state: &mut State, services: u32, backends: u32) {
         let tasks: BTreeSet<Ipv4Addr> = tasks.collect();
         let placed = tasks.iter().map(|task| (*task, NodeIndex(2)));
         network.tasks.extend(placed);
-        if form() == Form::Bridged {
+        if form() != Form::Lifted {
             network.bridged.extend(&tasks);
         }
         all.insert(other_service(number), service(tasks));
