@@ -3,7 +3,7 @@
 //! # Order
 //!
 //! 1. The chains, if there are none yet: they isolate networks before there is one, and remember what is translated before
-//!    any frame stays on a bridge.
+//!    any frame passes the router by.
 //! 2. Links, addresses, settings, then where frames and answers go: before anybody is sent there.
 //! 3. The elements of sets and maps, all in one batch: new connections go by them from here on.
 //! 4. What nobody is sent to any more goes.
@@ -14,9 +14,10 @@
 use super::address::{Mac, Prefix, Version};
 use super::constants::BRIDGED;
 use super::kernel::{Forwarding, Kernel, Link, LinkKind, Route, Rule};
-use super::nftables::diff::{Change, diff};
+use super::nftables::diff::{Change, Step, diff};
 use super::nftables::guest;
 use super::nftables::ruleset::{Family, Ruleset, Set, TableName};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -123,13 +124,18 @@ pub const KINDS: [&str; 10] = [
 /// The operations that make `wanted` of `found`; none: it is so.
 pub fn plan(found: &Kernel, wanted: &Kernel) -> Vec<Operation> {
     let mut operations = Vec::new();
-    let mut found = found.clone();
+    let mut found = Cow::Borrowed(found);
     if lacks_sets(&found.tables, &wanted.tables) {
         let first = with_new_parts(&found.tables, &wanted.tables);
-        tables(&found.tables, &first, &mut operations);
-        found.tables = first;
+        tables(diff(&found.tables, &first), &mut operations);
+        found.to_mut().tables = first;
     }
     links(&mut found, wanted, &mut operations);
+    let is_made = |operation: &Operation| matches!(operation, Operation::AddLink(..));
+    if wanted.has_fast_path && operations.iter().any(is_made) {
+        // Fast paths go by the numbers of links, which the kernel gives: the next pass knows them, and does the rest in one go.
+        return operations;
+    }
     let add = &mut operations;
     // Those of single links first: what a router says to this node is not lost when it becomes one itself, and a link that
     // should have an address of IPv6 takes one.
@@ -161,23 +167,25 @@ pub fn plan(found: &Kernel, wanted: &Kernel) -> Vec<Operation> {
     }
     guests(&found, wanted, add);
     let asked = newly_asked(&found.tables, &wanted.tables);
-    if !asked.is_empty() {
-        // From here on the router notes what it translates; nobody's frames pass it by yet.
-        let first = without_bridged(&wanted.tables, &asked);
-        tables(&found.tables, &first, add);
-        found.tables = first;
-    }
+    let passes = |change: &Change| match &change.step {
+        // Those of both versions.
+        Step::AddElements(set, ..) => set.starts_with(BRIDGED) && asked.contains(&&change.table),
+        _ => false,
+    };
+    let changes = diff(&found.tables, &wanted.tables);
+    let (passing, others) = changes.into_iter().partition(passes);
+    // From here on the router notes what it translates; nobody's frames pass it by yet.
+    tables(others, add);
     for table in asked {
         let subnets = wanted.addresses.iter().map(|(_, subnet)| *subnet);
         add.push(Operation::Remember(table.family, subnets.collect()));
     }
-    tables(&found.tables, &wanted.tables, add);
+    tables(passing, add);
     removals(&found, wanted, add);
     operations
 }
 
-fn tables(found: &Ruleset, wanted: &Ruleset, operations: &mut Vec<Operation>) {
-    let changes = diff(found, wanted);
+fn tables(changes: Vec<Change>, operations: &mut Vec<Operation>) {
     if !changes.is_empty() {
         operations.push(Operation::Tables(changes));
     }
@@ -223,19 +231,6 @@ fn newly_asked<'a>(found: &Ruleset, wanted: &'a Ruleset) -> Vec<&'a TableName> {
     new.collect()
 }
 
-/// What is wanted, but that these tables have none yet whose frames do not pass the router.
-fn without_bridged(wanted: &Ruleset, tables: &[&TableName]) -> Ruleset {
-    let mut ruleset = wanted.clone();
-    for (_, table) in ruleset.iter_mut().filter(|(name, _)| tables.contains(name)) {
-        // Those of both versions.
-        let sets = table.sets.iter_mut();
-        for (_, set) in sets.filter(|(name, _)| name.starts_with(BRIDGED)) {
-            set.elements.clear();
-        }
-    }
-    ruleset
-}
-
 /// What is not the same, or not there.
 fn changed<'a, K: Ord, V: PartialEq>(
     found: &'a BTreeMap<K, V>,
@@ -246,7 +241,7 @@ fn changed<'a, K: Ord, V: PartialEq>(
         .filter(|(key, value)| found.get(*key) != Some(*value))
 }
 
-fn links(found: &mut Kernel, wanted: &Kernel, operations: &mut Vec<Operation>) {
+fn links(found: &mut Cow<'_, Kernel>, wanted: &Kernel, operations: &mut Vec<Operation>) {
     for (name, link) in &wanted.links {
         match found.links.get(name).cloned() {
             Some(present) if present == *link => {}
@@ -254,21 +249,21 @@ fn links(found: &mut Kernel, wanted: &Kernel, operations: &mut Vec<Operation>) {
                 operations.push(Operation::SetLink(name.clone(), link.clone()));
                 if present.mac != link.mac || !present.is_up {
                     // The kernel drops even permanent neighbours with the address, and routes with the switch.
+                    let found = found.to_mut();
                     found.neighbours.retain(|(of, _), _| of != name);
                     found.routes.retain(|_, route| route.link != *name);
                 }
                 if present.bridge != link.bridge {
                     let place = super::kernel::Place::Bridge;
-                    found
-                        .forwarding
-                        .retain(|key, _| key.link != *name || key.place != place);
+                    let forwarding = &mut found.to_mut().forwarding;
+                    forwarding.retain(|key, _| key.link != *name || key.place != place);
                 }
             }
             Some(_) => {
                 operations.push(Operation::DeleteLink(name.clone()));
-                replace(found, name, link, operations);
+                replace(found.to_mut(), name, link, operations);
             }
-            None => replace(found, name, link, operations),
+            None => replace(found.to_mut(), name, link, operations),
         }
     }
 }
