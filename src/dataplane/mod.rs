@@ -52,6 +52,8 @@
 
 pub mod address;
 pub mod agent;
+mod backends;
+mod checks;
 pub mod connections;
 mod constants;
 pub mod delta;

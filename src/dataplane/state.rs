@@ -4,6 +4,7 @@
 //! a key, so a change names what it puts or removes and nothing else moves.
 
 use super::address::{Cidr, Cidr6, Dual};
+use super::checks::Led;
 use super::dns::names::{Names, ServiceNames, TaskName};
 use super::shared::Shared;
 pub use crate::api::allocation::{NodeIndex, Vni};
@@ -256,12 +257,20 @@ impl State {
                 at: self.revision,
             });
         }
+        let led: Option<Vec<Led>> = delta
+            .changes
+            .iter()
+            .map(|change| self.leads_elsewhere(change))
+            .collect();
         let mut next = self.clone();
         next.revision = delta.to;
         for change in delta.changes {
             next.take(change)?;
         }
-        next.check()?;
+        match led {
+            Some(led) => next.check_led(&led)?,
+            None => next.check()?,
+        }
         Ok(next)
     }
 
@@ -304,83 +313,6 @@ impl State {
         let network =
             network.ok_or_else(|| Error::Invalid(format!("there is no network {}", vni.0)))?;
         Ok(network)
-    }
-
-    /// Whether the state can be programmed as it stands.
-    ///
-    /// # Errors
-    /// It contradicts itself; the message says where.
-    pub fn check(&self) -> Result<(), Error> {
-        let refuse = |wrong: bool, why: String| match wrong {
-            true => Err(Error::Invalid(why)),
-            false => Ok(()),
-        };
-        refuse(
-            !self.members.contains_key(&self.node),
-            format!("this node, {}, is no member", self.node.0),
-        )?;
-        for index in self.members.keys() {
-            let fits = (1..=NodeIndex::MOST).contains(&index.0);
-            refuse(!fits, format!("node {} has no place in marks", index.0))?;
-        }
-        for (vni, network) in &self.networks {
-            let named = |why: String| format!("network {}: {why}", vni.0);
-            refuse(
-                !(1..=Vni::MOST).contains(&vni.0),
-                named("not a number of VXLAN".into()),
-            )?;
-            if let Some(why) = network.contradiction() {
-                return Err(Error::Invalid(named(why)));
-            }
-            let later = self.networks.range(Vni(vni.0 + 1)..);
-            for (other, rival) in later {
-                let both = network.subnet6.zip(rival.subnet6);
-                let is_shared = both.is_some_and(|(one, other)| one.overlaps(other));
-                refuse(
-                    is_shared || network.subnet.overlaps(rival.subnet),
-                    named(format!("its subnet overlaps that of network {}", other.0)),
-                )?;
-            }
-            for address in self.virtual_addresses.keys() {
-                refuse(
-                    network.tasks.contains_key(address) || network.gateway == *address,
-                    named(format!("{address} is a virtual address too")),
-                )?;
-            }
-        }
-        for vni in self.names.networks() {
-            refuse(
-                !self.networks.contains_key(&vni),
-                format!("names of network {}, which this node has not", vni.0),
-            )?;
-        }
-        self.check_backends()
-    }
-
-    fn check_backends(&self) -> Result<(), Error> {
-        let tasks: BTreeSet<_> = self
-            .networks
-            .values()
-            .flat_map(|network| network.tasks.keys())
-            .collect();
-        let sets = self.virtual_addresses.iter();
-        let sets = sets.map(|(address, value)| (address.to_string(), &value.backends));
-        let ports = self.ports.iter();
-        let ports = ports.map(|(key, value)| (key.to_string(), &value.backends));
-        for (name, backends) in sets.chain(ports) {
-            if let Some(stranger) = backends.iter().find(|backend| !tasks.contains(backend)) {
-                let why = format!("{name}: {stranger} is no task of a network of this node");
-                return Err(Error::Invalid(why));
-            }
-        }
-        for address in self.virtual_addresses.keys() {
-            let mut networks = self.networks.values();
-            if !networks.any(|network| network.subnet.holds(*address)) {
-                let why = format!("{address} is in no network of this node");
-                return Err(Error::Invalid(why));
-            }
-        }
-        Ok(())
     }
 }
 
@@ -429,7 +361,7 @@ impl Network {
     }
 
     /// What contradicts itself.
-    fn contradiction(&self) -> Option<String> {
+    pub(super) fn contradiction(&self) -> Option<String> {
         if !self.subnet.is_subnet() {
             return Some(format!("{} has bits behind its length", self.subnet));
         }

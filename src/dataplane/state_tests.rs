@@ -161,3 +161,41 @@ fn published_ports_are_read_as_they_are_written() {
         assert!(wrong.parse::<PublishedKey>().is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn what_leads_to_who_is_no_task_is_refused_as_it_is_in_a_whole_state() {
+    let state = example();
+    let stranger = Ipv4Addr::new(10, 100, 1, 99);
+    let (address, service) = state.virtual_addresses.iter().next().expect("a service");
+    let (key, port) = state.ports.iter().next().expect("a port");
+    let mut to_stranger = (**service).clone();
+    to_stranger.backends.insert(stranger);
+    let mut port = (**port).clone();
+    port.backends.insert(stranger);
+    let changes = [
+        Change::VirtualAddress(*address, Some(to_stranger.into())),
+        Change::Port(*key, Some(port.into())),
+        Change::Namespace(Vni(9), Some("shop".into())),
+    ];
+    for change in changes {
+        let delta = Delta {
+            from: state.revision,
+            to: StateRevision(state.revision.0 + 1),
+            changes: vec![change.clone()],
+        };
+        let mut whole = state.clone();
+        match change {
+            Change::VirtualAddress(address, Some(value)) => {
+                whole.virtual_addresses.insert(address, value);
+            }
+            Change::Port(key, Some(value)) => {
+                whole.ports.insert(key, value);
+            }
+            _ => {
+                whole.names.namespaces.insert(Vni(9), "shop".into());
+            }
+        }
+        let refused = state.after(delta).expect_err("it makes no sense");
+        assert_eq!(Err(refused), whole.check());
+    }
+}

@@ -21,6 +21,7 @@ mod tests;
 pub use directory::{Directory, Error as DirectoryError};
 pub use protocol::{Authority, Order, Report};
 
+use super::backends;
 use super::connections::{Tracked, is_stale, may_be_stale};
 use super::dns::counts::NamesReport;
 use super::fast_path::Stations;
@@ -176,9 +177,25 @@ impl<H: Host> Agent<H> {
 
     /// Leads from one state to the next by the kernel as it was seen; false: that takes a look at it.
     fn advance(&mut self, before: &State) -> bool {
-        let (Some(seen), Some(state)) = (self.seen.take(), self.state.clone()) else {
+        let (Some(mut seen), Some(state)) = (self.seen.take(), self.state.clone()) else {
             return false;
         };
+        // What is not as the state says for reasons of the node's takes the whole.
+        let is_as_said = self.report.refused.is_empty() && self.report.occupied.is_empty();
+        let few = is_as_said.then(|| backends::changes(before, &state, &seen));
+        if let Some(changes) = few.flatten() {
+            if !backends::note(&changes, &mut seen.tables) {
+                return false;
+            }
+            if !changes.is_empty() && self.host.act(&Operation::Tables(changes)).is_err() {
+                return false;
+            }
+            if may_be_stale(before, &state) && self.cut(Some(&state)).is_err() {
+                return false;
+            }
+            self.seen = Some(seen);
+            return true;
+        }
         let wanted = wanted(&state, &seen, &self.originals);
         let operations = plan(&seen, &wanted.kernel);
         let is_enough = operations.iter().all(Operation::is_entry);

@@ -8,12 +8,12 @@ use crate::dataplane::address::Version;
 use crate::dataplane::connections::{Connection, Tracked};
 use crate::dataplane::kernel::{Kernel, Link, Place};
 use crate::dataplane::netlink;
+use crate::dataplane::nftables::apply::apply;
 use crate::dataplane::nftables::diff::{Change, Step};
-use crate::dataplane::nftables::ruleset::{Chain, Family, Set, Table};
+use crate::dataplane::nftables::ruleset::Family;
 use crate::dataplane::plan::Operation;
 use crate::dataplane::xtables::Standing;
 use rustix::io::Errno;
-use std::collections::BTreeMap;
 
 /// A kernel in memory, which has IPv6 unless it is told otherwise.
 #[derive(Clone, Debug)]
@@ -218,7 +218,8 @@ fn tables(kernel: &mut Kernel, changes: &[Change]) -> Result<(), Error> {
                 next.remove(table).ok_or_else(missing)?;
             }
             Step::PrependRule(..) | Step::DeleteRule(..) => guests(kernel, table.family, step),
-            _ => within(next.get_mut(table).ok_or_else(missing)?, step)?,
+            _ => apply(next.get_mut(table).ok_or_else(missing)?, step)
+                .map_err(|errno| refused("change tables", errno))?,
         }
     }
     kernel.tables = next;
@@ -245,50 +246,4 @@ fn guests(kernel: &mut Kernel, family: Family, step: &Step) {
             _ => {}
         }
     }
-}
-
-fn within(table: &mut Table, step: &Step) -> Result<(), Error> {
-    match step {
-        Step::AddChain(name, hook) => {
-            exists("add a chain", table.chains.contains_key(name))?;
-            let hook = hook.clone();
-            let rules = Vec::new();
-            table.chains.insert(name.clone(), Chain { hook, rules });
-        }
-        Step::EmptyChain(name) => table
-            .chains
-            .get_mut(name)
-            .ok_or_else(missing)?
-            .rules
-            .clear(),
-        Step::DeleteChain(name) => {
-            table.chains.remove(name).ok_or_else(missing)?;
-        }
-        Step::AppendRule(name, rule) => {
-            let chain = table.chains.get_mut(name).ok_or_else(missing)?;
-            chain.rules.push(rule.clone());
-        }
-        Step::AddSet(name, shape) => {
-            exists("add a set", table.sets.contains_key(name))?;
-            let (shape, elements) = (*shape, BTreeMap::new());
-            table.sets.insert(name.clone(), Set { shape, elements });
-        }
-        Step::DeleteSet(name) => {
-            table.sets.remove(name).ok_or_else(missing)?;
-        }
-        Step::AddElements(name, _, new) => {
-            let set = table.sets.get_mut(name).ok_or_else(missing)?;
-            let twice = new.keys().any(|key| set.elements.contains_key(key));
-            exists("add elements", twice)?;
-            set.elements.extend(new.clone());
-        }
-        Step::DeleteElements(name, _, gone) => {
-            let set = table.sets.get_mut(name).ok_or_else(missing)?;
-            for key in gone.keys() {
-                set.elements.remove(key).ok_or_else(missing)?;
-            }
-        }
-        Step::AddTable | Step::DeleteTable | Step::PrependRule(..) | Step::DeleteRule(..) => {}
-    }
-    Ok(())
 }

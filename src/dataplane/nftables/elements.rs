@@ -59,6 +59,26 @@ pub(in crate::dataplane) fn ruleset(
     ruleset
 }
 
+/// What of the tables leads to backends, and nothing else: the maps of services and ports with the chains that they lead to.
+pub(in crate::dataplane) fn backends(state: &State) -> Ruleset {
+    let versions = Version::ALL.into_iter();
+    let carried = versions.filter(|version| *version == Version::V4 || state.carries_ipv6());
+    let filled = carried.map(|version| {
+        let mut packets = Table {
+            sets: tables::sets(version),
+            ..Table::default()
+        };
+        Filling {
+            table: &mut packets,
+            state,
+            version,
+        }
+        .backends();
+        (table(Family::of(version)), packets)
+    });
+    filled.collect()
+}
+
 fn subnets(state: &State, version: Version) -> Vec<Prefix> {
     let networks = state.networks.values();
     let subnets = networks.filter_map(|network| match version {
@@ -133,6 +153,11 @@ impl Filling<'_> {
         for (vni, network) in &state.networks {
             self.overlay(&bridge_name(*vni), network);
         }
+        self.backends();
+    }
+
+    fn backends(&mut self) {
+        let state = self.state;
         for (address, service) in &state.virtual_addresses {
             self.service(*address, service);
         }

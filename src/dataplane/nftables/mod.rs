@@ -12,7 +12,7 @@
 //! | `backends.rs` | the chains that choose a backend |
 //! | `answers.rs` | the answers that are expected of connections from before |
 //! | `elements.rs` | what the sets and maps hold for a state |
-//! | `diff.rs` | from one ruleset to another |
+//! | `diff.rs`, `apply.rs` | from one ruleset to another; what a change makes of a table |
 //! | `encode.rs`, `decode.rs` | changes as one atomic batch; what the kernel lists |
 //! | `guest.rs` | our one rule in Docker's own chain, and the jump there |
 //!
@@ -23,6 +23,7 @@
 //! - Everything of one change is one batch: the kernel does all of it or nothing.
 
 pub(super) mod answers;
+pub(super) mod apply;
 mod backends;
 mod bridge;
 pub(super) mod decode;

@@ -66,7 +66,8 @@ pub(super) mod name {
     pub(in super::super) const PORT_AT_SLOTS: &str = "port_at_slots";
 }
 
-fn sets(version: Version) -> BTreeMap<String, Set> {
+/// The sets and maps of a version's packets, empty.
+pub(super) fn sets(version: Version) -> BTreeMap<String, Set> {
     use Field::{Hardware, Link, Mark, Port, Protocol};
     let address = Field::Address(version);
     let sets = [
