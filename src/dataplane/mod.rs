@@ -2,12 +2,13 @@
 //!
 //! Overlays between nodes, virtual addresses of services, and ports that every node answers on. An [`agent`] on each node is
 //! given the node's [`state`], looks at the [`kernel`], and does what the [`plan`] says through the door [`host::Host`].
-//! Nobody learns anything from packets: every entry is computed and put.
+//! Nobody learns from packets who is where: every entry is computed and put. Only behind which of a node's own ports a task is
+//! is seen by the bridge, as engines do not say it.
 //!
 //! | # | The datum | Where |
 //! |---|---|---|
 //! | 1 | what should be: a state, or a change of one | `state.rs`, `delta.rs` (computed in `controllers/network/state.rs`) |
-//! | 2 | the kernel that it means | `wanted.rs`, `nftables/elements.rs`, `nftables/rules.rs`, `nftables/bridge.rs` |
+//! | 2 | the kernel that it means | `wanted.rs`, `fast_path.rs`, `nftables/elements.rs`, `nftables/rules.rs`, `nftables/bridge.rs`, `nftables/fast_path.rs`; of backends alone `backends.rs` |
 //! | 3 | the kernel that is there | `host/linux.rs`, `netlink/`, `nftables/decode.rs` |
 //! | 4 | operations from one to the other | `plan.rs`, `nftables/diff.rs` |
 //! | 5 | messages to the kernel | `netlink/route.rs`, `nftables/encode.rs` |
@@ -29,6 +30,11 @@
 //! forwarding entry for each task: where both containers were seen with the hardware address that follows from their own
 //! ([`state::Network::bridged`]). Others, whose engine or user gave them another, are lifted. `nftables/bridge.rs` says what
 //! else is, and how answers to virtual addresses are told from what only looks like them.
+//!
+//! *Fast path.* Where the kernel can, such frames do not reach the bridge either: the link that takes one in hands it to the link
+//! that it leaves through, by a map of hardware addresses (`fast_path.rs`, `nftables/fast_path.rs`). They are spared the bridge
+//! and, where bridges call iptables, connection tracking and all rules of others for routed packets. All else goes on to the
+//! bridge, and passes the router there.
 //!
 //! *Virtual addresses* are nobody's: the VXLAN device answers for them with the node's router, and maps of nf_tables choose
 //! a task. *Published ports* keep the client's address; `nftables/rules.rs` says how answers find their way back.

@@ -24,6 +24,8 @@ pub(crate) struct Shown {
     on_tunnel: Vec<String>,
     /// Where VXLAN goes: the other nodes, by their routers' hardware addresses. Tasks that stay on bridges have entries besides.
     peers: Vec<String>,
+    /// Tasks of other nodes that frames are handed straight to, through the VXLAN device.
+    handed_on: usize,
     /// Our rules of policy routing: one for each other node, and two that spare the rest.
     rules: usize,
     /// Our tables of nf_tables.
@@ -70,6 +72,13 @@ fn sorted(addresses: impl IntoIterator<Item = Ipv4Addr>) -> Vec<String> {
     texts
 }
 
+/// How many tasks a node hands frames straight to through links whose names begin so.
+pub(crate) async fn handed_on(node: &Node, link: &str) -> usize {
+    let ways = tunnel(node).await.replacen("skepx", "ways_", 1);
+    let said = within(node, &format!("nft list map netdev skep {ways}")).await;
+    said.matches(&format!("\"{link}")).count()
+}
+
 impl Shown {
     /// As it is.
     async fn of(node: &Node) -> Self {
@@ -92,6 +101,7 @@ impl Shown {
             peers: words(&within(node, &peers).await),
             rules: count("ip rule | grep -E '^6(30|39)'").await,
             tables: count("nft list tables | grep -w skep").await,
+            handed_on: handed_on(node, "skepx").await,
             is_first: user.first() == Some(&RULE),
             copies: user.iter().skip(1).filter(|line| **line == RULE).count(),
             first_jump: forward,
@@ -108,11 +118,12 @@ impl Shown {
         let hops = world.next_hops(node).await;
         Self {
             tunnels: 1,
+            handed_on: away.len(),
             on_bridge: sorted(away.iter().copied().chain(hops)),
             on_tunnel: sorted(away.iter().chain(virtuals).copied()),
             rules: others.len() + 2,
             peers: sorted(others),
-            tables: 2,
+            tables: 3,
             is_first: true,
             copies: 0,
             first_jump: "-A FORWARD -j DOCKER-USER".into(),

@@ -1,7 +1,7 @@
 //! What happens to engines, nodes, managers and kernels under overlays in use, and that connections work again.
 
 use crate::ingress::{ask, port};
-use crate::kernel::{bridge_of, tunnel, within};
+use crate::kernel::{bridge_of, handed_on, tunnel, within};
 use crate::networks::Place;
 use crate::support::fleet::Transport;
 use crate::support::image::BUSYBOX;
@@ -43,6 +43,11 @@ impl World {
             let agents = ["ps", "-aq", "--filter", "name=skep-agent"];
             let agents = node.docker(&agents).await;
             assert_eq!(agents.lines().count(), 1, "{}: {agents}", node.name);
+            let what = format!("frames are handed straight to the task of {}", node.name);
+            until_soon(&what, async || {
+                (handed_on(node, "veth").await == 1).then_some(())
+            })
+            .await;
         }
     }
 
@@ -103,6 +108,7 @@ async fn hands(world: &World) {
     let changes = [
         ("nftables", "nft delete table ip skep".to_owned()),
         ("nftables", "nft flush table bridge skep".to_owned()),
+        ("nftables", "nft delete table netdev skep".to_owned()),
         ("nftables", "iptables -F DOCKER-USER".to_owned()),
         ("nftables", "iptables -I DOCKER-USER -j RETURN; iptables -D DOCKER-USER -j RETURN; iptables -I DOCKER-USER -j RETURN".to_owned()),
         ("neighbour", format!("ip neigh flush dev {bridge} nud permanent")),
@@ -310,7 +316,8 @@ async fn manager_away(world: &mut World) {
 /// What agents see to on a node, in an order of its own.
 async fn stable(node: &Node) -> String {
     let lines = "ip -o link | cut -d: -f2 | sort; ip rule; ip -4 route show table all | sort; \
-        ip -4 neigh show nud permanent | sort; nft -s list table ip skep; nft -s list table bridge skep; iptables -S DOCKER-USER";
+        ip -4 neigh show nud permanent | sort; nft -s list table ip skep; nft -s list table bridge skep; \
+        nft -s list table netdev skep; iptables -S DOCKER-USER";
     node.exec(lines).await
 }
 

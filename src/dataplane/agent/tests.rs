@@ -12,10 +12,10 @@ use crate::dataplane::nftables::guest;
 use crate::dataplane::nftables::ruleset::Family;
 use crate::dataplane::plan::{KINDS, Operation};
 use crate::dataplane::settings::settings_of;
-use crate::dataplane::state::{Delta, Vni};
 use crate::dataplane::state::{
     Change, HealthPort, Network, NodeIndex, PublishedKey, PublishedPort, VXLAN_PORT, VirtualAddress,
 };
+use crate::dataplane::state::{Delta, Vni};
 use crate::dataplane::state_tests::{dual_example, example};
 use crate::dataplane::xtables::Standing;
 use proptest::prelude::*;

@@ -25,7 +25,7 @@ const VERSION: &str = "dev.skep.agent.version";
 const SHAPE: &str = "dev.skep.agent.shape";
 /// Counts the ways in which it was made: one more whenever [`body`] changes, or what agents are told (an agent refuses a state
 /// with fields that it does not know).
-const THIS_SHAPE: &str = "5";
+const THIS_SHAPE: &str = "6";
 /// Where its volume is.
 const DIRECTORY: &str = "/var/lib/skep-agent";
 /// Where it listens.
