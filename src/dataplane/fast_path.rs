@@ -19,8 +19,12 @@ pub(super) struct FastPath {
     pub(super) bridge: String,
     /// The links whose frames take it: the tunnel, and the ports of tasks.
     pub(super) links: BTreeSet<String>,
-    /// Through which link, by its number, a hardware address is reached.
-    pub(super) to: BTreeMap<Mac, u32>,
+    /// The tunnel among them.
+    pub(super) tunnel: String,
+    /// The ports, by their numbers, of tasks of this node.
+    pub(super) here: BTreeMap<Mac, u32>,
+    /// The tunnel's number for each task of other nodes.
+    pub(super) away: BTreeMap<Mac, u32>,
 }
 
 /// Those of all overlays that have one.
@@ -49,21 +53,21 @@ fn fast_path(state: &State, found: &Kernel, vni: Vni, network: &Network) -> Opti
     let is_tunnel = matches!(kind(&tunnel), Some(LinkKind::Tunnel(of)) if of.vni == vni);
     let outside = found.indexes.get(&tunnel).filter(|_| is_tunnel);
     let mut path = FastPath {
-        links: outside.map(|_| tunnel).into_iter().collect(),
+        links: outside.map(|_| tunnel.clone()).into_iter().collect(),
+        tunnel,
         bridge,
-        to: BTreeMap::new(),
+        ..FastPath::default()
     };
     for task in &network.bridged {
         let mac = Mac::of_container(*task);
         let node = network.tasks.get(task);
-        let link = if node == Some(&state.node) {
+        if node == Some(&state.node) {
             let port = port(found, &path.bridge, mac);
             path.links.extend(port.map(|(name, _)| name.clone()));
-            port.map(|(_, index)| index)
-        } else {
-            outside.filter(|_| node.is_some_and(|node| state.members.contains_key(node)))
-        };
-        path.to.extend(link.map(|link| (mac, *link)));
+            path.here.extend(port.map(|(_, index)| (mac, *index)));
+        } else if node.is_some_and(|node| state.members.contains_key(node)) {
+            path.away.extend(outside.map(|index| (mac, *index)));
+        }
     }
     Some(path)
 }
@@ -77,7 +81,7 @@ fn port<'a>(found: &'a Kernel, bridge: &str, mac: Mac) -> Option<(&'a String, &'
 /// The ports that fast paths lead to.
 pub(super) fn stations(paths: &FastPaths, found: &Kernel) -> Stations {
     let all = paths.values().flat_map(|path| {
-        let of_path = path.to.keys().map(|mac| (path.bridge.clone(), *mac));
+        let of_path = path.here.keys().map(|mac| (path.bridge.clone(), *mac));
         of_path.filter_map(|key| Some((key.clone(), found.stations.get(&key)?.clone())))
     });
     all.collect()

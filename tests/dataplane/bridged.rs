@@ -6,8 +6,11 @@ use super::traffic::{Talk, tcp};
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket, sockopt};
 use skep::dataplane::connections::Connection;
 use skep::dataplane::host::{Host, Linux};
+use skep::dataplane::kernel::tunnel_name;
+use skep::dataplane::state::NodeIndex;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::thread;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -158,5 +161,51 @@ fn a_direct_connection_may_have_the_ports_of_a_translated_one() {
         assert_ne!(other.port, 33_333, "two of the server's would be one");
         assert_eq!(translated.ask().unwrap(), first);
         assert_eq!(direct.ask().unwrap(), other);
+    }
+}
+
+/// The packets that a node's tunnel of blue has taken in.
+fn arrived(cluster: &Cluster, index: u16) -> u64 {
+    let said = cluster.node(index).space.run("cat /proc/net/dev");
+    let name = format!("{}:", tunnel_name(BLUE));
+    let mut lines = said.lines().map(str::split_whitespace);
+    let of_tunnel = lines.find_map(|mut words| (words.next() == Some(&name)).then_some(words));
+    // Bytes, then packets.
+    let packets = of_tunnel.and_then(|mut words| words.nth(1));
+    packets.unwrap().parse().unwrap()
+}
+
+#[test]
+fn nodes_that_take_each_other_for_a_tasks_do_not_send_its_frames_to_and_fro() {
+    for form in [Form::Bridged, Form::Fast] {
+        let (mut cluster, _) = pair(form, true);
+        let lost = inside(BLUE, 31);
+        let mut wanted = cluster.wanted.clone();
+        wanted.revision.0 += 1;
+        for (index, other) in [(1, 2), (2, 1)] {
+            let network = wanted.networks.get_mut(&BLUE).unwrap();
+            network.tasks.insert(lost, NodeIndex(other));
+            network.bridged.insert(lost);
+            cluster.node(index).program(&wanted);
+        }
+        for node in &mut cluster.nodes {
+            node.wait(wanted.revision);
+        }
+        let before = [1, 2].map(|index| arrived(&cluster, index));
+        cluster.task(inside(BLUE, 11)).within(|| {
+            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+            socket.send_to(b"x", at(lost, 80)).unwrap();
+        });
+        thread::sleep(Duration::from_secs(1));
+        let after = [1, 2].map(|index| arrived(&cluster, index));
+        let sent: u64 = after
+            .iter()
+            .zip(before)
+            .map(|(after, before)| after - before)
+            .sum();
+        // Routers take one from its time to live each time: 64 at most, and a word back that it was too long.
+        assert!((1..=80).contains(&sent), "{form:?}: {sent} frames");
+        let now = [1, 2].map(|index| arrived(&cluster, index));
+        assert_eq!(now, after, "{form:?}");
     }
 }

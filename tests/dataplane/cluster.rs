@@ -260,16 +260,18 @@ impl Cluster {
                 // By its first frame a task's port becomes known.
                 traffic::ping(self.task(**address), inside(*vni, 1).into());
             }
-            let map = format!("nft list map netdev skep ways_{}", vni.0);
+            let maps =
+                ["here", "away"].map(|map| format!("nft list map netdev skep {map}_{}", vni.0));
             for node in &self.nodes {
+                let shown = || maps.each_ref().map(|map| node.space.run(map)).concat();
                 let has_all = || {
-                    let shown = node.space.run(&map);
+                    let shown = shown();
                     let mut macs = present.iter().map(|address| Mac::of_container(**address));
                     macs.all(|mac| shown.contains(&mac.to_string()))
                 };
                 let mut looks = 0..200;
                 while !has_all() {
-                    assert!(looks.next().is_some(), "{map}: {}", node.space.run(&map));
+                    assert!(looks.next().is_some(), "{}", shown());
                     thread::sleep(Duration::from_millis(50));
                 }
             }
@@ -356,7 +358,7 @@ impl Cluster {
 }
 
 impl Node {
-    fn program(&self, wanted: &State) {
+    pub(crate) fn program(&self, wanted: &State) {
         let state = State {
             node: self.index,
             ..wanted.clone()

@@ -147,7 +147,7 @@ fn what_hands_change_is_mended_and_counted() {
         ),
         (
             "nftables",
-            format!("nft delete element netdev skep ways_4097 {{ {task} }}"),
+            format!("nft delete element netdev skep away_4097 {{ {task} }}"),
         ),
         ("nftables", "nft flush chain ip skep pre_nat".to_owned()),
         (

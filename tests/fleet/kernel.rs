@@ -74,8 +74,10 @@ fn sorted(addresses: impl IntoIterator<Item = Ipv4Addr>) -> Vec<String> {
 
 /// How many tasks a node hands frames straight to through links whose names begin so.
 pub(crate) async fn handed_on(node: &Node, link: &str) -> usize {
-    let ways = tunnel(node).await.replacen("skepx", "ways_", 1);
-    let said = within(node, &format!("nft list map netdev skep {ways}")).await;
+    let tunnel = tunnel(node).await;
+    let maps = ["here_", "away_"].map(|map| tunnel.replacen("skepx", map, 1));
+    let list = maps.map(|map| format!("nft list map netdev skep {map}"));
+    let said = within(node, &list.join("; ")).await;
     said.matches(&format!("\"{link}")).count()
 }
 

@@ -58,9 +58,12 @@ fn links(agent: &mut Agent<Memory>) -> Table {
     found.expect("the kernel has fast paths").1.clone()
 }
 
-/// Where a table's map of an overlay leads to.
+/// Where a table's maps of an overlay lead to.
 fn ways(table: &Table, vni: Vni) -> BTreeMap<Vec<u8>, Element> {
-    table.sets[&format!("ways_{}", vni.0)].elements.clone()
+    let of = |map: &str| table.sets[&format!("{map}_{}", vni.0)].elements.clone();
+    let (here, mut all) = (of("here"), of("away"));
+    all.extend(here);
+    all
 }
 
 fn way(task: Ipv4Addr, index: u32) -> (Vec<u8>, Element) {

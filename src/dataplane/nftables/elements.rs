@@ -133,7 +133,7 @@ fn one(address: impl Into<IpAddr>) -> (Vec<u8>, Element) {
 }
 
 /// A link's name as registers hold it.
-fn link(name: &str) -> Vec<u8> {
+pub(super) fn link(name: &str) -> Vec<u8> {
     let mut bytes = name.as_bytes().to_vec();
     bytes.resize(16, 0);
     bytes

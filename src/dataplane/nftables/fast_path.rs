@@ -5,8 +5,8 @@
 //! others that is meant for routed packets. Chains of single links (the family `netdev`) see it before the bridge does and can
 //! hand it on themselves, by a map from hardware addresses to links. They have sets of their own, as no table sees another's.
 //!
-//! Each overlay has a map and a chain: a frame leaves through a link of the overlay that it came from, or not at all by
-//! this way. Whatever is not sure goes on to the bridge as if there were no fast path, and passes the router there: what is
+//! Each overlay has maps and a chain: a frame leaves through a link of the overlay that it came from, or not at all by
+//! this way. What came from another node never goes to one. Whatever is not sure goes on to the bridge as if there were no fast path, and passes the router there: what is
 //! no IP, for everybody, for the router, in parts, of a task of another hardware address, to one whose port is not known
 //! (yet), and answers to what was translated here.
 //!
@@ -17,6 +17,7 @@
 //! Takes `fwd` and hooks for what leaves a link (Linux 5.16); where they lack, frames stay on bridges.
 
 use super::bridge::{self, names};
+use super::elements::link;
 use super::expression::*;
 use super::parts::*;
 use super::ruleset::{Chain, Element, Family, Field, Hook, Rule, Ruleset, Set, Table, TableName};
@@ -35,9 +36,13 @@ const PRIORITY: i32 = 10;
 
 const REMEMBER: &str = "remember";
 
-/// The map of an overlay.
-fn ways(vni: Vni) -> String {
-    format!("ways_{}", vni.0)
+/// The maps of an overlay: to tasks of this node, and of others.
+fn here(vni: Vni) -> String {
+    format!("here_{}", vni.0)
+}
+
+fn away(vni: Vni) -> String {
+    format!("away_{}", vni.0)
 }
 
 /// The chains of an overlay.
@@ -72,14 +77,20 @@ pub(super) fn table(paths: &FastPaths, has_ipv6: bool) -> Table {
 }
 
 fn overlay(table: &mut Table, vni: Vni, path: &FastPath, has_ipv6: bool) {
-    let mut map = Set::map(&[Field::Hardware], &[Field::Index]);
-    let way = path.to.iter();
-    let way = way.map(|(mac, link)| (mac.0.to_vec(), Element::Data(link.to_ne_bytes().to_vec())));
-    map.elements.extend(way);
-    table.sets.insert(ways(vni), map);
-    put(table, &frames(vni, Version::V4), None, pass(vni, has_ipv6));
+    for (name, ways) in [(here(vni), &path.here), (away(vni), &path.away)] {
+        let mut map = Set::map(&[Field::Hardware], &[Field::Index]);
+        let way = |(mac, link): (&Mac, &u32)| {
+            let link = link.to_ne_bytes().to_vec();
+            (mac.0.to_vec(), Element::Data(link))
+        };
+        map.elements.extend(ways.iter().map(way));
+        table.sets.insert(name, map);
+    }
+    let tunnel = &path.tunnel;
+    let rules = pass(vni, tunnel, has_ipv6);
+    put(table, &frames(vni, Version::V4), None, rules);
     if has_ipv6 {
-        put(table, &frames(vni, Version::V6), None, pass6(vni));
+        put(table, &frames(vni, Version::V6), None, pass6(vni, tunnel));
     }
     for link in &path.links {
         let comes = vec![rule("of its overlay", [goto(&frames(vni, Version::V4))])];
@@ -122,7 +133,7 @@ fn to_the_bridge() -> Part {
 }
 
 /// What comes in from a task or through the tunnel.
-fn pass(vni: Vni, has_ipv6: bool) -> Vec<Rule> {
+fn pass(vni: Vni, tunnel: &str, has_ipv6: bool) -> Vec<Rule> {
     let first = match has_ipv6 {
         false => Vec::new(),
         true => vec![rule(
@@ -132,29 +143,37 @@ fn pass(vni: Vni, has_ipv6: bool) -> Vec<Rule> {
     };
     let no_ip = rule("what is not IPv4", [bridge::is_no_ip(), to_the_bridge()]);
     let doubtful = bridge::doubtful(Version::V4, to_the_bridge);
-    [first, vec![no_ip], doubtful, vec![hand_on(vni)]].concat()
+    [first, vec![no_ip], doubtful, hand_on(vni, tunnel)].concat()
 }
 
-fn pass6(vni: Vni) -> Vec<Rule> {
+fn pass6(vni: Vni, tunnel: &str) -> Vec<Rule> {
     let doubtful = bridge::doubtful(Version::V6, to_the_bridge);
-    [doubtful, vec![hand_on(vni)]].concat()
+    [doubtful, hand_on(vni, tunnel)].concat()
 }
 
-/// What the map does not have goes on to the bridge.
-fn hand_on(vni: Vni) -> Rule {
-    let way = vec![
-        payload(Base::Link, 0, 6, R0),
-        look_up(&ways(vni), R0, R0),
-        forward(R0),
-    ];
-    rule("straight to the link that it leaves through", [way])
+/// What no map has goes on to the bridge.
+fn hand_on(vni: Vni, tunnel: &str) -> Vec<Rule> {
+    let way = |map: &str| {
+        let address = payload(Base::Link, 0, 6, R0);
+        vec![address, look_up(map, R0, R0), forward(R0)]
+    };
+    // Two nodes that each take the other for a task's would send its frames to and fro for ever.
+    let came = is(meta::IIFNAME, &link(tunnel));
+    vec![
+        rule("to the port of a task of this node", [way(&here(vni))]),
+        rule(
+            "what came from another node goes to none",
+            [came, to_the_bridge()],
+        ),
+        rule("to another node", [way(&away(vni))]),
+    ]
 }
 
 /// One of everything, on the link that every namespace has, under a name of its own: what a kernel takes that has fast paths.
 pub(in crate::dataplane) fn sample() -> Ruleset {
     let path = FastPath {
         links: ["lo".to_owned()].into(),
-        to: [(Mac([2, 0, 0, 0, 0, 1]), 1)].into(),
+        here: [(Mac([2, 0, 0, 0, 0, 1]), 1)].into(),
         ..FastPath::default()
     };
     let name = TableName {

@@ -19,7 +19,9 @@ fn tables() -> Ruleset {
     let path = FastPath {
         bridge: "skep4097".into(),
         links: ["skepx4097".into(), "veth1".into()].into(),
-        to: [(Mac([2, 66, 10, 100, 1, 11]), 7)].into(),
+        tunnel: "skepx4097".into(),
+        here: [(Mac([2, 66, 10, 100, 1, 11]), 7)].into(),
+        away: [(Mac([2, 66, 10, 100, 1, 21]), 8)].into(),
     };
     let paths = state.networks.keys().map(|vni| (*vni, path.clone()));
     ruleset(
