@@ -29,7 +29,7 @@ pub const DATAPLANE_READY: &str = "DataplaneReady";
 
 /// How a node's data plane stands; none: nobody has said that it has one, or should have.
 pub fn dataplane<'a>(cache: &'a Cache, node: &NodeName) -> Option<&'a Condition> {
-    let status = cache.status(&ObjectKey::node(node), TASK)?;
+    let status = cache.status_of_node(node, TASK)?;
     status.condition(DATAPLANE_READY)
 }
 
@@ -47,7 +47,7 @@ pub fn is_programmed(cache: &Cache, node: &NodeName) -> bool {
 
 /// What a node's agent says of the node that networks are laid over.
 pub fn underlay<'a>(cache: &'a Cache, node: &NodeName) -> Option<&'a Underlay> {
-    let status = cache.status(&ObjectKey::node(node), TASK)?;
+    let status = cache.status_of_node(node, TASK)?;
     status.underlay.as_ref()
 }
 
@@ -126,10 +126,9 @@ impl NodeView<'_> {
 /// The node's view; none if it was never accepted or is forgotten.
 pub fn node<'a>(cache: &'a Cache, name: &NodeName) -> Option<NodeView<'a>> {
     let accepted = cache.nodes.get(name)?;
-    let object = ObjectKey::node(name);
     let status = |controller: &str| {
         cache
-            .status(&object, controller)
+            .status_of_node(name, controller)
             .filter(|status| status.uid.as_ref() == Some(&accepted.uid))
     };
     let engine = status(HEALTH).and_then(|status| status.value.engine.as_ref());
