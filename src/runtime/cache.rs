@@ -217,6 +217,11 @@ impl Cache {
         self.statuses.get(&(object.clone(), controller.into()))
     }
 
+    /// What all controllers report of a node.
+    pub(super) fn statuses_of_node(&self, node: &NodeName) -> &[(Text, Stored<Status>)] {
+        self.by_node.all(node)
+    }
+
     /// What one controller reports of a node: asked for of all nodes again and again, so it takes nothing from the allocator.
     pub fn status_of_node(&self, node: &NodeName, controller: &str) -> Option<&Stored<Status>> {
         self.by_node.of(node, controller)

@@ -15,11 +15,14 @@ use std::collections::BTreeMap;
 pub(super) struct Said(BTreeMap<NodeName, Vec<(Text, Stored<Status>)>>);
 
 impl Said {
+    /// What all controllers say of a node.
+    pub(super) fn all(&self, node: &NodeName) -> &[(Text, Stored<Status>)] {
+        self.0.get(node).map_or(&[], Vec::as_slice)
+    }
+
     /// What one controller says of a node.
     pub(super) fn of(&self, node: &NodeName, controller: &str) -> Option<&Stored<Status>> {
-        let all = self.0.get(node)?;
-        let said = all.iter().find(|(by, _)| by.as_str() == controller);
-        said.map(|(_, status)| status)
+        by(self.all(node), controller)
     }
 
     /// What stands under the key of a controller and an object now; nothing: it is gone. Of other objects than nodes nothing
@@ -41,6 +44,15 @@ impl Said {
             self.0.remove(&node);
         }
     }
+}
+
+/// What one controller says, of what all say.
+pub(super) fn by<'a>(
+    all: &'a [(Text, Stored<Status>)],
+    controller: &str,
+) -> Option<&'a Stored<Status>> {
+    let said = all.iter().find(|(by, _)| by == controller);
+    said.map(|(_, status)| status)
 }
 
 #[cfg(test)]

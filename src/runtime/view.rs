@@ -1,6 +1,7 @@
 //! Views: several keys read as one thing, for every planner alike. Pure.
 
 use super::cache::{Cache, Stored};
+use super::said::by;
 use crate::api::accepted::AcceptedNode;
 use crate::api::cluster::Cluster;
 use crate::api::constraint::Facts;
@@ -125,11 +126,14 @@ impl NodeView<'_> {
 
 /// The node's view; none if it was never accepted or is forgotten.
 pub fn node<'a>(cache: &'a Cache, name: &NodeName) -> Option<NodeView<'a>> {
-    let accepted = cache.nodes.get(name)?;
+    Some(seen(cache, name, cache.nodes.get(name)?))
+}
+
+/// The view of a node with this record.
+fn seen<'a>(cache: &'a Cache, name: &NodeName, accepted: &'a Stored<AcceptedNode>) -> NodeView<'a> {
+    let said = cache.statuses_of_node(name);
     let status = |controller: &str| {
-        cache
-            .status_of_node(name, controller)
-            .filter(|status| status.uid.as_ref() == Some(&accepted.uid))
+        by(said, controller).filter(|status| status.uid.as_ref() == Some(&accepted.uid))
     };
     let engine = status(HEALTH).and_then(|status| status.value.engine.as_ref());
     let gone = status(NODE)
@@ -150,22 +154,21 @@ pub fn node<'a>(cache: &'a Cache, name: &NodeName) -> Option<NodeView<'a>> {
         ),
     };
     let found = status(TASK).and_then(|status| status.value.found.as_ref());
-    Some(NodeView {
+    NodeView {
         name: name.clone(),
         accepted,
         engine,
         state,
         reason,
         found,
-    })
+    }
 }
 
 /// All nodes, by name.
 pub fn nodes(cache: &Cache) -> Vec<NodeView<'_>> {
-    cache
-        .nodes
-        .keys()
-        .filter_map(|name| node(cache, name))
+    let nodes = cache.nodes.iter();
+    nodes
+        .map(|(name, accepted)| seen(cache, name, accepted))
         .collect()
 }
 
