@@ -55,6 +55,8 @@ pub mod agent;
 pub mod connections;
 mod constants;
 pub mod delta;
+#[cfg(test)]
+mod delta_tests;
 pub mod dns;
 pub mod health;
 pub mod host;
