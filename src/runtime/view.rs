@@ -6,12 +6,11 @@ use crate::api::accepted::AcceptedNode;
 use crate::api::cluster::Cluster;
 use crate::api::constraint::Facts;
 use crate::api::key::Key;
-use crate::api::name::{NodeName, ObjectKey};
+use crate::api::name::NodeName;
 use crate::api::node::Availability;
 use crate::api::status::{Condition, EngineStatus, Found, NodeState, Truth, Underlay};
 use crate::api::task::{Desired, Task, TaskState, TaskStatus};
 use crate::api::uid::{TaskId, Uid};
-use crate::api::unit::Revision;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -70,12 +69,9 @@ pub fn overlay_mtu(cache: &Cache) -> u32 {
     least.clamp(576, 65_535)
 }
 
-/// Whether all nodes that are ready had said of their underlay what there is to say, at this revision of the store.
-pub fn is_measured(cache: &Cache, at: Revision) -> bool {
-    let has_said = |node: &NodeView<'_>| {
-        let status = cache.status(&ObjectKey::node(&node.name), TASK);
-        status.is_some_and(|said| said.underlay.is_some() && said.mod_revision <= at)
-    };
+/// Whether all nodes that are ready have said of their underlay what there is to say.
+pub fn is_measured(cache: &Cache) -> bool {
+    let has_said = |node: &NodeView<'_>| underlay(cache, &node.name).is_some();
     let nodes = nodes(cache);
     let mut ready = nodes.iter().filter(|node| node.state == NodeState::Ready);
     ready.all(has_said)
