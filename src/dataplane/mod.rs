@@ -63,6 +63,8 @@ mod checks;
 pub mod connections;
 mod constants;
 pub mod delta;
+#[cfg(test)]
+mod delta_tests;
 pub mod dns;
 mod fast_path;
 pub mod health;

@@ -46,6 +46,27 @@ impl<T> Deref for Shared<T> {
     }
 }
 
+impl<T, I> FromIterator<I> for Shared<T>
+where
+    T: FromIterator<I>,
+{
+    fn from_iter<A: IntoIterator<Item = I>>(all: A) -> Self {
+        T::from_iter(all).into()
+    }
+}
+
+impl<'a, T> IntoIterator for &'a Shared<T>
+where
+    &'a T: IntoIterator,
+{
+    type Item = <&'a T as IntoIterator>::Item;
+    type IntoIter = <&'a T as IntoIterator>::IntoIter;
+
+    fn into_iter(self) -> Self::IntoIter {
+        (&**self).into_iter()
+    }
+}
+
 impl<T: Clone> DerefMut for Shared<T> {
     fn deref_mut(&mut self) -> &mut T {
         Arc::make_mut(&mut self.0)
@@ -65,5 +86,16 @@ mod tests {
         assert_eq!((one.as_slice(), other.as_slice()), (&[1][..], &[1, 2][..]));
         other.pop();
         assert!(one == other && !one.is_same(&other));
+    }
+
+    #[test]
+    fn a_collection_is_gone_through_as_if_it_were_held_alone() {
+        let all: Shared<Vec<u8>> = [1, 2].into_iter().collect();
+        let mut seen = Vec::new();
+        for one in &all {
+            seen.push(*one);
+        }
+        assert_eq!(seen, *all);
+        assert_eq!(serde_json::to_string(&all).unwrap(), "[1,2]");
     }
 }

@@ -27,6 +27,8 @@ pub struct StateRevision(pub u64);
 /// All that a node's data plane should be.
 ///
 /// A field that an agent does not know is an error: it must not take a state for programmed of which it left a part out.
+///
+/// Maps that are the same on many nodes, and large, are held once for all of them ([`Shared`]).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct State {
@@ -38,19 +40,19 @@ pub struct State {
     #[serde(default = "vxlan_port")]
     pub vxlan_port: Port,
     /// The nodes of the cluster, this one too, with the addresses that they reach each other at.
-    pub members: BTreeMap<NodeIndex, Ipv4Addr>,
+    pub members: Shared<BTreeMap<NodeIndex, Ipv4Addr>>,
     /// Their addresses of IPv6, as far as they say them: who comes from one of these is a node.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub members6: BTreeMap<NodeIndex, BTreeSet<Ipv6Addr>>,
+    pub members6: Shared<BTreeMap<NodeIndex, BTreeSet<Ipv6Addr>>>,
     /// The overlays that this node has.
     #[serde(default)]
     pub networks: BTreeMap<Vni, Shared<Network>>,
     /// Virtual addresses of services.
     #[serde(default)]
-    pub virtual_addresses: BTreeMap<Ipv4Addr, Shared<VirtualAddress>>,
+    pub virtual_addresses: Shared<BTreeMap<Ipv4Addr, Shared<VirtualAddress>>>,
     /// Ports that every node answers on.
     #[serde(default)]
-    pub ports: BTreeMap<PublishedKey, Shared<PublishedPort>>,
+    pub ports: Shared<BTreeMap<PublishedKey, Shared<PublishedPort>>>,
     /// Ports on which the node tells whether it leads to tasks.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub health: BTreeMap<Port, HealthPort>,

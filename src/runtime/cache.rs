@@ -8,6 +8,7 @@
 //! stays in force, and the key is listed in [`Cache::broken`].
 
 use super::allocations::Allocations;
+use super::said::Said;
 use crate::api::accepted::{AcceptedNetwork, AcceptedNode, AcceptedService};
 use crate::api::allocation::Item;
 use crate::api::cluster::{Cluster, Holder, Manager};
@@ -129,6 +130,7 @@ pub struct Cache {
     /// Keys below the prefix that mean nothing to skep.
     pub unknown: BTreeSet<String>,
     by_task: BTreeMap<TaskId, Facets>,
+    by_node: Said,
     uid_index: BTreeMap<Uid, Scoped>,
 }
 
@@ -213,6 +215,16 @@ impl Cache {
     /// What one controller reports of an object.
     pub fn status(&self, object: &ObjectKey, controller: &str) -> Option<&Stored<Status>> {
         self.statuses.get(&(object.clone(), controller.into()))
+    }
+
+    /// What all controllers report of a node.
+    pub(super) fn statuses_of_node(&self, node: &NodeName) -> &[(Text, Stored<Status>)] {
+        self.by_node.all(node)
+    }
+
+    /// What one controller reports of a node: asked for of all nodes again and again, so it takes nothing from the allocator.
+    pub fn status_of_node(&self, node: &NodeName, controller: &str) -> Option<&Stored<Status>> {
+        self.by_node.of(node, controller)
     }
 
     /// All that controllers report of an object, by controller.
@@ -436,7 +448,8 @@ impl Cache {
             Key::Accepted(object) => self.change_accepted(object, kv),
             Key::Status(object, controller) => {
                 let key = (object.clone(), controller.clone());
-                json(&mut self.statuses, key, kv).map(drop)
+                json(&mut self.statuses, key, kv)
+                    .map(|found| self.by_node.take(object, controller, found))
             }
             Key::Revision(uid, number) => {
                 json(&mut self.revisions, (uid.clone(), *number), kv).map(drop)

@@ -29,6 +29,7 @@ pub mod reconciler;
 pub mod recorder;
 pub mod register;
 pub mod runs;
+mod said;
 pub mod shared;
 pub mod term;
 pub mod view;

@@ -1,16 +1,16 @@
 //! Views: several keys read as one thing, for every planner alike. Pure.
 
 use super::cache::{Cache, Stored};
+use super::said::by;
 use crate::api::accepted::AcceptedNode;
 use crate::api::cluster::Cluster;
 use crate::api::constraint::Facts;
 use crate::api::key::Key;
-use crate::api::name::{NodeName, ObjectKey};
+use crate::api::name::NodeName;
 use crate::api::node::Availability;
 use crate::api::status::{Condition, EngineStatus, Found, NodeState, Truth, Underlay};
 use crate::api::task::{Desired, Task, TaskState, TaskStatus};
 use crate::api::uid::{TaskId, Uid};
-use crate::api::unit::Revision;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -29,7 +29,7 @@ pub const DATAPLANE_READY: &str = "DataplaneReady";
 
 /// How a node's data plane stands; none: nobody has said that it has one, or should have.
 pub fn dataplane<'a>(cache: &'a Cache, node: &NodeName) -> Option<&'a Condition> {
-    let status = cache.status(&ObjectKey::node(node), TASK)?;
+    let status = cache.status_of_node(node, TASK)?;
     status.condition(DATAPLANE_READY)
 }
 
@@ -47,7 +47,7 @@ pub fn is_programmed(cache: &Cache, node: &NodeName) -> bool {
 
 /// What a node's agent says of the node that networks are laid over.
 pub fn underlay<'a>(cache: &'a Cache, node: &NodeName) -> Option<&'a Underlay> {
-    let status = cache.status(&ObjectKey::node(node), TASK)?;
+    let status = cache.status_of_node(node, TASK)?;
     status.underlay.as_ref()
 }
 
@@ -69,12 +69,9 @@ pub fn overlay_mtu(cache: &Cache) -> u32 {
     least.clamp(576, 65_535)
 }
 
-/// Whether all nodes that are ready had said of their underlay what there is to say, at this revision of the store.
-pub fn is_measured(cache: &Cache, at: Revision) -> bool {
-    let has_said = |node: &NodeView<'_>| {
-        let status = cache.status(&ObjectKey::node(&node.name), TASK);
-        status.is_some_and(|said| said.underlay.is_some() && said.mod_revision <= at)
-    };
+/// Whether all nodes that are ready have said of their underlay what there is to say.
+pub fn is_measured(cache: &Cache) -> bool {
+    let has_said = |node: &NodeView<'_>| underlay(cache, &node.name).is_some();
     let nodes = nodes(cache);
     let mut ready = nodes.iter().filter(|node| node.state == NodeState::Ready);
     ready.all(has_said)
@@ -125,12 +122,14 @@ impl NodeView<'_> {
 
 /// The node's view; none if it was never accepted or is forgotten.
 pub fn node<'a>(cache: &'a Cache, name: &NodeName) -> Option<NodeView<'a>> {
-    let accepted = cache.nodes.get(name)?;
-    let object = ObjectKey::node(name);
+    Some(seen(cache, name, cache.nodes.get(name)?))
+}
+
+/// The view of a node with this record.
+fn seen<'a>(cache: &'a Cache, name: &NodeName, accepted: &'a Stored<AcceptedNode>) -> NodeView<'a> {
+    let said = cache.statuses_of_node(name);
     let status = |controller: &str| {
-        cache
-            .status(&object, controller)
-            .filter(|status| status.uid.as_ref() == Some(&accepted.uid))
+        by(said, controller).filter(|status| status.uid.as_ref() == Some(&accepted.uid))
     };
     let engine = status(HEALTH).and_then(|status| status.value.engine.as_ref());
     let gone = status(NODE)
@@ -151,22 +150,21 @@ pub fn node<'a>(cache: &'a Cache, name: &NodeName) -> Option<NodeView<'a>> {
         ),
     };
     let found = status(TASK).and_then(|status| status.value.found.as_ref());
-    Some(NodeView {
+    NodeView {
         name: name.clone(),
         accepted,
         engine,
         state,
         reason,
         found,
-    })
+    }
 }
 
 /// All nodes, by name.
 pub fn nodes(cache: &Cache) -> Vec<NodeView<'_>> {
-    cache
-        .nodes
-        .keys()
-        .filter_map(|name| node(cache, name))
+    let nodes = cache.nodes.iter();
+    nodes
+        .map(|(name, accepted)| seen(cache, name, accepted))
         .collect()
 }
 

@@ -25,6 +25,8 @@ use tokio::task::JoinHandle;
 const PATIENCE: Duration = Duration::from_secs(300);
 /// How often running tasks are counted: what this adds to a time of seconds is below its spread.
 const LOOK: Duration = Duration::from_millis(5);
+/// How long a state rests that was not there yet: who asks looks at every node, and the manager's watch waits for readers.
+const REST: Duration = Duration::from_millis(50);
 
 /// A store with a manager on it.
 pub(crate) struct World {
@@ -140,6 +142,7 @@ impl World {
                     .changed()
                     .await
                     .expect("the manager follows the store");
+                tokio::time::sleep(REST).await;
             }
         };
         if tokio::time::timeout(PATIENCE, wait).await.is_err() {

@@ -541,13 +541,13 @@ pub(crate) fn state(count: u16) -> State {
         members: (1..=count)
             .map(|index| (NodeIndex(index), node_address(index)))
             .collect(),
-        members6: BTreeMap::new(),
+        members6: Default::default(),
         networks: [BLUE, GREEN]
             .into_iter()
             .map(|vni| (vni, network(vni).into()))
             .collect(),
-        virtual_addresses: BTreeMap::new(),
-        ports: BTreeMap::new(),
+        virtual_addresses: Default::default(),
+        ports: Default::default(),
         health: Default::default(),
         names: Default::default(),
     }

@@ -106,7 +106,7 @@ fn dual_example() -> State {
         network.subnet6 = Some(format!("{}/64", inside6(*vni, 0)).parse().unwrap());
     }
     let members = [1, 2, 3].map(|index| (NodeIndex(index), [outside6(10 + index as u8)].into()));
-    state.members6 = members.into();
+    state.members6 = members.into_iter().collect();
     let port = state.ports.values().next().unwrap().clone();
     let key = "tcp/[2001:db8::b]:8083".parse().unwrap();
     state.ports.insert(key, port);

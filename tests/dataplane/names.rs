@@ -205,7 +205,8 @@ fn shop() -> (Cluster, Namespace) {
             ("web.shop".to_owned(), web.into()),
             ("db.shop".to_owned(), db.into()),
         ]
-        .into(),
+        .into_iter()
+        .collect(),
         ..Names::default()
     };
     cluster.settle();

@@ -16,7 +16,7 @@ use super::blocks::{Blocks, middle};
 use super::ipam::{claims, owner, spread};
 use crate::api::allocation::{Item, Owner};
 use crate::api::key::Key;
-use crate::api::name::{ObjectKey, Scoped};
+use crate::api::name::Scoped;
 use crate::api::subnet::Cidr;
 use crate::api::uid::Uid;
 use crate::runtime::allocations::Space;
@@ -149,7 +149,7 @@ impl Network<'_> {
 /// says so.
 fn unclaimed(cache: &Cache, (first, last): (u32, u32)) -> BTreeSet<u32> {
     let found = cache.nodes.keys().filter_map(|node| {
-        let status = cache.status(&ObjectKey::node(node), view::TASK)?;
+        let status = cache.status_of_node(node, view::TASK)?;
         status.found.as_ref()
     });
     let numbers = found.flat_map(|found| {

@@ -13,7 +13,7 @@ use super::ipam::claims;
 use crate::api::accepted::AcceptedNetwork;
 use crate::api::allocation::{Item, Owner};
 use crate::api::key::Key;
-use crate::api::name::{NodeName, ObjectKey, Scoped};
+use crate::api::name::{NodeName, Scoped};
 use crate::api::subnet::Cidr;
 use crate::api::task::network_name;
 use crate::api::uid::Uid;
@@ -191,7 +191,7 @@ fn is_there(cache: &Cache, owner: &Owner) -> bool {
 
 /// The block with which a node's engine has made the network in another life of the store.
 fn held(cache: &Cache, node: &NodeName, name: &Scoped, subnet: Cidr) -> Option<Cidr> {
-    let found = cache.status(&ObjectKey::node(node), view::TASK)?;
+    let found = cache.status_of_node(node, view::TASK)?;
     let mut networks = found.found.as_ref()?.networks.iter();
     let name = network_name(name);
     let network = networks.find(|found| found.name == name && found.subnet == subnet)?;

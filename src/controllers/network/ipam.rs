@@ -20,7 +20,6 @@ use super::blocks;
 use crate::api::accepted::AcceptedNetwork;
 use crate::api::allocation::{Allocation, Item, NodeIndex, Owner, Vni};
 use crate::api::key::Key;
-use crate::api::name::ObjectKey;
 use crate::api::network::NetworkSpec;
 use crate::api::status::FoundNetwork;
 use crate::api::subnet::{Address, Cidr, Cidr6, Dual, NODES6, Subnet};
@@ -380,7 +379,7 @@ impl<'a> Draft<'a> {
 /// latest life, and of those the one that most engines have.
 fn held(cache: &Cache) -> BTreeMap<String, Numbers> {
     let found = cache.nodes.keys().filter_map(|node| {
-        let status = cache.status(&ObjectKey::node(node), view::TASK)?;
+        let status = cache.status_of_node(node, view::TASK)?;
         status.found.as_ref()
     });
     // Without their blocks, which each engine has its own of.

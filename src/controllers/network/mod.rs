@@ -60,7 +60,6 @@ use crate::runtime::cache::{Cache, Stored};
 use crate::runtime::clock::Now;
 use crate::runtime::controller::Controller;
 use crate::runtime::plan::Plan;
-use crate::runtime::published::ingress;
 use crate::runtime::{joins, view};
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -160,7 +159,7 @@ impl Controller for Network {
             works.extend(naming(key, cache));
             works.extend(addressed(key, cache).into_iter().map(Work::Addresses));
             works.extend(publishes(key, cache).then_some(Work::Ports));
-            works.extend(reaching(key, cache));
+            works.extend(reach::concerned(key, cache).into_iter().map(Work::Object));
             works.extend(attached(key, cache));
         }
         works
@@ -284,22 +283,6 @@ fn naming(key: &Key, cache: &Cache) -> Vec<Work> {
     let services = joins::services(cache, &network.namespace);
     let naming = services.filter(|(_, service)| joins::has(joins::of_service(service), &network));
     naming
-        .map(|(name, _)| Work::Object(ObjectKey::service(name)))
-        .collect()
-}
-
-/// The services whose ports a node may lead to, or not any more.
-fn reaching(key: &Key, cache: &Cache) -> Vec<Work> {
-    let is_of_node = match key {
-        Key::Accepted(object) => object.kind == Kind::Node,
-        Key::Status(object, controller) => {
-            object.kind == Kind::Node && [view::HEALTH, view::TASK].contains(&&**controller)
-        }
-        _ => false,
-    };
-    let services = cache.services.iter().filter(|_| is_of_node);
-    let publishing = services.filter(|(_, service)| ingress(&service.spec).next().is_some());
-    publishing
         .map(|(name, _)| Work::Object(ObjectKey::service(name)))
         .collect()
 }

@@ -113,6 +113,35 @@ fn an_agent_that_is_lost_for_longer_than_a_moment_is_told() {
 }
 
 #[test]
+fn what_is_written_of_a_node_that_is_well_concerns_who_is_told_that_another_is_not() {
+    let mut world = world();
+    let web = Work::Object(ObjectKey::service(&Scoped::new("default", "web")));
+    let key = |node: &str, by: &str| Key::Status(ObjectKey::node(&node.into()), by.into());
+    let concerns = |world: &World, key: &Key| on().work(key, &world.cache).contains(&web);
+    for by in [view::TASK, view::HEALTH] {
+        assert!(!concerns(&world, &key("n1", by)), "{by}: all is well");
+    }
+    assert!(!concerns(&world, &key("n1", view::NODE)));
+    let accepted = Key::Accepted(ObjectKey::node(&"n1".into()));
+    assert!(concerns(&world, &accepted), "it may be gone");
+
+    says(&mut world, "n2", Truth::True, &["tcp/8080"]);
+    assert!(concerns(&world, &key("n2", view::TASK)));
+    assert!(concerns(&world, &key("n2", view::HEALTH)), "it may be down");
+    assert!(!concerns(&world, &key("n1", view::TASK)), "nobody was told");
+    assert!(told(&mut world).starts_with(PARTIAL));
+    assert!(concerns(&world, &key("n1", view::TASK)), "web is told");
+
+    says(&mut world, "n2", Truth::True, &[]);
+    assert!(
+        concerns(&world, &key("n2", view::TASK)),
+        "web is told still"
+    );
+    assert_eq!(told(&mut world), OPEN);
+    assert!(!concerns(&world, &key("n2", view::TASK)));
+}
+
+#[test]
 fn a_number_that_is_chosen_is_no_programs() {
     let mut world = world();
     let all: Vec<String> = (30_000..=32_766)

@@ -121,7 +121,7 @@ fn refusing(cache: &Cache, name: &Scoped, record: Option<&Stored<AcceptedNetwork
         return Refusing::new();
     };
     let nodes = cache.nodes.keys().filter_map(|node| {
-        let status = cache.status(&ObjectKey::node(node), view::TASK)?;
+        let status = cache.status_of_node(node, view::TASK)?;
         let why = status.found.as_ref()?.refused.get(&vni)?;
         Some((node.clone(), why.clone()))
     });

@@ -33,7 +33,7 @@ use crate::api::task::HostPort;
 use crate::api::uid::Uid;
 use crate::api::unit::Port;
 use crate::dataplane::address::Dual;
-use crate::dataplane::dns::names::{Names, kept};
+use crate::dataplane::dns::names::{Names, ServiceNames, kept};
 use crate::dataplane::shared::Shared;
 use crate::dataplane::state::{
     HealthPort, Network, PublishedPort, State, StateRevision, VXLAN_PORT, VirtualAddress,
@@ -47,6 +47,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// The largest packet that a network has at least which carries IPv6, in bytes (RFC 8200, 5).
 const LEAST_MTU6: u32 = 1_280;
 
+/// What services are called, by `<name>.<namespace>`.
+type Services = Shared<BTreeMap<String, Shared<ServiceNames>>>;
+
 /// All networks with their members, tasks, virtual addresses and ports.
 #[derive(Clone, Debug, Default)]
 pub struct Overlays {
@@ -54,17 +57,25 @@ pub struct Overlays {
     /// The largest packet of networks that say nothing else, in bytes.
     mtu: u32,
     indexes: BTreeMap<NodeName, NodeIndex>,
-    members: BTreeMap<NodeIndex, Ipv4Addr>,
-    members6: BTreeMap<NodeIndex, BTreeSet<Ipv6Addr>>,
+    members: Shared<BTreeMap<NodeIndex, Ipv4Addr>>,
+    members6: Shared<BTreeMap<NodeIndex, BTreeSet<Ipv6Addr>>>,
+    /// What nodes without IPv6 know of those: nothing, held once.
+    nobody6: Shared<BTreeMap<NodeIndex, BTreeSet<Ipv6Addr>>>,
     vnis: BTreeMap<Uid, Vni>,
     networks: BTreeMap<Vni, Shared<Network>>,
-    virtual_addresses: BTreeMap<Ipv4Addr, (Vni, Shared<VirtualAddress>)>,
-    ports: BTreeMap<PublishedKey, Shared<PublishedPort>>,
+    virtual_addresses: Shared<BTreeMap<Ipv4Addr, Shared<VirtualAddress>>>,
+    /// The networks of those, by address and in all.
+    virtuals: BTreeMap<Ipv4Addr, Vni>,
+    balanced: BTreeSet<Vni>,
+    ports: Shared<BTreeMap<PublishedKey, Shared<PublishedPort>>>,
+    /// The networks behind ports: every node answers, so every node has the network that leads to the tasks.
+    published: BTreeSet<Vni>,
     health: BTreeMap<Port, HealthPort>,
     /// What services are called; who asks stands apart.
     names: Names,
-    /// The networks that a service's names speak of.
+    /// The networks that a service's names speak of, and all names.
     spans: BTreeMap<String, BTreeSet<Vni>>,
+    named: BTreeSet<Vni>,
     askers: BTreeMap<NodeName, Askers>,
     /// Ports that tasks have open on their own nodes.
     hosts: BTreeMap<NodeName, BTreeSet<HostPort>>,
@@ -88,6 +99,7 @@ impl Overlays {
                 overlays.add_service(cache, name, service);
             }
         }
+        overlays.spread_published();
         overlays.add_strangers(cache);
         overlays
     }
@@ -95,15 +107,29 @@ impl Overlays {
     /// What a node should be; none while it has no index or nobody knows where others reach it.
     pub fn state(&self, node: &NodeName) -> Option<State> {
         let index = *self.indexes.get(node)?;
-        let has = |network: &Shared<Network>| network.nodes.contains(&index);
-        let networks = self.networks.iter().filter(|(_, network)| has(network));
-        let here: BTreeSet<Vni> = networks.clone().map(|(vni, _)| *vni).collect();
-        let mut all = networks.clone();
-        let has_ipv6 = all.any(|(_, network)| network.subnet6.is_some());
-        let is_here = |vni: &Vni| here.contains(vni);
+        let all = self.networks.iter();
+        let networks = all.filter(|(_, network)| network.nodes.contains(&index));
+        let networks: BTreeMap<_, _> = networks.map(|(vni, one)| (*vni, one.clone())).collect();
+        let has_ipv6 = networks.values().any(|network| network.subnet6.is_some());
+        let is_here = |vni: &Vni| networks.contains_key(vni);
+        // Where all networks are that it speaks of, a map is as it stands for everybody, and held once.
+        let has_all = |spoken_of: &BTreeSet<Vni>| spoken_of.iter().all(is_here);
         let virtuals = self.virtual_addresses.iter();
-        let virtuals = virtuals.filter(|(_, (vni, _))| is_here(vni));
-        let mut names = self.names_of(is_here);
+        let virtuals = virtuals.filter(|(address, _)| is_here(&self.virtuals[*address]));
+        let virtual_addresses = match has_all(&self.balanced) {
+            true => self.virtual_addresses.clone(),
+            false => virtuals
+                .map(|(address, value)| (*address, value.clone()))
+                .collect(),
+        };
+        let mut names = Names {
+            namespaces: kept(&self.names.namespaces, is_here),
+            askers: BTreeMap::new(),
+            services: match has_all(&self.named) {
+                true => self.names.services.clone(),
+                false => self.services_of(is_here),
+            },
+        };
         let askers = self.askers.get(node).into_iter().flatten();
         let here = |all: &BTreeSet<Vni>| all.iter().copied().filter(is_here).collect();
         names.askers = askers.map(|(address, all)| (*address, here(all))).collect();
@@ -115,7 +141,12 @@ impl Overlays {
                     && key.meets_host(host.host_ip)
             })
         };
+        let has_own = hosts.is_some() && self.ports.keys().any(is_own);
         let ports = self.ports.iter().filter(|(key, _)| !is_own(key));
+        let ports = match has_own {
+            true => ports.map(|(key, port)| (*key, port.clone())).collect(),
+            false => self.ports.clone(),
+        };
         Some(State {
             revision: self.revision,
             node: index,
@@ -123,33 +154,29 @@ impl Overlays {
             members: self.members.clone(),
             members6: match has_ipv6 {
                 true => self.members6.clone(),
-                false => BTreeMap::new(),
+                false => self.nobody6.clone(),
             },
-            networks: networks
-                .map(|(vni, network)| (*vni, network.clone()))
-                .collect(),
-            virtual_addresses: virtuals
-                .map(|(address, (_, value))| (*address, value.clone()))
-                .collect(),
-            ports: ports.map(|(key, port)| (*key, port.clone())).collect(),
+            virtual_addresses,
+            ports,
             health: self.health_of(is_own),
             names,
+            networks,
         })
     }
 
     /// The same, with what is equal to something of `before` held once: whoever compares states of both sees it at once.
     #[must_use]
     pub fn sharing(mut self, before: &Self) -> Self {
+        keep(&mut self.members, &before.members);
+        keep(&mut self.members6, &before.members6);
+        keep(&mut self.nobody6, &before.nobody6);
         share(&mut self.networks, &before.networks);
         share(&mut self.ports, &before.ports);
+        keep(&mut self.ports, &before.ports);
         share(&mut self.names.services, &before.names.services);
-        for (address, (vni, value)) in &mut self.virtual_addresses {
-            if let Some((old_vni, old)) = before.virtual_addresses.get(address)
-                && (old_vni, old) == (vni, value)
-            {
-                value.clone_from(old);
-            }
-        }
+        keep(&mut self.names.services, &before.names.services);
+        share(&mut self.virtual_addresses, &before.virtual_addresses);
+        keep(&mut self.virtual_addresses, &before.virtual_addresses);
         self
     }
 
@@ -161,39 +188,50 @@ impl Overlays {
             indexes,
             members,
             members6,
+            nobody6: _,
             vnis,
             networks,
             virtual_addresses,
+            virtuals,
+            balanced: _,
             ports,
+            published: _,
             health,
             names,
             spans: _,
+            named: _,
             askers,
             hosts,
         } = self;
         (indexes, members, members6) == (&other.indexes, &other.members, &other.members6)
             && (vnis, networks) == (&other.vnis, &other.networks)
-            && (virtual_addresses, ports, health)
-                == (&other.virtual_addresses, &other.ports, &other.health)
+            && (virtual_addresses, virtuals) == (&other.virtual_addresses, &other.virtuals)
+            && (ports, health) == (&other.ports, &other.health)
             && (names, askers, hosts) == (&other.names, &other.askers, &other.hosts)
     }
 
-    /// What is called somehow in some networks.
-    fn names_of(&self, is_here: impl Fn(&Vni) -> bool) -> Names {
+    /// What services are called in some networks.
+    fn services_of(&self, is_here: impl Fn(&Vni) -> bool) -> Services {
         let services = self.names.services.iter().filter_map(|(name, service)| {
             let spans = self.spans.get(name)?;
-            if !spans.is_empty() && spans.iter().all(&is_here) {
+            if spans.iter().all(&is_here) {
                 return Some((name.clone(), service.clone()));
             }
             let part = service.of(&is_here);
             let is_known = !part.networks.is_empty() || !part.tasks.is_empty();
             is_known.then(|| (name.clone(), part.into()))
         });
-        Names {
-            namespaces: kept(&self.names.namespaces, &is_here),
-            askers: BTreeMap::new(),
-            services: services.collect(),
+        services.collect()
+    }
+
+    /// What a service is called, or a container of others, unless it is on no network: then it is called nowhere.
+    fn call(&mut self, key: String, names: ServiceNames) {
+        let spans: BTreeSet<Vni> = names.spoken_of().collect();
+        self.named.extend(&spans);
+        if !spans.is_empty() {
+            self.names.services.insert(key.clone(), names.into());
         }
+        self.spans.insert(key, spans);
     }
 
     /// The ports that tell of health on a node, but those that a task has open there.
@@ -244,6 +282,15 @@ impl Overlays {
                 self.members6.extend(others);
                 self.indexes.insert(node.name, index);
                 self.members.insert(index, address);
+            }
+        }
+    }
+
+    /// Networks behind published ports are on every node.
+    fn spread_published(&mut self) {
+        for vni in &self.published {
+            if let Some(network) = self.networks.get_mut(vni) {
+                network.nodes.extend(self.members.keys().copied());
             }
         }
     }
@@ -327,8 +374,9 @@ impl Overlays {
             if self.networks[vni].subnet.holds(*address) {
                 let backends = backends.get(vni).cloned().unwrap_or_default();
                 let value = VirtualAddress { backends, affinity };
-                self.virtual_addresses
-                    .insert(*address, (*vni, value.into()));
+                self.virtual_addresses.insert(*address, value.into());
+                self.virtuals.insert(*address, *vni);
+                self.balanced.insert(*vni);
             }
         }
         self.add_names(cache, name, service);
@@ -370,9 +418,8 @@ impl Overlays {
             self.askers.entry(node.clone()).or_default().extend(askers);
         }
         for (key, names) in strangers.names {
-            if !self.names.services.contains_key(&key) {
-                self.spans.insert(key.clone(), names.spoken_of().collect());
-                self.names.services.insert(key, names.into());
+            if !self.spans.contains_key(&key) {
+                self.call(key, names);
             }
         }
     }
@@ -388,9 +435,7 @@ impl Overlays {
         for (node, askers) in networks.askers(name) {
             self.askers.entry(node).or_default().extend(askers);
         }
-        let spans = names.spoken_of().collect();
-        self.spans.insert(key.clone(), spans);
-        self.names.services.insert(key, names.into());
+        self.call(key, names);
     }
 
     /// The addresses of a service's tasks that get traffic, by network.
@@ -440,11 +485,14 @@ impl Overlays {
             affinity: service.spec.session_affinity,
         };
         self.ports.insert(key, value.into());
-        // Every node answers, so every node has the network that leads to the tasks.
-        let everywhere = self.members.keys().copied();
-        if let Some(network) = self.networks.get_mut(&vni) {
-            network.nodes.extend(everywhere);
-        }
+        self.published.insert(vni);
+    }
+}
+
+/// Has a value that is equal to the old one be that.
+fn keep<T: Eq>(new: &mut Shared<T>, old: &Shared<T>) {
+    if new == old {
+        new.clone_from(old);
     }
 }
 

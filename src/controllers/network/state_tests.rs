@@ -8,6 +8,7 @@ use crate::api::task::{Desired, Slot, TaskState};
 use crate::api::uid::TaskId;
 use crate::controllers::fixture::World;
 use crate::controllers::service::Service;
+use crate::dataplane::delta::is_one;
 use crate::dataplane::state::State;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -547,4 +548,46 @@ fn what_a_view_does_not_change_is_held_once_by_all_nodes_and_views() {
     let moved = new.virtual_addresses.iter();
     let moved = moved.filter(|(address, value)| !value.is_same(&old.virtual_addresses[*address]));
     assert_eq!(moved.count(), 2, "those of web in its two networks");
+}
+
+#[test]
+fn a_map_that_is_the_same_on_several_nodes_is_held_once() {
+    let world = world();
+    let overlays = state::Overlays::of(&world.cache);
+    let [n1, n2, n3] = ["n1", "n2", "n3"].map(|node| overlays.state(&node.into()).expect("a node"));
+    assert!(n1.members.is_same(&n2.members) && n1.ports.is_same(&n2.ports));
+    // Only n1 has network `own`, to which an address and a name lead.
+    assert!(!n1.virtual_addresses.is_same(&n2.virtual_addresses));
+    assert!(n1.names.services.len() > n2.names.services.len());
+    for state in [n1, n2, n3] {
+        assert_eq!(state.check(), Ok(()));
+    }
+
+    // Nobody speaks of a network in which nobody is.
+    let mut world = World::new();
+    for node in ["n1", "n2"] {
+        world.node(node, NodeState::Ready, |record| {
+            record.spec.address = Some(format!("192.0.2.{}", &node[1..]).parse().unwrap());
+        });
+    }
+    for network in ["front", "unused"] {
+        put(&mut world, ObjectKey::network(&name(network)), "{}");
+    }
+    let web = "{replicas: 2, template: {container: nginx, networks: [front]}, ports: [8080:80]}";
+    put(&mut world, ObjectKey::service(&name("web")), web);
+    settle(&mut world);
+    for (task, node) in [("web.1", "n1"), ("web.2", "n2")] {
+        let id = self::id(&world, task);
+        world.bind(&id, node);
+        world.observe(&id, TaskState::Ready);
+    }
+    let before = state::Overlays::of(&world.cache);
+    let id = id(&world, "web.2");
+    world.observe(&id, TaskState::Running);
+    let after = state::Overlays::of(&world.cache).sharing(&before);
+    let of = |overlays: &state::Overlays, node: &str| overlays.state(&node.into()).expect("a node");
+    let (old, new, other) = (of(&before, "n1"), of(&after, "n1"), of(&after, "n2"));
+    assert!(new.members.is_same(&old.members), "they are as they were");
+    assert!(!new.virtual_addresses.is_same(&old.virtual_addresses));
+    assert!(is_one(&new, &other) && is_one(&old, &of(&before, "n2")));
 }

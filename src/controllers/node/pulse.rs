@@ -394,7 +394,7 @@ impl Ward {
                     let node = cache.nodes.get(name)?;
                     let object = ObjectKey::node(name);
                     let before = cache
-                        .status(&object, HEALTH)
+                        .status_of_node(name, HEALTH)
                         .map(|status| &*status.value)
                         .filter(|status| status.uid.as_ref() == Some(&node.uid));
                     let engine = before.and_then(|before| before.engine.as_ref());
@@ -442,7 +442,7 @@ type OnRecord<'a> = BTreeMap<&'a str, Vec<(&'a NodeName, Revision)>>;
 fn on_record(cache: &Cache) -> OnRecord<'_> {
     let mut on_record = OnRecord::new();
     for (name, node) in &cache.nodes {
-        let status = cache.status(&ObjectKey::node(name), HEALTH);
+        let status = cache.status_of_node(name, HEALTH);
         let id = status
             .filter(|status| status.uid.as_ref() == Some(&node.uid))
             .and_then(|status| status.value.engine.as_ref()?.id.as_deref());

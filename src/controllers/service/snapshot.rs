@@ -89,9 +89,14 @@ fn unclaimed<'a>(cache: &'a Cache, name: &Scoped) -> Vec<(&'a NodeName, &'a Uncl
                 .as_ref()
                 .is_some_and(|claim| claim.namespace == name.namespace && claim.name == name.name)
     };
-    cache
-        .nodes
-        .keys()
+    // On most nodes nothing is found beside the tasks.
+    let may_have = |node: &&NodeName| {
+        let found = cache.status_of_node(node, view::TASK);
+        let found = found.and_then(|status| status.found.as_ref());
+        found.is_some_and(|found| !found.unclaimed.is_empty())
+    };
+    let nodes = cache.nodes.keys().filter(may_have);
+    nodes
         .filter_map(|node| Some((node, view::node(cache, node)?.found?)))
         .flat_map(|(node, found)| found.unclaimed.iter().map(move |one| (node, one)))
         .filter(|(_, container)| is_of(container))

@@ -156,9 +156,13 @@ impl Driver {
     /// not when a retry comes round.
     async fn identified(&self) -> (String, Uid) {
         let cache = &self.context.cache;
-        let mut progress = cache.follow();
+        let object = ObjectKey::node(&self.node);
+        let changes = Changes::of(cache, move |key| match key {
+            Key::Cluster => true,
+            Key::Status(of, by) => *of == object && &**by == HEALTH,
+            _ => false,
+        });
         loop {
-            progress.borrow_and_update();
             let known = cache.read(|cache| {
                 let cluster = cache.cluster.as_ref()?.id.clone();
                 Some((self.recorded(cache)?, cluster))
@@ -166,16 +170,13 @@ impl Driver {
             if let Some(known) = known {
                 return known;
             }
-            if progress.changed().await.is_err() {
-                // The cache outlives this: nothing can change any more.
-                std::future::pending::<()>().await;
-            }
+            changes.next().await;
         }
     }
 
     /// The engine id that health has recorded, unless it says that the engine is not the node's alone.
     fn recorded(&self, cache: &Cache) -> Option<String> {
-        let status = cache.status(&ObjectKey::node(&self.node), HEALTH)?;
+        let status = cache.status_of_node(&self.node, HEALTH)?;
         let engine = status
             .engine
             .as_ref()

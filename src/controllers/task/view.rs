@@ -177,10 +177,7 @@ impl EngineView {
         now: Timestamp,
     ) -> Found {
         let before = cache
-            .status(
-                &crate::api::name::ObjectKey::node(node),
-                crate::runtime::view::TASK,
-            )
+            .status_of_node(node, crate::runtime::view::TASK)
             .and_then(|status| status.found.as_ref());
         let mut unclaimed: Vec<Unclaimed> = self
             .containers

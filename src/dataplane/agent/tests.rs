@@ -12,6 +12,7 @@ use crate::dataplane::nftables::guest;
 use crate::dataplane::nftables::ruleset::Family;
 use crate::dataplane::plan::{KINDS, Operation};
 use crate::dataplane::settings::settings_of;
+use crate::dataplane::shared::Shared;
 use crate::dataplane::state::{
     Change, HealthPort, Network, NodeIndex, PublishedKey, PublishedPort, VXLAN_PORT, VirtualAddress,
 };
@@ -87,13 +88,13 @@ fn states() -> impl Strategy<Value = State> {
             revision: StateRevision(1),
             node: NodeIndex(node),
             vxlan_port: VXLAN_PORT,
-            members6: BTreeMap::new(),
+            members6: Shared::default(),
             members: (1..4)
                 .map(|index| (NodeIndex(index), member(index)))
                 .collect(),
             networks: BTreeMap::new(),
-            virtual_addresses: BTreeMap::new(),
-            ports: BTreeMap::new(),
+            virtual_addresses: Shared::default(),
+            ports: Shared::default(),
             health: Default::default(),
             names: Default::default(),
         };

@@ -19,7 +19,7 @@ pub struct Names {
     pub askers: BTreeMap<Ipv4Addr, BTreeSet<Vni>>,
     /// Services, by `<name>.<namespace>`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub services: BTreeMap<String, Shared<ServiceNames>>,
+    pub services: Shared<BTreeMap<String, Shared<ServiceNames>>>,
 }
 
 /// What a service and its tasks are called.

@@ -76,7 +76,7 @@ pub(super) fn base(node: usize, addresses: [Ipv4Addr; 2]) -> State {
         revision: StateRevision(0),
         node: nodes[node - 1],
         vxlan_port: VXLAN_PORT,
-        members6: BTreeMap::new(),
+        members6: Default::default(),
         members: nodes.into_iter().zip(addresses).collect(),
         networks: [(VNI, network.into())].into(),
         virtual_addresses: [
@@ -84,14 +84,16 @@ pub(super) fn base(node: usize, addresses: [Ipv4Addr; 2]) -> State {
             (THERE, service([there])),
             (BOTH, service([here, there])),
         ]
-        .into(),
+        .into_iter()
+        .collect(),
         ports: [
             (SINK, port(translated.sink(), [there].into())),
             (ECHO, port(translated.echo(), [there].into())),
             (ECHO_BOTH, port(translated.echo(), [here, there].into())),
         ]
+        .into_iter()
         .map(|(key, port)| (format!("tcp/{key}").parse().expect("a port"), port))
-        .into(),
+        .collect(),
         health: Default::default(),
         names: Default::default(),
     }

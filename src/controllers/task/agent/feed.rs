@@ -3,6 +3,7 @@
 //!
 //! While what runs is being adopted nothing is computed: a store that lost what it knew must not take ways away (rule S6).
 
+use super::ways::Ways;
 use crate::api::allocation::Vni;
 use crate::api::key::Key;
 use crate::api::name::{Kind, NodeName, Scoped};
@@ -11,6 +12,7 @@ use crate::api::unit::Revision;
 use crate::dataplane::state::State;
 use crate::runtime::cache::Cache;
 use crate::runtime::changes::Changes;
+use crate::runtime::clock::timer_now;
 use crate::runtime::context::Context;
 use crate::runtime::{joins, view};
 use std::collections::BTreeMap;
@@ -18,7 +20,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How long changes are gathered: a service that starts makes thousands.
+/// How long changes are gathered at least: a service that starts makes thousands. What took longer to compute is computed no
+/// more than half of the time: who writes is not to wait for a reader of the cache.
 const GATHER: Duration = Duration::from_millis(20);
 
 /// What a node should be; none: it has no number, or nobody knows where others reach it.
@@ -44,8 +47,12 @@ pub(in crate::controllers::task) struct States {
     pub(in crate::controllers::task) numbers: Arc<Numbers>,
     /// From which addresses engines serve others.
     pub(in crate::controllers::task) blocks: Arc<Blocks>,
+    /// Whether all nodes that are ready have said what their links carry.
+    pub(in crate::controllers::task) is_measured: bool,
     /// A node's part.
     pub(in crate::controllers::task) of: StateOf,
+    /// What leads to these parts, found once for all nodes that go the same way.
+    pub(in crate::controllers::task) ways: Arc<Ways>,
 }
 
 /// The newest, for drivers; none: nothing is known yet.
@@ -61,25 +68,36 @@ pub(in crate::controllers::task) async fn run(
     let changes = Changes::of(cache, matters);
     cache.filled().await;
     let mut seen = context.clock.now().since_boot;
+    let mut last: Option<(StateOf, Arc<Ways>)> = None;
     loop {
+        let started = timer_now();
         let states = cache.read(|cache| {
             let numbers = joins::by_number(cache);
             let blocks = joins::blocks(cache, &numbers);
             let numbers = numbers.into_iter();
-            (!view::is_adopting(cache)).then(|| States {
-                revision: cache.revision,
-                seen,
-                numbers: Arc::new(numbers.map(|(vni, name)| (vni, name.clone())).collect()),
-                blocks: Arc::new(blocks),
-                of: compute(cache),
+            (!view::is_adopting(cache)).then(|| {
+                let of = compute(cache);
+                let known = last.as_ref().filter(|(known, _)| Arc::ptr_eq(known, &of));
+                let ways = known.map_or_else(Arc::default, |(_, ways)| ways.clone());
+                last = Some((of.clone(), ways.clone()));
+                States {
+                    revision: cache.revision,
+                    seen,
+                    numbers: Arc::new(numbers.map(|(vni, name)| (vni, name.clone())).collect()),
+                    blocks: Arc::new(blocks),
+                    is_measured: view::is_measured(cache),
+                    of,
+                    ways,
+                }
             })
         });
         if let Some(states) = states {
             told.send_replace(Some(states));
         }
+        let took = started.elapsed();
         changes.next().await;
         seen = context.clock.now().since_boot;
-        tokio::time::sleep(GATHER).await;
+        tokio::time::sleep(GATHER.max(took)).await;
     }
 }
 

@@ -29,28 +29,28 @@ mod realise;
 mod reported;
 mod session;
 mod strangers;
+mod ways;
 
 use super::driver::{Connection, Ended};
 use crate::api::allocation::Vni;
 use crate::api::subnet::Cidr;
 use crate::api::unit::{Incarnation, Revision};
 use crate::dataplane::agent::{Authority, Order};
-use crate::dataplane::delta::{Way, way};
 use crate::dataplane::state::State;
 use crate::engine::Error;
 use crate::metrics::list;
 use crate::runtime::backoff::Backoff;
 use crate::runtime::cache::Cache;
-use crate::runtime::view;
 use acknowledged::Place;
 use feed::{Feed, StateOf, States};
 use plane::Plane;
 use reported::Reported;
-use session::Session;
+use session::{Line, Session};
 use std::pin::Pin;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 use tokio::time::{Sleep, sleep};
+use ways::Ways;
 
 /// The first and the longest wait before an agent is spoken to anew.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
@@ -79,10 +79,14 @@ impl From<Error> for Trouble {
 /// The view of the store that a state follows from.
 struct View {
     revision: Revision,
+    /// Whether all nodes that are ready have said what their links carry.
+    is_measured: bool,
     /// When the first change that led to it was seen: time since boot.
     seen: Duration,
     /// How the states of nodes follow from it.
     of: StateOf,
+    /// What leads to those states.
+    ways: Arc<Ways>,
 }
 
 /// What the store asks of this node.
@@ -92,7 +96,7 @@ enum Wish {
     /// One with this state.
     State(Box<State>, View),
     /// The same as by the view before, by this one as well.
-    Same(Revision),
+    Same(View),
     /// One, if it were known with which.
     Unknown,
 }
@@ -169,14 +173,16 @@ impl Connection {
         if states.numbers.is_empty() || is_leaving {
             return Some(Wish::Nothing);
         }
-        if known.is_some_and(|known| Arc::ptr_eq(known, &states.of)) {
-            return Some(Wish::Same(states.revision));
-        }
         let view = View {
             revision: states.revision,
+            is_measured: states.is_measured,
             seen: states.seen,
             of: states.of,
+            ways: states.ways,
         };
+        if known.is_some_and(|known| Arc::ptr_eq(known, &view.of)) {
+            return Some(Wish::Same(view));
+        }
         Some(match (view.of)(&self.driver.node) {
             Some(state) => Wish::State(Box::new(state), view),
             None => Wish::Unknown,
@@ -196,25 +202,18 @@ impl Connection {
     async fn serve(
         &self,
         first: State,
-        view: View,
+        mut view: View,
         feed: &mut Feed,
         backoff: &mut Backoff,
     ) -> Result<(), Trouble> {
         let container = self.agent().await?;
         self.list_networks().await?;
         let place = self.driver.acknowledged.place(&self.driver.node);
-        let View {
-            revision: mut seen,
-            mut of,
-            ..
-        } = view;
         let mut sent = Arc::new(first);
         self.retire_networks(&sent).await?;
         let authority = self.authority();
         let mut session = Session::open(&*self.engine, &container, authority).await?;
-        session
-            .send(&Order::State(Box::new((*sent).clone())))
-            .await?;
+        session.send(&whole(&sent)).await?;
         let mut reported = Reported::new(&self.driver.context.metrics, &self.driver.node);
         let mut overdue = Some(Box::pin(sleep(ANSWER)));
         let mut measuring = Some(Box::pin(sleep(MEASURED)));
@@ -225,15 +224,15 @@ impl Connection {
                     let report = report?;
                     reported.hear(&report);
                     if report.needs_state {
-                        session.send(&Order::State(Box::new((*sent).clone()))).await?;
+                        session.send(&whole(&sent)).await?;
                         continue;
                     }
                     self.change_plane(|plane| plane.hear(&report, &sent));
                     let is_programmed = report.programmed == Some(sent.revision);
                     if is_programmed {
-                        self.note_programmed(&place.tell(seen));
+                        self.note_programmed(&place.tell(view.revision));
                         backoff.reset();
-                        self.make_measured(&sent, seen, &mut measuring).await?;
+                        self.make_measured(&sent, &view, &mut measuring).await?;
                     }
                     if is_programmed || report.trouble.is_some() {
                         overdue = None;
@@ -241,30 +240,31 @@ impl Connection {
                 }
                 () = self.plane_doubts.notified() => {
                     self.list_networks().await?;
-                    self.make_measured(&sent, seen, &mut measuring).await?;
+                    self.make_measured(&sent, &view, &mut measuring).await?;
                 }
                 () = until(&mut measuring) => {
                     measuring = None;
                     self.make_networks(&sent).await?;
                 }
                 // The sender is the manager's: it ends after this.
-                Ok(()) = feed.changed(), if overdue.is_none() => match self.wish(feed, Some(&of)) {
-                    Some(Wish::Same(revision)) => {
-                        seen = revision;
-                        self.acknowledge(&place, &sent, seen);
-                        self.make_measured(&sent, seen, &mut measuring).await?;
+                Ok(()) = feed.changed(), if overdue.is_none() => match self.wish(feed, Some(&view.of)) {
+                    Some(Wish::Same(same)) => {
+                        view = same;
+                        self.acknowledge(&place, &sent, view.revision);
+                        self.make_measured(&sent, &view, &mut measuring).await?;
                     }
-                    Some(Wish::State(next, view)) => {
-                        (seen, of) = (view.revision, view.of);
-                        if let Some(order) = order(&sent, &next) {
-                            sent = Arc::new(*next);
-                            place.send(seen, view.seen);
+                    Some(Wish::State(next, after)) => {
+                        view = after;
+                        let next = Arc::new(*next);
+                        if let Some(order) = view.ways.order(&sent, &next) {
+                            sent = next;
+                            place.send(view.revision, view.seen);
                             self.retire_networks(&sent).await?;
                             session.send(&order).await?;
                             overdue = Some(Box::pin(sleep(ANSWER)));
                         } else {
-                            self.acknowledge(&place, &sent, seen);
-                            self.make_measured(&sent, seen, &mut measuring).await?;
+                            self.acknowledge(&place, &sent, view.revision);
+                            self.make_measured(&sent, &view, &mut measuring).await?;
                         }
                     }
                     Some(Wish::Nothing | Wish::Unknown) | None => return Ok(()),
@@ -281,11 +281,10 @@ impl Connection {
     async fn make_measured(
         &self,
         state: &State,
-        seen: Revision,
+        view: &View,
         measuring: &mut Option<Pin<Box<Sleep>>>,
     ) -> Result<(), Trouble> {
-        let cache = &self.driver.context.cache;
-        if measuring.is_some() && cache.read(|cache| view::is_measured(cache, seen)) {
+        if view.is_measured {
             *measuring = None;
         }
         match measuring {
@@ -365,13 +364,9 @@ impl Connection {
     }
 }
 
-/// What leads from one state to the next; nothing: it is the same.
-fn order(before: &State, after: &State) -> Option<Order> {
-    match way(before, after) {
-        Way::Same => None,
-        Way::Delta(delta) => Some(Order::Delta(delta)),
-        Way::Whole => Some(Order::State(Box::new(after.clone()))),
-    }
+/// A state for an agent that has none, or another one.
+fn whole(state: &State) -> Line {
+    Line::of(&Order::State(Box::new(state.clone())))
 }
 
 async fn until(end: &mut Option<Pin<Box<Sleep>>>) {

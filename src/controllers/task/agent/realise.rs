@@ -3,7 +3,7 @@
 
 use super::container::{NAME, Next, VOLUME, body, next};
 use super::plane::{Made, REFUSED};
-use super::session::Session;
+use super::session::{Line, Session};
 use super::{ANSWER, Trouble};
 use crate::api::allocation::Vni;
 use crate::api::subnet::Cidr;
@@ -139,7 +139,7 @@ impl Connection {
         let removed = async {
             let authority = self.authority();
             let mut session = Session::open(&*self.engine, &container, authority).await?;
-            session.send(&AgentOrder::Remove).await?;
+            session.send(&Line::of(&AgentOrder::Remove)).await?;
             loop {
                 let report = session.next().await?;
                 match (report.removed, report.trouble) {

@@ -3,11 +3,12 @@
 use super::Trouble;
 use super::container::attach;
 use crate::api::uid::ContainerId;
-use crate::dataplane::agent::{Authority, Order, Report};
+use crate::dataplane::agent::{Authority, Report};
 use crate::engine::{Engine, ExecIo, ExecRequest};
 use crate::runtime::orders::DEADLINE;
 use futures::StreamExt;
 use serde::Serialize;
+use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
@@ -16,6 +17,27 @@ const LONGEST: usize = 4 << 20;
 
 /// How much of what an agent says beside reports is kept, in bytes: enough for people.
 const SAID: usize = 4_096;
+
+/// What is said to an agent, as it is sent: a thousand agents that are told the same share it.
+#[derive(Clone)]
+pub(super) struct Line(Arc<[u8]>);
+
+impl Line {
+    /// A right, or an order.
+    pub(super) fn of(value: &impl Serialize) -> Self {
+        let mut line = serde_json::to_vec(value).expect("orders have only text keys");
+        line.push(b'\n');
+        Self(line.into())
+    }
+}
+
+#[cfg(test)]
+impl Line {
+    /// As it is sent.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
 
 /// A conversation; ends when it is dropped.
 pub(super) struct Session {
@@ -43,20 +65,14 @@ impl Session {
             line: Vec::new(),
             errors: String::new(),
         };
-        session.write(&authority).await?;
+        session.send(&Line::of(&authority)).await?;
         Ok(session)
     }
 
     /// Gives an order.
-    pub(super) async fn send(&mut self, order: &Order) -> Result<(), Trouble> {
-        self.write(order).await
-    }
-
-    async fn write(&mut self, value: &impl Serialize) -> Result<(), Trouble> {
-        let mut line = serde_json::to_vec(value).expect("orders have only text keys");
-        line.push(b'\n');
+    pub(super) async fn send(&mut self, order: &Line) -> Result<(), Trouble> {
         let write = async {
-            self.io.input.write_all(&line).await?;
+            self.io.input.write_all(&order.0).await?;
             self.io.input.flush().await
         };
         match timeout(DEADLINE, write).await {
