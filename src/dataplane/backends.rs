@@ -83,8 +83,8 @@ fn part(state: &State, (virtual_addresses, ports): Parts) -> State {
         members: state.members.clone(),
         members6: state.members6.clone(),
         networks: state.networks.clone(),
-        virtual_addresses,
-        ports,
+        virtual_addresses: virtual_addresses.into(),
+        ports: ports.into(),
         health: BTreeMap::new(),
         names: Default::default(),
     }
