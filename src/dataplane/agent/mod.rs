@@ -7,6 +7,8 @@
 //!
 //! Deliberately absent: where states come from, when to look again, and waiting for either: `app/agent.rs`.
 
+#[cfg(test)]
+mod backends_tests;
 mod directory;
 #[cfg(test)]
 mod directory_tests;

@@ -8,7 +8,7 @@ use crate::dataplane::address::Version;
 use crate::dataplane::connections::{Connection, Tracked};
 use crate::dataplane::kernel::{Kernel, Link, Place};
 use crate::dataplane::netlink;
-use crate::dataplane::nftables::apply::apply;
+use crate::dataplane::nftables::apply::{Misfit, apply};
 use crate::dataplane::nftables::diff::{Change, Step};
 use crate::dataplane::nftables::ruleset::Family;
 use crate::dataplane::plan::Operation;
@@ -218,8 +218,13 @@ fn tables(kernel: &mut Kernel, changes: &[Change]) -> Result<(), Error> {
                 next.remove(table).ok_or_else(missing)?;
             }
             Step::PrependRule(..) | Step::DeleteRule(..) => guests(kernel, table.family, step),
-            _ => apply(next.get_mut(table).ok_or_else(missing)?, step)
-                .map_err(|errno| refused("change tables", errno))?,
+            _ => {
+                let table = next.get_mut(table).ok_or_else(missing)?;
+                apply(table, step).map_err(|misfit| match misfit {
+                    Misfit::Exists => refused("change tables", Errno::EXIST),
+                    Misfit::Missing => missing(),
+                })?;
+            }
         }
     }
     kernel.tables = next;
