@@ -91,7 +91,7 @@ pub(crate) enum Form {
     Mixed,
     /// Everybody's frames go from link to link, past the bridges.
     Fast,
-    /// Those of some do.
+    /// Those of some do, on nodes that can: the second cannot.
     FastMixed,
 }
 
@@ -105,10 +105,11 @@ impl Form {
         }
     }
 
-    /// What agents are told beside.
-    fn arguments(self) -> &'static [&'static str] {
+    /// What a node's agent is told beside.
+    fn arguments(self, node: NodeIndex) -> &'static [&'static str] {
         match self {
             Self::Bridged | Self::Mixed => &["--on-bridges"],
+            Self::FastMixed if node == NodeIndex(2) => &["--on-bridges"],
             Self::Lifted | Self::Fast | Self::FastMixed => &[],
         }
     }
@@ -262,7 +263,8 @@ impl Cluster {
             }
             let maps =
                 ["here", "away"].map(|map| format!("nft list map netdev skep {map}_{}", vni.0));
-            for node in &self.nodes {
+            let able = |node: &&Node| self.form.arguments(node.index).is_empty();
+            for node in self.nodes.iter().filter(able) {
                 let shown = || maps.each_ref().map(|map| node.space.run(map)).concat();
                 let has_all = || {
                     let shown = shown();
@@ -380,7 +382,7 @@ impl Node {
             "--resolv-conf",
             resolvers,
         ];
-        all.extend(self.form.arguments());
+        all.extend(self.form.arguments(self.index));
         all.extend(arguments);
         process::skep(&all)
     }

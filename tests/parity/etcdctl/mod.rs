@@ -186,7 +186,8 @@ async fn watches_locks_and_elections_print_the_same() {
                 // The key, and what is below it: two writes.
                 [] => 2,
                 _ if line.contains("json") => 1,
-                _ => 12,
+                // All of it: three puts, of which one has a value before it, and two keys that go with theirs.
+                _ => 3 + 5 + 3 + 2 * 5,
             };
             let (etcd, ours) = tokio::join!(
                 long(series, &etcd, &line, others, lines),
