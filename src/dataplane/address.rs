@@ -156,6 +156,11 @@ impl Mac {
         Self([first, second, a, b, c, d])
     }
 
+    /// Whether it is one that engines give containers, whatever their addresses.
+    pub(super) fn is_of_container(self) -> bool {
+        self.0.starts_with(&[0x02, 0x42])
+    }
+
     /// The one that engines give a container at `address` of a bridge, those before 28 by themselves.
     pub fn of_container(address: Ipv4Addr) -> Self {
         let [a, b, c, d] = address.octets();

@@ -19,6 +19,9 @@ pub(super) struct FastPath {
     pub(super) bridge: String,
     /// The links whose frames take it: the tunnel, and the ports of tasks.
     pub(super) links: BTreeSet<String>,
+    /// The links by which the router sends to tasks: these and all other ports. A connection may be older than the knowledge of
+    /// the port that it leads to.
+    pub(super) exits: BTreeSet<String>,
     /// The tunnel among them.
     pub(super) tunnel: String,
     /// The ports, by their numbers, of tasks of this node.
@@ -52,7 +55,11 @@ fn fast_path(state: &State, found: &Kernel, vni: Vni, network: &Network) -> Opti
     // One that stands for another overlay is replaced first.
     let is_tunnel = matches!(kind(&tunnel), Some(LinkKind::Tunnel(of)) if of.vni == vni);
     let outside = found.indexes.get(&tunnel).filter(|_| is_tunnel);
+    let of_bridge = |(port, parent): (&String, &String)| (*parent == bridge).then(|| port.clone());
+    let ports = found.ports.iter().filter_map(of_bridge);
+    let numbered = ports.filter(|port| found.indexes.contains_key(port));
     let mut path = FastPath {
+        exits: numbered.chain(outside.map(|_| tunnel.clone())).collect(),
         links: outside.map(|_| tunnel.clone()).into_iter().collect(),
         tunnel,
         bridge,

@@ -24,6 +24,8 @@ pub struct Kernel {
     pub hairpins: BTreeMap<String, bool>,
     /// The numbers of our links and of those ports.
     pub indexes: BTreeMap<String, u32>,
+    /// The bridges of those ports.
+    pub ports: BTreeMap<String, String>,
     /// The ports behind which our bridges have seen hardware addresses, by the bridge.
     pub stations: BTreeMap<(String, Mac), String>,
     /// Whether the kernel hands frames on from link to link (`nftables/fast_path.rs`).

@@ -5,7 +5,8 @@
 //! 1. The chains, if there are none yet: they isolate networks before there is one, and remember what is translated before
 //!    any frame passes the router by.
 //! 2. Links, addresses, settings, then where frames and answers go: before anybody is sent there.
-//! 3. The elements of sets and maps, all in one batch: new connections go by them from here on.
+//! 3. The elements of sets and maps, all in one batch: new connections go by them from here on. Backends that nobody is led to any
+//!    more follow in another.
 //! 4. What nobody is sent to any more goes.
 //!
 //! A state that was reached needs no operation, and a plan that was cut off anywhere is finished by the next: nothing is
@@ -14,11 +15,13 @@
 use super::address::{Mac, Prefix, Version};
 use super::constants::BRIDGED;
 use super::kernel::{Forwarding, Kernel, Link, LinkKind, Route, Rule};
-use super::nftables::diff::{Change, Step, diff};
+use super::nftables::diff::{Change, Step, diff, is_other_shape};
+use super::nftables::fast_path::{self, is_ingress};
 use super::nftables::guest;
-use super::nftables::ruleset::{Family, Ruleset, Set, TableName};
+use super::nftables::late::part;
+use super::nftables::ruleset::{Family, Ruleset, Set, Table, TableName};
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// One thing to do; the kernel does it whole or not.
@@ -124,6 +127,7 @@ pub const KINDS: [&str; 10] = [
 /// The operations that make `wanted` of `found`; none: it is so.
 pub fn plan(found: &Kernel, wanted: &Kernel) -> Vec<Operation> {
     let mut operations = Vec::new();
+    let unnoted = unnoted(&found.tables, &wanted.tables);
     let mut found = Cow::Borrowed(found);
     if lacks_sets(&found.tables, &wanted.tables) {
         let first = with_new_parts(&found.tables, &wanted.tables);
@@ -167,20 +171,28 @@ pub fn plan(found: &Kernel, wanted: &Kernel) -> Vec<Operation> {
     }
     guests(&found, wanted, add);
     let asked = newly_asked(&found.tables, &wanted.tables);
-    let passes = |change: &Change| match &change.step {
+    let is_unnoted = |table: &TableName, chain: &str| {
+        let chains = unnoted.get(table);
+        chains.is_some_and(|chains| chains.contains(chain))
+    };
+    let passes = |Change { table, step }: &Change| match step {
         // Those of both versions.
-        Step::AddElements(set, ..) => set.starts_with(BRIDGED) && asked.contains(&&change.table),
+        Step::AddElements(set, ..) => set.starts_with(BRIDGED) && asked.contains(&table),
+        Step::AddChain(chain, _) | Step::AppendRule(chain, _) => is_unnoted(table, chain),
         _ => false,
     };
-    let changes = diff(&found.tables, &wanted.tables);
+    let (changes, late) = part(diff(&found.tables, &wanted.tables));
     let (passing, others) = changes.into_iter().partition(passes);
     // From here on the router notes what it translates; nobody's frames pass it by yet.
     tables(others, add);
-    for table in asked {
+    let families = asked.iter().map(|table| table.family);
+    let families = families.chain(unnoted.keys().map(|table| table.family));
+    for family in families.collect::<BTreeSet<Family>>() {
         let subnets = wanted.addresses.iter().map(|(_, subnet)| *subnet);
-        add.push(Operation::Remember(table.family, subnets.collect()));
+        add.push(Operation::Remember(family, subnets.collect()));
     }
     tables(passing, add);
+    tables(late, add);
     removals(&found, wanted, add);
     operations
 }
@@ -210,7 +222,9 @@ fn with_new_parts(found: &Ruleset, wanted: &Ruleset) -> Ruleset {
             let empty = || Set { shape, elements };
             present.sets.entry(name.clone()).or_insert_with(empty);
         }
-        for (name, chain) in &table.chains {
+        // What frames come in by is made once all that went out is remembered.
+        let chains = table.chains.iter();
+        for (name, chain) in chains.filter(|(_, chain)| !is_ingress(chain)) {
             present
                 .chains
                 .entry(name.clone())
@@ -220,14 +234,28 @@ fn with_new_parts(found: &Ruleset, wanted: &Ruleset) -> Ruleset {
     ruleset
 }
 
-/// The tables that begin to have frames not pass the router.
+/// The chains by which tables begin to take in frames of which nobody has noted what went out.
+fn unnoted(found: &Ruleset, wanted: &Ruleset) -> BTreeMap<TableName, BTreeSet<String>> {
+    let none = Table::default();
+    let chains = wanted.iter().map(|(name, table)| {
+        let present = found.get(name).unwrap_or(&none);
+        (name.clone(), fast_path::unnoted(present, table))
+    });
+    chains.filter(|(_, chains)| !chains.is_empty()).collect()
+}
+
+/// The tables that begin to have frames not pass the router; of one that is made anew nothing is remembered.
 fn newly_asked<'a>(found: &Ruleset, wanted: &'a Ruleset) -> Vec<&'a TableName> {
     let bridged = |ruleset: &Ruleset, name: &TableName| {
         let set = ruleset.get(name).and_then(|table| table.sets.get(BRIDGED));
         set.is_some_and(|set| !set.elements.is_empty())
     };
+    let stays = |name: &TableName| match (found.get(name), wanted.get(name)) {
+        (Some(found), Some(wanted)) => !is_other_shape(found, wanted),
+        _ => false,
+    };
     let names = wanted.keys();
-    let new = names.filter(|name| bridged(wanted, name) && !bridged(found, name));
+    let new = names.filter(|name| bridged(wanted, name) && !(bridged(found, name) && stays(name)));
     new.collect()
 }
 

@@ -46,6 +46,7 @@ pub fn wanted(state: &State, found: &Kernel, originals: &BTreeMap<String, String
     let mut kernel = Kernel {
         tables: elements::ruleset(&state, &local, paths.as_ref()),
         indexes: found.indexes.clone(),
+        ports: found.ports.clone(),
         stations: found.stations.clone(),
         has_fast_path: found.has_fast_path,
         legacy: found.legacy.clone(),

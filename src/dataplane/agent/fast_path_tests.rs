@@ -40,6 +40,7 @@ fn joins(agent: &mut Agent<Memory>, bridge: String, port: &str, index: u32) {
     let kernel = &mut agent.host().kernel;
     kernel.hairpins.insert(port.into(), true);
     kernel.indexes.insert(port.into(), index);
+    kernel.ports.insert(port.into(), bridge.clone());
     let station = (bridge, Mac::of_container(HERE));
     kernel.stations.insert(station, port.into());
 }
@@ -47,6 +48,7 @@ fn joins(agent: &mut Agent<Memory>, bridge: String, port: &str, index: u32) {
 fn leaves(agent: &mut Agent<Memory>, port: &str) {
     let kernel = &mut agent.host().kernel;
     kernel.hairpins.remove(port);
+    kernel.ports.remove(port);
     kernel.forget(port);
     kernel.stations.retain(|_, found| found != port);
 }
@@ -237,6 +239,7 @@ fn a_link_that_goes_while_it_is_programmed_is_no_trouble() {
             // The container ends between the look and the first thing that is done.
             let kernel = &mut self.0.kernel;
             if kernel.hairpins.remove("veth1").is_some() {
+                kernel.ports.clear();
                 kernel.forget("veth1");
                 kernel.stations.clear();
             }
@@ -264,4 +267,76 @@ fn a_link_that_goes_while_it_is_programmed_is_no_trouble() {
     assert_eq!(agent.report().trouble, None);
     let kernel = &agent.host().0.kernel;
     assert!(kernel.forwarding.keys().all(|key| key.link != "veth1"));
+}
+
+#[test]
+fn connections_from_before_a_port_was_known_are_remembered_before_frames_come_in_by_it() {
+    let state = bridged(example());
+    let mut agent = programmed(host(), &state);
+    let bridge = bridge_name(vni(&state));
+    // A container that comes and says something later: what goes out to it is noted from the first moment on.
+    joins(&mut agent, bridge.clone(), "veth1", 77);
+    let seen = agent
+        .host()
+        .kernel
+        .stations
+        .remove(&(bridge.clone(), Mac::of_container(HERE)));
+    agent.audit();
+    let chains = links(&mut agent).chains;
+    assert!(chains.contains_key("out_veth1") && !chains.contains_key("in_veth1"));
+    let station = (bridge.clone(), Mac::of_container(HERE));
+    agent
+        .host()
+        .kernel
+        .stations
+        .extend(seen.map(|port| (station, port)));
+    let coming = operations(agent.host(), &state);
+    assert!(
+        !coming
+            .iter()
+            .any(|one| matches!(one, Operation::Remember(..))),
+        "{coming:?}"
+    );
+    // One that came and said something while no agent ran.
+    let mut agent = programmed(host(), &state);
+    joins(&mut agent, bridge, "veth1", 77);
+    let coming = operations(agent.host(), &state);
+    let at = |is_it: &dyn Fn(&Operation) -> bool| coming.iter().position(is_it);
+    let adds = |operation: &Operation, chain: &str| match operation {
+        Operation::Tables(changes) => changes
+            .iter()
+            .any(|change| matches!(&change.step, Step::AddChain(name, _) if name == chain)),
+        _ => false,
+    };
+    let notes = at(&|one| adds(one, "out_veth1"));
+    let remembers = at(&|one| matches!(one, Operation::Remember(Family::Netdev, _)));
+    let comes_in = at(&|one| adds(one, "in_veth1"));
+    assert!(
+        notes.is_some() && notes < remembers && remembers < comes_in,
+        "{coming:?}"
+    );
+    // So it is where a table is made anew.
+    let mut agent = programmed(host(), &state);
+    for (name, table) in &mut agent.host().kernel.tables {
+        if name.family == Family::Netdev {
+            let hooks = table
+                .chains
+                .values_mut()
+                .filter_map(|chain| chain.hook.as_mut());
+            hooks.for_each(|hook| hook.device = None);
+        }
+    }
+    let coming = operations(agent.host(), &state);
+    let [
+        Operation::Tables(anew),
+        Operation::Remember(..),
+        Operation::Tables(passing),
+    ] = &coming[..]
+    else {
+        panic!("{coming:?}");
+    };
+    assert_eq!(anew[0].step, Step::DeleteTable);
+    let fills =
+        |change: &Change| matches!(&change.step, Step::AddElements(set, ..) if set == "bridged");
+    assert!(!anew.iter().any(fills) && passing.iter().any(fills));
 }

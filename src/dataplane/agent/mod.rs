@@ -29,14 +29,16 @@ use super::dns::counts::NamesReport;
 use super::fast_path::Stations;
 use super::host::{self, Host};
 use super::kernel::Kernel;
+use super::nftables::late::part;
 use super::plan::{Operation, plan};
 use super::settings::{is_of_ipv6, is_of_ours, restored};
 use super::state::{self, PublishedKey, State, StateRevision};
 use super::wanted::{own_addresses6, underlay_mtu, wanted};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How often one pass looks again: others change the kernel too, and some changes of ours show only afterwards.
-const ATTEMPTS: usize = 4;
+/// How often one pass looks again: others change the kernel too, some changes of ours show only afterwards, and links are made
+/// before what goes by their numbers.
+const ATTEMPTS: usize = 6;
 
 /// What the agent could not do.
 #[derive(Debug, thiserror::Error)]
@@ -189,8 +191,11 @@ impl<H: Host> Agent<H> {
             if !backends::note(&changes, &mut seen.tables) {
                 return false;
             }
-            if !changes.is_empty() && self.host.act(&Operation::Tables(changes)).is_err() {
-                return false;
+            let (first, late) = part(changes);
+            for changes in [first, late].into_iter().filter(|some| !some.is_empty()) {
+                if self.host.act(&Operation::Tables(changes)).is_err() {
+                    return false;
+                }
             }
             if may_be_stale(before, &state) && self.cut(Some(&state)).is_err() {
                 return false;
@@ -208,6 +213,7 @@ impl<H: Host> Agent<H> {
             return false;
         }
         self.report.refused = wanted.refused;
+        self.stations = wanted.stations;
         let guests = seen.guests;
         self.seen = Some(Kernel {
             guests,

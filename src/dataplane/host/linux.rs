@@ -124,7 +124,7 @@ impl Linux {
                 let named = |index: u32| Some(names.get(&index)?.name.clone());
                 if let Some((index, mac, place, target)) = route::forwarding(body)
                     && let Some(link) = named(index)
-                    && (is_ours(&link) || ports.contains_key(&link))
+                    && (is_ours(&link) || mac.is_of_container() && ports.contains_key(&link))
                 {
                     forwarding.insert(Forwarding { link, mac, place }, target);
                 }
@@ -254,7 +254,8 @@ impl Linux {
     fn entry(&self, operation: &Operation) -> Result<Option<Message>, Error> {
         Ok(Some(match operation {
             Operation::PutForwarding(key, target) => {
-                route::put_forwarding(self.index(&key.link)?, key.mac, *target)
+                let index = self.index(&key.link)?;
+                route::put_forwarding(index, key.mac, *target, !is_ours(&key.link))
             }
             Operation::DeleteForwarding(key) => {
                 route::delete_forwarding(self.index(&key.link)?, key.mac, key.place)
@@ -338,10 +339,11 @@ fn sort(links: BTreeMap<u32, route::Listed>, kernel: &mut Kernel) -> Names {
             kernel.links.insert(listed.name, link);
         } else if let LinkKind::Tunnel(tunnel) = listed.link.kind {
             kernel.rivals.insert(listed.name, tunnel);
-        } else if let (Some(hairpin), Some(true)) =
-            (listed.hairpin, parent.map(|name| is_ours(&name)))
+        } else if let (Some(hairpin), Some(bridge)) =
+            (listed.hairpin, parent.filter(|name| is_ours(name)))
         {
             kernel.indexes.insert(listed.name.clone(), listed.index);
+            kernel.ports.insert(listed.name.clone(), bridge);
             kernel.hairpins.insert(listed.name, hairpin);
         }
     }

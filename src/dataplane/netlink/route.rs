@@ -34,9 +34,10 @@ const UP: u32 = 1;
 /// NUD_PERMANENT and NUD_NOARP.
 const PERMANENT: u16 = 0x80;
 const STATIC: u16 = 0x40;
-/// NTF_SELF and NTF_MASTER.
+/// NTF_SELF, NTF_MASTER and NTF_STICKY.
 const SELF: u8 = 0x02;
 const MASTER: u8 = 0x04;
+const STICKY: u8 = 0x40;
 /// Who made a route, for those who print it: a number that nobody else has.
 const PROTOCOL: u8 = 100;
 /// RTPROT_RA: a router advertised it.
@@ -324,10 +325,12 @@ pub(in crate::dataplane) fn neighbour(body: &[u8]) -> Option<(u32, IpAddr, Mac)>
     (!of.is_multicast()).then_some((u32_at(body, 4)?, of, Mac(*mac)))
 }
 
+/// `is_fixed`: who sends from the address through another port does not take it along.
 pub(in crate::dataplane) fn put_forwarding(
     index: u32,
     mac: Mac,
     target: Option<Ipv4Addr>,
+    is_fixed: bool,
 ) -> Message {
     let attributes = Attributes::new().bytes(2, &mac.0);
     let (state, flags, attributes) = match target {
@@ -336,6 +339,7 @@ pub(in crate::dataplane) fn put_forwarding(
             SELF,
             attributes.bytes(1, &target.octets()),
         ),
+        None if is_fixed => (STATIC, MASTER | STICKY, attributes),
         None => (STATIC, MASTER, attributes),
     };
     let put = flag::CREATE | flag::REPLACE;

@@ -73,7 +73,8 @@ pub(in crate::dataplane) fn diff(found: &Ruleset, wanted: &Ruleset) -> Vec<Chang
     changes
 }
 
-fn is_other_shape(found: &Table, wanted: &Table) -> bool {
+/// Whether a table has to be made anew.
+pub(in crate::dataplane) fn is_other_shape(found: &Table, wanted: &Table) -> bool {
     let mut sets = wanted.sets.iter();
     let mut chains = wanted.chains.iter();
     let other_set = sets.any(|(name, set)| {

@@ -14,7 +14,7 @@
 //! that are asked here: where bridges call iptables, what they translate for a task of the same overlay never
 //! leaves through the bridge's own link.
 //!
-//! Takes `fwd` and hooks for what leaves a link (Linux 5.16); where they lack, frames stay on bridges.
+//! Takes `fwd` and hooks for what leaves a link, which work as they should since Linux 6.11; elsewhere frames stay on bridges.
 
 use super::bridge::{self, names};
 use super::elements::link;
@@ -26,6 +26,7 @@ use crate::dataplane::address::{Mac, Version};
 use crate::dataplane::constants::TABLE;
 use crate::dataplane::fast_path::{FastPath, FastPaths};
 use crate::dataplane::state::Vni;
+use std::collections::BTreeSet;
 
 /// NF_NETDEV_INGRESS and NF_NETDEV_EGRESS.
 pub(in crate::dataplane) const INGRESS: u32 = 0;
@@ -51,6 +52,31 @@ fn frames(vni: Vni, version: Version) -> String {
         Version::V4 => format!("frames_{}", vni.0),
         Version::V6 => format!("frames6_{}", vni.0),
     }
+}
+
+/// The chain of what comes in from a link.
+fn into(link: &str) -> String {
+    format!("in_{link}")
+}
+
+/// The chain of what goes out to a link.
+fn out_of(link: &str) -> String {
+    format!("out_{link}")
+}
+
+/// Whether a chain is one of what comes in from a link.
+pub(in crate::dataplane) fn is_ingress(chain: &Chain) -> bool {
+    let hook = chain.hook.as_ref();
+    hook.is_some_and(|hook| hook.device.is_some() && hook.point == INGRESS)
+}
+
+/// The chains, by their names, of what comes in from links of which nobody has noted yet what went out to them.
+pub(in crate::dataplane) fn unnoted(found: &Table, wanted: &Table) -> BTreeSet<String> {
+    let ingress = wanted.chains.values().filter(|chain| is_ingress(chain));
+    let links = ingress.filter_map(|chain| chain.hook.as_ref()?.device.as_deref());
+    let has = |chain: &str| found.chains.contains_key(chain);
+    let is_new = |link: &&str| !has(&into(link)) && !has(&out_of(link));
+    links.filter(is_new).map(into).collect()
 }
 
 /// The table, but for the addresses of tasks.
@@ -94,20 +120,12 @@ fn overlay(table: &mut Table, vni: Vni, path: &FastPath, has_ipv6: bool) {
     }
     for link in &path.links {
         let comes = vec![rule("of its overlay", [goto(&frames(vni, Version::V4))])];
-        put(
-            table,
-            &format!("in_{link}"),
-            Some(hook(INGRESS, link)),
-            comes,
-        );
+        put(table, &into(link), Some(hook(INGRESS, link)), comes);
+    }
+    for link in &path.exits {
         let kept = rule("its answers come back here", [goto(REMEMBER)]);
         let leaves = [bridge::answered_here(), vec![kept]].concat();
-        put(
-            table,
-            &format!("out_{link}"),
-            Some(hook(EGRESS, link)),
-            leaves,
-        );
+        put(table, &out_of(link), Some(hook(EGRESS, link)), leaves);
     }
 }
 
@@ -173,6 +191,7 @@ fn hand_on(vni: Vni, tunnel: &str) -> Vec<Rule> {
 pub(in crate::dataplane) fn sample() -> Ruleset {
     let path = FastPath {
         links: ["lo".to_owned()].into(),
+        exits: ["lo".to_owned()].into(),
         here: [(Mac([2, 0, 0, 0, 0, 1]), 1)].into(),
         ..FastPath::default()
     };

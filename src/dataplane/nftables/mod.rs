@@ -12,7 +12,7 @@
 //! | `backends.rs` | the chains that choose a backend |
 //! | `answers.rs` | the answers that are expected of connections from before |
 //! | `elements.rs` | what the sets and maps hold for a state |
-//! | `diff.rs`, `apply.rs` | from one ruleset to another; what a change makes of a table |
+//! | `diff.rs`, `apply.rs`, `late.rs` | from one ruleset to another; what a change makes of a table; what of it has to wait |
 //! | `encode.rs`, `decode.rs` | changes as one atomic batch; what the kernel lists |
 //! | `guest.rs` | our one rule in Docker's own chain, and the jump there |
 //!
@@ -33,6 +33,7 @@ pub(super) mod encode;
 mod expression;
 pub(super) mod fast_path;
 pub(super) mod guest;
+pub(super) mod late;
 mod parts;
 mod rules;
 pub mod ruleset;

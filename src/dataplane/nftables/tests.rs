@@ -19,6 +19,7 @@ fn tables() -> Ruleset {
     let path = FastPath {
         bridge: "skep4097".into(),
         links: ["skepx4097".into(), "veth1".into()].into(),
+        exits: ["skepx4097".into(), "veth1".into(), "veth2".into()].into(),
         tunnel: "skepx4097".into(),
         here: [(Mac([2, 66, 10, 100, 1, 11]), 7)].into(),
         away: [(Mac([2, 66, 10, 100, 1, 21]), 8)].into(),
