@@ -148,6 +148,9 @@ impl Mac {
     /// What those of routers begin with.
     pub(super) const OF_ROUTERS: [u8; 2] = [0x0a, 0x64];
 
+    /// What those of containers begin with.
+    const OF_CONTAINERS: [u8; 2] = [0x02, 0x42];
+
     /// The one address of all overlay bridges and VXLAN devices of the node at `node`: a locally administered one that
     /// holds the node's own address, so that whoever sees a frame knows which node routed it.
     pub fn of_router(node: Ipv4Addr) -> Self {
@@ -158,13 +161,14 @@ impl Mac {
 
     /// Whether it is one that engines give containers, whatever their addresses.
     pub(super) fn is_of_container(self) -> bool {
-        self.0.starts_with(&[0x02, 0x42])
+        self.0.starts_with(&Self::OF_CONTAINERS)
     }
 
     /// The one that engines give a container at `address` of a bridge, those before 28 by themselves.
     pub fn of_container(address: Ipv4Addr) -> Self {
         let [a, b, c, d] = address.octets();
-        Self([0x02, 0x42, a, b, c, d])
+        let [first, second] = Self::OF_CONTAINERS;
+        Self([first, second, a, b, c, d])
     }
 }
 

@@ -10,84 +10,66 @@ use super::nftables::diff::{Change, Step, diff};
 use super::nftables::elements::backends;
 use super::nftables::ruleset::{Element, Ruleset, Table, TableName};
 use super::shared::Shared;
-use super::state::{PublishedPort, State, VirtualAddress};
+use super::state::State;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
-
-/// What of a state leads elsewhere than it did.
-type Parts = (
-    BTreeMap<Ipv4Addr, Shared<VirtualAddress>>,
-    BTreeMap<super::state::PublishedKey, Shared<PublishedPort>>,
-);
 
 /// The changes of a kernel's tables from one state to another; none: more than backends changes, and the whole has to be looked
 /// at.
 pub(super) fn changes(before: &State, after: &State, found: &Kernel) -> Option<Vec<Change>> {
-    let fixed = |state: &State| {
-        let State {
-            node,
-            vxlan_port,
-            members,
-            members6,
-            networks,
-            health,
-            ..
-        } = state.clone();
-        (node, vxlan_port, members, members6, networks, health)
-    };
     if fixed(before) != fixed(after) {
         return None;
     }
-    let (old_addresses, addresses) =
-        differing(&before.virtual_addresses, &after.virtual_addresses)?;
-    let (old_ports, ports) = differing(&before.ports, &after.ports)?;
+    let addresses = differing(&before.virtual_addresses, &after.virtual_addresses)?;
+    let ports = differing(&before.ports, &after.ports)?;
     // Whether a program keeps its port may depend on where it leads.
     let is_met = |number| found.listeners.iter().any(|one| one.port == number);
-    if ports.keys().any(|key| is_met(key.port)) {
+    if ports.iter().any(|key| is_met(key.port)) {
         return None;
     }
-    let [old, new] =
-        [(old_addresses, old_ports), (addresses, ports)].map(|parts| part(after, parts));
+    let [old, new] = [before, after].map(|state| State {
+        virtual_addresses: only(&state.virtual_addresses, &addresses).into(),
+        ports: only(&state.ports, &ports).into(),
+        ..state.clone()
+    });
     let changes = diff(&backends(&old), &backends(&new));
     Some(shared(changes, &found.tables))
 }
 
-/// The values that differ, before and after; none: other keys are there.
-#[expect(clippy::type_complexity, reason = "two of what it is given")]
+/// What backends go by, or what is not about them: no change of it is a change of backends alone.
+fn fixed(state: &State) -> impl PartialEq + use<'_> {
+    let State {
+        revision: _,
+        node,
+        vxlan_port,
+        members,
+        members6,
+        networks,
+        virtual_addresses: _,
+        ports: _,
+        health,
+        names: _,
+    } = state;
+    (node, vxlan_port, members, members6, networks, health)
+}
+
+/// The keys of values that differ; none: other keys are there.
 fn differing<K: Ord + Clone, V: Eq>(
     before: &BTreeMap<K, Shared<V>>,
     after: &BTreeMap<K, Shared<V>>,
-) -> Option<(BTreeMap<K, Shared<V>>, BTreeMap<K, Shared<V>>)> {
-    if before.len() != after.len() {
-        return None;
-    }
-    let (mut old, mut new) = (BTreeMap::new(), BTreeMap::new());
-    for ((key, value), (other_key, other)) in before.iter().zip(after) {
-        if key != other_key {
-            return None;
-        }
-        if value != other {
-            old.insert(key.clone(), value.clone());
-            new.insert(key.clone(), other.clone());
-        }
-    }
-    Some((old, new))
+) -> Option<BTreeSet<K>> {
+    let is_same = before.len() == after.len() && before.keys().eq(after.keys());
+    let pairs = before.iter().zip(after.values());
+    let others = pairs.filter(|((_, old), new)| old != new);
+    is_same.then(|| others.map(|((key, _), _)| key.clone()).collect())
 }
 
-/// A state with nothing that leads anywhere but these.
-fn part(state: &State, (virtual_addresses, ports): Parts) -> State {
-    State {
-        revision: state.revision,
-        node: state.node,
-        vxlan_port: state.vxlan_port,
-        members: state.members.clone(),
-        members6: state.members6.clone(),
-        networks: state.networks.clone(),
-        virtual_addresses: virtual_addresses.into(),
-        ports: ports.into(),
-        health: BTreeMap::new(),
-        names: Default::default(),
-    }
+fn only<K: Ord + Clone, V>(
+    all: &BTreeMap<K, Shared<V>>,
+    keys: &BTreeSet<K>,
+) -> BTreeMap<K, Shared<V>> {
+    let found = keys.iter().filter_map(|key| all.get_key_value(key));
+    let found = found.map(|(key, value)| (key.clone(), value.clone()));
+    found.collect()
 }
 
 /// The changes where chains are shared: one that is there is not made, one that others lead to does not go.

@@ -38,8 +38,7 @@ pub(super) type Stations = BTreeMap<(String, Mac), String>;
 
 /// The fast paths for a state; none: the kernel has no such thing. A link that has yet to be made is in none.
 pub(super) fn fast_paths(state: &State, found: &Kernel) -> Option<FastPaths> {
-    let networks = state.networks.iter().filter(|_| found.has_fast_path);
-    let paths = networks.filter_map(|(vni, network)| {
+    let paths = state.networks.iter().filter_map(|(vni, network)| {
         let path = fast_path(state, found, *vni, network)?;
         Some((*vni, path))
     });

@@ -1,8 +1,9 @@
 //! What of a change has to wait for the rest of it. Pure.
 
 use super::diff::{Change, Step};
+use super::ruleset::TableName;
 use super::tables::name;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The maps that a packet is led to by another one.
 const SLOTS: [&str; 3] = [name::SERVICE_SLOTS, name::PORT_SLOTS, name::PORT_AT_SLOTS];
@@ -13,27 +14,35 @@ const SLOTS: [&str; 3] = [name::SERVICE_SLOTS, name::PORT_SLOTS, name::PORT_AT_S
 /// may have been told how many backends there are a moment before one goes, and not find it a moment after. It would be
 /// translated to nobody, and refused.
 pub(in crate::dataplane) fn part(changes: Vec<Change>) -> (Vec<Change>, Vec<Change>) {
-    let mut late = Vec::new();
-    let mut first = Vec::new();
-    let comes = |of: &Change, set: &str, key: &Vec<u8>| {
-        let mut all = changes.iter().filter(|change| change.table == of.table);
-        all.any(|change| {
-            matches!(&change.step, Step::AddElements(name, _, new) if name == set && new.contains_key(key))
+    // One whose value changes is there all the time.
+    let stays = |of: &TableName, set: &str, key: &Vec<u8>| {
+        changes.iter().any(|Change { table, step }| match step {
+            Step::AddElements(name, _, new) => table == of && name == set && new.contains_key(key),
+            _ => false,
         })
     };
-    for change in &changes {
-        let Step::DeleteElements(set, shape, gone) = &change.step else {
-            first.push(change.clone());
+    let mut gone = BTreeSet::new();
+    for Change { table, step } in &changes {
+        if let Step::DeleteElements(set, _, elements) = step
+            && SLOTS.contains(&set.as_str())
+        {
+            let keys = elements.keys().filter(|key| !stays(table, set, key));
+            gone.extend(keys.map(|key| (table.clone(), set.clone(), key.clone())));
+        }
+    }
+    let (mut first, mut late) = (Vec::new(), Vec::new());
+    for Change { table, step } in changes {
+        let Step::DeleteElements(set, shape, elements) = step else {
+            first.push(Change { table, step });
             continue;
         };
-        // One whose value changes is there all the time.
-        let is_late = |key: &Vec<u8>| SLOTS.contains(&set.as_str()) && !comes(change, set, key);
+        let is_late = |key: &Vec<u8>| gone.contains(&(table.clone(), set.clone(), key.clone()));
         let (after, now): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            gone.clone().into_iter().partition(|(key, _)| is_late(key));
+            elements.into_iter().partition(|(key, _)| is_late(key));
         for (elements, to) in [(now, &mut first), (after, &mut late)] {
             if !elements.is_empty() {
-                let table = change.table.clone();
-                let step = Step::DeleteElements(set.clone(), *shape, elements);
+                let (table, set) = (table.clone(), set.clone());
+                let step = Step::DeleteElements(set, shape, elements);
                 to.push(Change { table, step });
             }
         }
