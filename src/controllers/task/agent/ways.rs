@@ -79,6 +79,14 @@ mod tests {
         })
     }
 
+    /// The same with a member more.
+    fn with(state: &State, index: u16, last: u8) -> State {
+        let mut more = state.clone();
+        let address = Ipv4Addr::new(192, 0, 2, last);
+        more.members.insert(NodeIndex(index), address);
+        more
+    }
+
     fn parsed(line: &Line) -> Order {
         serde_json::from_slice(line.bytes()).expect("an order")
     }
@@ -86,10 +94,7 @@ mod tests {
     #[test]
     fn nodes_that_go_the_same_way_are_told_the_same() {
         let before = example();
-        let mut after = before.clone();
-        after
-            .members
-            .insert(NodeIndex(9), Ipv4Addr::new(192, 0, 2, 9));
+        let after = with(&before, 9, 9);
         let ways = Ways::default();
         let order = |node| ways.order(&at(&before, node, 1), &at(&after, node, 2));
         let (one, other) = (order(1).expect("an order"), order(2).expect("an order"));
@@ -106,14 +111,8 @@ mod tests {
     #[test]
     fn who_is_elsewhere_goes_another_way() {
         let before = example();
-        let mut between = before.clone();
-        between
-            .members
-            .insert(NodeIndex(8), Ipv4Addr::new(192, 0, 2, 8));
-        let mut after = between.clone();
-        after
-            .members
-            .insert(NodeIndex(9), Ipv4Addr::new(192, 0, 2, 9));
+        let between = with(&before, 8, 8);
+        let after = with(&between, 9, 9);
         let ways = Ways::default();
         let changes = |from: &Arc<State>| {
             let order = ways.order(from, &at(&after, 1, 3)).expect("an order");
@@ -130,10 +129,7 @@ mod tests {
     #[test]
     fn who_becomes_another_node_is_told_all() {
         let before = example();
-        let mut after = before.clone();
-        after
-            .members
-            .insert(NodeIndex(9), Ipv4Addr::new(192, 0, 2, 9));
+        let mut after = with(&before, 9, 9);
         let ways = Ways::default();
         ways.order(&at(&before, 1, 1), &at(&after, 1, 2));
         let whole = |from: u16, after: &State, to: u16| {
